@@ -1,0 +1,29 @@
+"""The command line ``stream-qa``: one file a command group, all put together on this page."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from stream_qa.errors import StreamQAError
+
+application = typer.Typer(
+    name="stream-qa",
+    help="A near-real-time learner for two-sided marketplaces.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@application.callback()
+def _commands() -> None:
+    """Commands are added below as they come; a callback makes Typer treat even one command as a group."""
+
+
+def main() -> None:
+    """Run the command line: an error of ours is one sentence on stderr and exit code 1, never a traceback."""
+    try:
+        application()
+    except StreamQAError as error:
+        Console(stderr=True).print(f"{type(error).__name__}: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)

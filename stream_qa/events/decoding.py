@@ -1,0 +1,54 @@
+"""Bytes to events, a chunk at a time; what is no event comes back as the error that says why."""
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from stream_qa.errors import InvalidEventError, MessageTooLargeError, NotJSONError, RejectedError
+from stream_qa.events.fields import Event
+
+DEFAULT_MAX_MESSAGE_BYTES = 1_000_000
+
+E = TypeVar("E", bound=Event)
+
+
+class Decoder(Generic[E]):
+    """Decodes the messages of one topic.
+
+    Parameters
+    ----------
+    model
+        The schema of record.
+    max_message_bytes
+        A larger value is not even parsed.
+    """
+
+    def __init__(self, model: type[E], max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> None:
+        self._validate_json = TypeAdapter(model).validate_json
+        self._max_message_bytes = max_message_bytes
+
+    def decode(self, values: Iterable[bytes | None]) -> list[E | RejectedError]:
+        """Return, for each value in its order, the event or the reason why it is none. Never raises for input."""
+        return [self._decode(value) for value in values]
+
+    def _decode(self, value: bytes | None) -> E | RejectedError:
+        if value is None:
+            return InvalidEventError("the message has no value")
+        if len(value) > self._max_message_bytes:
+            return MessageTooLargeError(f"{len(value)} bytes where at most {self._max_message_bytes} are allowed")
+        try:
+            return self._validate_json(value)
+        except ValidationError as error:
+            return _reason(error)
+
+
+def _reason(error: ValidationError) -> RejectedError:
+    """Say what is wrong without repeating the input: reasons are read by more people than events are."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    first = details[0]
+    if first["type"] == "json_invalid":
+        return NotJSONError(first["msg"])
+    place = ".".join(str(part) for part in first["loc"]) or "the message"
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return InvalidEventError(f"{place}: {first['msg']}{more}")

@@ -1,0 +1,28 @@
+"""A labelled example for the job's learner: the label, with the member's score as offset."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stream_qa.events.fields import Event, EventTime, Features, Identifier, Number
+from stream_qa.events.label import Value
+
+
+class Example(Event):
+    """One revision of an application's label as the job's learner needs it, keyed by ``job_id``."""
+
+    application_id: Identifier
+    member_id: Identifier
+    job_id: Identifier
+    revision: Annotated[int, Field(ge=1)]
+    value: Value | None
+    weight: Annotated[float, Field(ge=0, le=1)]
+    final: bool
+    happened_at: EventTime
+    applied_at: EventTime
+    feature_schema: Identifier
+    member_features: Features
+    global_log_odds: Number
+    member_log_odds: Annotated[Number, Field(description="the member's part of the score, without this label's step")]
+    member_version: Annotated[int, Field(ge=0)]
+    origin: Annotated[int, Field(ge=0, description="the partition whose event time this example moves on")]

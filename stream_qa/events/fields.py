@@ -1,0 +1,32 @@
+"""The types that the fields of every event share."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MAX_ID_BYTES = 256
+MAX_FEATURES = 1024
+#: The last millisecond of the year 9999: what is later is a unit gone wrong, not a date.
+MAX_EVENT_TIME = 253_402_300_799_999
+
+
+def _within_id_bytes(value: str) -> str:
+    # ASCII, the usual case, is as many bytes as characters, and the length was checked before.
+    if not value.isascii() and len(value.encode()) > MAX_ID_BYTES:
+        raise ValueError(f"longer than {MAX_ID_BYTES} bytes in UTF-8")
+    return value
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_BYTES), AfterValidator(_within_id_bytes)]
+EventTime = Annotated[int, Field(ge=0, le=MAX_EVENT_TIME, description="milliseconds since the epoch, UTC")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Features = Annotated[
+    list[Number],
+    Field(max_length=MAX_FEATURES, description="in the order of the feature schema, without the intercept"),
+]
+
+
+class Event(BaseModel):
+    """Base of all messages: unknown fields are ignored (producers evolve), wrong types are not."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)

@@ -1,0 +1,55 @@
+"""What comes from a topic and what goes to one, in the pure code's own terms."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class SourceRecord(Protocol):
+    """One record as it was read; aiokafka's ``ConsumerRecord`` is one as it stands."""
+
+    @property
+    def topic(self) -> str:
+        """The topic's name on the broker."""
+
+    @property
+    def partition(self) -> int:
+        """The partition it was read from."""
+
+    @property
+    def offset(self) -> int:
+        """Its offset in the partition."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The key's bytes, untouched."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The value's bytes, untouched; ``None`` for a tombstone."""
+
+    @property
+    def headers(self) -> Headers:
+        """The headers, in their order."""
+
+
+class Record(NamedTuple):
+    """A source record that did not come from a broker: a line of a log, a record put aside."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Message(NamedTuple):
+    """What a stage sends. Its partition follows from the key, unless ``partition`` names one."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None

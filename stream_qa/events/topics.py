@@ -1,0 +1,25 @@
+"""The names of the topics: one place, with the prefix that keeps worker groups apart."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class TopicNames:
+    """The name of every topic on the broker. ``TopicNames.with_prefix("eu-")`` gives ``eu-applications`` and so on."""
+
+    applications: str = "applications"
+    engagements: str = "engagements"
+    labels: str = "labels"
+    examples: str = "examples"
+    scores: str = "scores"
+    coefficients: str = "coefficients"
+    coefficient_snapshots: str = "coefficient-snapshots"
+    dead_letters: str = "dead-letters"
+    label_changelog: str = "label-changelog"
+    member_changelog: str = "member-changelog"
+    job_changelog: str = "job-changelog"
+
+    @classmethod
+    def with_prefix(cls, prefix: str) -> "TopicNames":
+        """Return the names with ``prefix`` in front of each."""
+        return cls(**{field.name: f"{prefix}{field.default}" for field in fields(cls)})

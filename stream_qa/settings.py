@@ -1,0 +1,95 @@
+"""All settings: environment variables that begin with ``STREAM_QA_``."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stream_qa.errors import SettingsError
+from stream_qa.events.decoding import DEFAULT_MAX_MESSAGE_BYTES
+from stream_qa.events.topics import TopicNames
+
+PREFIX = "STREAM_QA_"
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; ``STREAM_QA_BROKER`` sets ``broker`` and so on."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    broker: Annotated[str, Field(description="host:port of the Kafka broker, several separated by commas")] = (
+        "127.0.0.1:9092"
+    )
+    app_id: Annotated[str, Field(description="name of the worker group, and of its Kafka consumer group")] = "stream-qa"
+    topic_prefix: Annotated[str, Field(description="in front of every topic's name, to keep worker groups apart")] = ""
+    data_directory: Annotated[Path, Field(description="where workers keep their local state; one for each worker")] = (
+        Path("stream-qa-data")
+    )
+
+    policy: Annotated[Path | None, Field(description="YAML file with the label policy; none for the built-in one")] = (
+        None
+    )
+    base_rate: Annotated[
+        float, Field(gt=0, lt=1, description="probability of a positive where an application brings no global_log_odds")
+    ] = 0.25
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.5
+    feature_bound: Annotated[float, Field(gt=0, description="features are clipped to plus and minus this")] = 20.0
+    member_intercept_precision: Annotated[float, Field(gt=0, description="prior precision")] = 4.0
+    member_slope_precision: Annotated[float, Field(gt=0, description="prior precision")] = 16.0
+    job_intercept_precision: Annotated[float, Field(gt=0, description="prior precision")] = 2.0
+    job_slope_precision: Annotated[float, Field(gt=0, description="prior precision")] = 16.0
+    snapshot_every: Annotated[int, Field(ge=1, description="label steps of an entity between two full snapshots")] = 20
+
+    max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
+        DEFAULT_MAX_MESSAGE_BYTES
+    )
+    chunk_records: Annotated[int, Field(ge=1, description="records that one commit of a partition covers at most")] = (
+        5_000
+    )
+    session_timeout_seconds: Annotated[
+        float, Field(ge=1, description="a worker silent for longer loses its partitions")
+    ] = 10.0
+    state_cache_bytes: Annotated[
+        int, Field(ge=1 << 20, description="block cache that all tables of a worker share")
+    ] = 256 << 20
+    state_write_buffer_bytes: Annotated[int, Field(ge=64 << 10, description="write buffer of each table")] = 8 << 20
+
+    web_enabled: Annotated[bool, Field(description="whether Faust's web server runs")] = True
+    web_host: Annotated[str, Field(description="address it listens on; it has no authentication")] = "127.0.0.1"
+    web_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
+
+    @property
+    def topics(self) -> TopicNames:
+        """The names of the topics on the broker."""
+        return TopicNames.with_prefix(self.topic_prefix)
+
+    @property
+    def bootstrap_servers(self) -> list[str]:
+        """The broker's addresses, one string each."""
+        return [address.strip() for address in self.broker.split(",") if address.strip()]
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises
+    ------
+    SettingsError
+        A value cannot be read, or a ``STREAM_QA_*`` variable is no setting (most likely misspelt).
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise SettingsError(f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "."))
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"{PREFIX}{'.'.join(str(part) for part in detail['loc']).upper()}: {detail['msg']}"
+            for detail in error.errors(include_url=False, include_input=False)
+        ]
+        raise SettingsError("; ".join(problems)) from None

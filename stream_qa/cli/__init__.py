@@ -5,6 +5,8 @@ import sys
 import typer
 from rich.console import Console
 
+from stream_qa.cli import topics
+from stream_qa.cli import broker
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(
@@ -18,6 +20,11 @@ application = typer.Typer(
 @application.callback()
 def _commands() -> None:
     """Commands are added below as they come; a callback makes Typer treat even one command as a group."""
+
+
+application.add_typer(topics.commands, name="topics")
+
+application.add_typer(broker.commands, name="broker", help="A real Kafka for development: stream-qa broker up")
 
 
 def main() -> None:

@@ -1,0 +1,117 @@
+"""``stream-qa topics``: compare the topics on the broker with the declared ones, and make them so."""
+
+import asyncio
+import logging
+from dataclasses import asdict
+from typing import Annotated
+
+import orjson
+import typer
+
+from stream_qa.settings import load_settings
+from stream_qa.topics import Action, Plan, PlannedTopic
+from stream_qa.topics import apply as apply_to_broker
+from stream_qa.topics import compare as compare_with_broker
+
+commands = typer.Typer(help="The topics on the broker: see what differs from their declaration, and apply it.")
+
+#: The exit code of ``plan`` where ``apply`` would change something.
+PENDING = 2
+
+Partitions = Annotated[
+    int | None,
+    typer.Option(min=1, help="Partition count of all topics but the dead letters, instead of the declared one."),
+]
+ReplicationFactor = Annotated[
+    int | None, typer.Option(min=1, help="Replication factor of new topics, instead of the declared one.")
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
+
+_SIGNS = {
+    Action.CREATE: ("+", typer.colors.GREEN),
+    Action.CHANGE: ("~", typer.colors.YELLOW),
+    Action.NOTHING: ("=", None),
+    Action.REFUSE: ("!", typer.colors.RED),
+}
+
+
+@commands.command()
+def plan(partitions: Partitions = None, replication_factor: ReplicationFactor = None, as_json: AsJSON = False) -> None:
+    """Print what apply would do, and change nothing.
+
+    Signs: + create, ~ change the configuration, = nothing to do, ! refused.
+
+    Exit codes: 0 nothing to do; 2 changes are pending; 1 refused, because a topic has another partition count than it
+    must have, or no broker answers.
+    """
+    _quieten_client()
+    settings = load_settings()
+    planned = asyncio.run(
+        compare_with_broker(settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor)
+    )
+    _print(planned, ("to create", "to change"), as_json=as_json)
+    if planned.refused:
+        raise typer.Exit(1)
+    if planned.pending:
+        raise typer.Exit(PENDING)
+
+
+@commands.command()
+def apply(partitions: Partitions = None, replication_factor: ReplicationFactor = None, as_json: AsJSON = False) -> None:
+    """Create the missing topics, set the declared configuration of the others, and print what was done.
+
+    Nothing is ever deleted, and a second run changes nothing.
+
+    Exit codes: 0 the topics are as declared; 1 refused, because a topic has another partition count than it must
+    have (nothing was changed then), or no broker answers.
+    """
+    _quieten_client()
+    settings = load_settings()
+    done = asyncio.run(
+        apply_to_broker(settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor)
+    )
+    _print(done, ("created", "changed"), as_json=as_json)
+
+
+def _quieten_client() -> None:
+    # What the Kafka client logs about a failed connection comes back as our own error, in one sentence.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+def _print(planned: Plan, words: tuple[str, str], *, as_json: bool) -> None:
+    """Print a plan, or what was done of it: ``words`` are those for creating and changing."""
+    if as_json:
+        document = {**asdict(planned), "pending": planned.pending, "refused": planned.refused}
+        typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        return
+    for topic in planned.topics:
+        sign, colour = _SIGNS[topic.action]
+        typer.secho(f"{sign} {topic.name}{_what(topic)}", fg=colour)
+        for line in _details(topic):
+            typer.echo(f"    {line}")
+    for name in planned.undeclared:
+        typer.echo(f"  {name}: not declared, left alone")
+    counts = {action: len(planned.having(action)) for action in Action}
+    typer.echo(
+        f"{counts[Action.CREATE]} {words[0]}, {counts[Action.CHANGE]} {words[1]}, "
+        f"{counts[Action.NOTHING]} as declared, {counts[Action.REFUSE]} refused"
+    )
+
+
+def _what(topic: PlannedTopic) -> str:
+    match topic.action:
+        case Action.CREATE:
+            return f": {topic.partitions} partitions, replication factor {topic.replication_factor}"
+        case Action.REFUSE:
+            return f": has {topic.existing_partitions} partitions and must have {topic.partitions}"
+        case _:
+            return ""
+
+
+def _details(topic: PlannedTopic) -> list[str]:
+    if topic.action is Action.CREATE:
+        return [f"{key}: {value}" for key, value in topic.config.items()]
+    lines = [f"{change.key}: {change.found} -> {change.declared}" for change in topic.changes]
+    if topic.existing_replication_factor != topic.replication_factor:
+        lines.append(f"replication factor: {topic.existing_replication_factor}, left alone")
+    return lines

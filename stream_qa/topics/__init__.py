@@ -1,0 +1,18 @@
+"""The topics: declared in files, compared with those on the broker, created and configured there."""
+
+from stream_qa.topics.broker import apply, compare, partition_counts
+from stream_qa.topics.declaration import CO_PARTITIONED, TopicDeclaration, load_declarations
+from stream_qa.topics.plan import Action, ConfigChange, Plan, PlannedTopic
+
+__all__ = [
+    "CO_PARTITIONED",
+    "Action",
+    "ConfigChange",
+    "Plan",
+    "PlannedTopic",
+    "TopicDeclaration",
+    "apply",
+    "compare",
+    "load_declarations",
+    "partition_counts",
+]

@@ -1,0 +1,202 @@
+"""The topics on a broker: what is there, and making it what is declared."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicsError
+from stream_qa.topics.declaration import load_declarations
+from stream_qa.topics.plan import Action, ExistingTopic, Plan, make_plan
+
+ANSWER_SECONDS = 10.0
+#: Between two looks at whether the brokers already show what was applied.
+LOOK_AGAIN_SECONDS = 0.05
+#: How Kafka's protocol says that a value was set for this one topic and is neither inherited nor a default.
+SET_FOR_THE_TOPIC = 1
+
+
+class _ConfigEntry(NamedTuple):
+    value: str
+    source: int
+
+
+async def apply(
+    bootstrap_servers: list[str],
+    prefix: str = "",
+    partitions: int | None = None,
+    replication_factor: int | None = None,
+) -> Plan:
+    """Create all missing topics and set the declared configuration of the others. Nothing is ever deleted.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        Addresses of brokers, ``host:port``.
+    prefix
+        In front of every declared name.
+    partitions
+        The count for all topics but the dead letters, instead of the declared one.
+    replication_factor
+        The factor for the topics that are created, instead of the declared one.
+
+    Returns
+    -------
+    Plan
+        What was done; when this returns, the broker shows it.
+
+    Raises
+    ------
+    PartitionCountError
+        A topic has another partition count than it must have; nothing was changed.
+    TopicsError
+        The broker refuses a topic or a configuration, and says why.
+    BrokerUnavailableError
+        No broker answers.
+    """
+    async with _connected(bootstrap_servers) as admin:
+        plan = await _compare(admin, prefix, partitions, replication_factor)
+        plan.raise_if_refused()
+        await _create(admin, plan)
+        await _change(admin, plan)
+        left = plan
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while left.pending:
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                    left = await _compare(admin, prefix, partitions, replication_factor)
+                    # Someone else may have created a topic between our look and our request.
+                    left.raise_if_refused()
+        except TimeoutError:
+            raise TopicsError("the broker took the changes but does not show them; plan again") from None
+    return plan
+
+
+async def compare(
+    bootstrap_servers: list[str],
+    prefix: str = "",
+    partitions: int | None = None,
+    replication_factor: int | None = None,
+) -> Plan:
+    """Return what :func:`apply` would do, and change nothing."""
+    async with _connected(bootstrap_servers) as admin:
+        return await _compare(admin, prefix, partitions, replication_factor)
+
+
+async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int | None]:
+    """Return the partition count of each of ``topics``, ``None`` for one that does not exist. Creates none.
+
+    Raises
+    ------
+    BrokerUnavailableError
+        No broker answers.
+    """
+    async with _connected(bootstrap_servers) as admin:
+        described = await _describe(admin)
+    return {name: len(described[name]["partitions"]) if name in described else None for name in topics}
+
+
+@asynccontextmanager
+async def _connected(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Give a connected admin client, and say in our own errors what goes wrong with it."""
+    addresses = ", ".join(bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=int(ANSWER_SECONDS * 1000))
+    try:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await admin.start()
+            yield admin
+        finally:
+            await admin.close()
+    except (KafkaError, TimeoutError, OSError) as error:
+        # Kafka's retriable errors are those of connections, elections and deadlines; the others come with a reason.
+        if isinstance(error, KafkaError) and not error.retriable:
+            raise BrokerError(f"the Kafka broker at {addresses} refused: {error}") from error
+        raise BrokerUnavailableError(
+            f"no Kafka broker answers at {addresses}; check STREAM_QA_BROKER and that the broker runs"
+        ) from error
+
+
+async def _compare(
+    admin: AIOKafkaAdminClient, prefix: str, partitions: int | None, replication_factor: int | None
+) -> Plan:
+    declarations = load_declarations()
+    described = await _describe(admin)
+    names = [name for name in (f"{prefix}{declaration.name}" for declaration in declarations) if name in described]
+    configs = await _describe_configs(admin, names)
+    existing = {
+        name: ExistingTopic(
+            partitions=len(topic["partitions"]),
+            replication_factor=max((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
+            config={key: entry.value for key, entry in configs.get(name, {}).items()},
+        )
+        for name, topic in described.items()
+    }
+    return make_plan(declarations, existing, prefix, partitions, replication_factor)
+
+
+async def _describe(admin: AIOKafkaAdminClient) -> dict[str, Any]:
+    """Return all topics but Kafka's internal ones. Asking for some by name could create them."""
+    return {topic["topic"]: topic for topic in await admin.describe_topics() if not topic["is_internal"]}
+
+
+async def _describe_configs(
+    admin: AIOKafkaAdminClient, names: Sequence[str]
+) -> Mapping[str, Mapping[str, _ConfigEntry]]:
+    if not names:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    configs = {}
+    for response in await admin.describe_configs(resources):
+        for resource in response.to_object()["resources"]:
+            configs[resource["resource_name"]] = {
+                entry["config_names"]: _ConfigEntry(entry["config_value"], entry["config_source"])
+                for entry in resource["config_entries"]
+            }
+    return configs
+
+
+async def _create(admin: AIOKafkaAdminClient, plan: Plan) -> None:
+    topics = [
+        NewTopic(topic.name, topic.partitions, topic.replication_factor, topic_configs=dict(topic.config))
+        for topic in plan.having(Action.CREATE)
+    ]
+    if topics:
+        response = (await admin.create_topics(topics)).to_object()
+        _raise_refusals(
+            (result["topic"], result["error_code"], result["error_message"])
+            for result in response["topic_errors"]
+            # Another apply at the same time; what it made is compared before ours returns.
+            if result["error_code"] != TopicAlreadyExistsError.errno
+        )
+
+
+async def _change(admin: AIOKafkaAdminClient, plan: Plan) -> None:
+    topics = plan.having(Action.CHANGE)
+    configs = await _describe_configs(admin, [topic.name for topic in topics])
+    resources = []
+    for topic in topics:
+        # The request replaces all that was set for the topic, so what others set must be in it again.
+        kept = {key: entry.value for key, entry in configs[topic.name].items() if entry.source == SET_FOR_THE_TOPIC}
+        resources.append(ConfigResource(ConfigResourceType.TOPIC, topic.name, {**kept, **topic.config}))
+    if resources:
+        for response in await admin.alter_configs(resources):
+            _raise_refusals(
+                (result["resource_name"], result["error_code"], result["error_message"])
+                for result in response.to_object()["resources"]
+            )
+
+
+def _raise_refusals(results: Iterable[tuple[str, int, str | None]]) -> None:
+    # What is wrong is mostly the same for many topics: say it once.
+    refused: dict[str, list[str]] = {}
+    for name, code, message in results:
+        if code:
+            refused.setdefault(message or f"error {code}", []).append(name)
+    if refused:
+        reasons = "; ".join(f"{reason} ({', '.join(names)})" for reason, names in refused.items())
+        raise TopicsError(f"the broker refuses: {reasons}")

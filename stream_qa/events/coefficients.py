@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream_qa.events.fields import Event, EventTime, Identifier, Number
+from stream_qa.events.fields import Count, Event, EventTime, Identifier, Number
 
 EntityKind = Literal["member", "job"]
 Vector = Annotated[list[Number], Field(description="the intercept first, then in the order of the feature schema")]
@@ -18,11 +18,11 @@ class Delta(Event):
 
     entity_kind: EntityKind
     entity_id: Identifier
-    base_version: Annotated[int, Field(ge=0)]
-    version: Annotated[int, Field(ge=1)]
+    base_version: Count
+    version: Annotated[Count, Field(ge=1)]
     change: Annotated[Vector, Field(description="what to add; multiples of 2^-24, so adding is exact")]
     model_version: Identifier
-    labels: Annotated[int, Field(ge=0, description="applications behind this version")]
+    labels: Annotated[Count, Field(description="applications behind this version")]
     newest_at: Annotated[EventTime, Field(description="event time of the newest label behind this version")]
 
 
@@ -31,8 +31,8 @@ class Snapshot(Event):
 
     entity_kind: EntityKind
     entity_id: Identifier
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[Count, Field(ge=1)]
     coefficients: Vector
     model_version: Identifier
-    labels: Annotated[int, Field(ge=0)]
+    labels: Count
     newest_at: EventTime

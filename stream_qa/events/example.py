@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stream_qa.events.fields import Event, EventTime, Features, Identifier, Number
+from stream_qa.events.fields import Count, Event, EventTime, Features, Identifier, LogOdds, Origin
 from stream_qa.events.label import Value
 
 
@@ -14,7 +14,7 @@ class Example(Event):
     application_id: Identifier
     member_id: Identifier
     job_id: Identifier
-    revision: Annotated[int, Field(ge=1)]
+    revision: Annotated[Count, Field(ge=1)]
     value: Value | None
     weight: Annotated[float, Field(ge=0, le=1)]
     final: bool
@@ -22,7 +22,8 @@ class Example(Event):
     applied_at: EventTime
     feature_schema: Identifier
     member_features: Features
-    global_log_odds: Number
-    member_log_odds: Annotated[Number, Field(description="the member's part of the score, without this label's step")]
-    member_version: Annotated[int, Field(ge=0)]
-    origin: Annotated[int, Field(ge=0, description="the partition whose event time this example moves on")]
+    global_log_odds: LogOdds
+    member_log_odds: Annotated[LogOdds, Field(description="the member's part of the score, without this label's step")]
+    member_version: Count
+    origin: Origin
+    watermark: Annotated[EventTime, Field(description="the label's: what the origin had reached for this reader")]

@@ -19,7 +19,13 @@ def _within_id_bytes(value: str) -> str:
 
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_BYTES), AfterValidator(_within_id_bytes)]
 EventTime = Annotated[int, Field(ge=0, le=MAX_EVENT_TIME, description="milliseconds since the epoch, UTC")]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Origin = Annotated[
+    int, Field(ge=0, le=2**31 - 1, description="the partition that wrote this; event time moves on for each apart")
+]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+#: Wide enough for anything a bounded score can be, narrow enough that sums stay finite.
+LogOdds = Annotated[float, Field(ge=-1e9, le=1e9)]
 Features = Annotated[
     list[Number],
     Field(max_length=MAX_FEATURES, description="in the order of the feature schema, without the intercept"),

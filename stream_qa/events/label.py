@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream_qa.events.fields import Event, EventTime, Features, Identifier, Number
+from stream_qa.events.fields import Count, Event, EventTime, Features, Identifier, LogOdds, Origin
 
 Value = Literal[0, 1]
 LabelKind = Literal["open", "provisional", "positive", "negative"]
@@ -19,7 +19,7 @@ class Label(Event):
     application_id: Identifier
     member_id: Identifier
     job_id: Identifier
-    revision: Annotated[int, Field(ge=1, description="strictly increasing for an application")]
+    revision: Annotated[Count, Field(ge=1, description="strictly increasing for an application")]
     value: Annotated[Value | None, Field(description="1 heard back, 0 did not, null not known yet")]
     weight: Annotated[float, Field(ge=0, le=1, description="how much the value counts; 0 while it is not known")]
     final: Annotated[bool, Field(description="no engagement still to come can change it; a late one may")]
@@ -29,10 +29,11 @@ class Label(Event):
     feature_schema: Identifier
     member_features: Features
     job_features: Features
-    global_log_odds: Number
-    job_log_odds: Annotated[Number, Field(description="the job's part of the score when this was written")]
-    job_version: Annotated[int, Field(ge=0)]
-    origin: Annotated[int, Field(ge=0, description="the partition whose event time this label moves on")]
+    global_log_odds: LogOdds
+    job_log_odds: Annotated[LogOdds, Field(description="the job's part of the score when this was written")]
+    job_version: Count
+    origin: Origin
+    watermark: Annotated[EventTime, Field(description="the event time that the origin had reached")]
 
     @property
     def kind(self) -> LabelKind:

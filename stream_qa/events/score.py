@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stream_qa.events.fields import Event, EventTime, Identifier, Number
+from stream_qa.events.fields import Count, Event, EventTime, Identifier, LogOdds
 
 
 class Score(Event):
@@ -14,11 +14,11 @@ class Score(Event):
     member_id: Identifier
     job_id: Identifier
     applied_at: EventTime
-    global_log_odds: Number
-    member_log_odds: Number
-    job_log_odds: Number
-    log_odds: Annotated[Number, Field(description="the sum of the three components")]
+    global_log_odds: LogOdds
+    member_log_odds: LogOdds
+    job_log_odds: LogOdds
+    log_odds: Annotated[LogOdds, Field(description="the sum of the three components")]
     probability: Annotated[float, Field(ge=0, le=1)]
     model_version: Identifier
-    member_version: Annotated[int, Field(ge=0)]
-    job_version: Annotated[int, Field(ge=0)]
+    member_version: Count
+    job_version: Count

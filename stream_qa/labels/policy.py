@@ -1,0 +1,105 @@
+"""What counts as hearing back: the policy of the context, a setting and not code."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stream_qa.errors import PolicyError
+from stream_qa.events import Engagement, Value
+
+DAY = 24 * 60 * 60 * 1000
+"""Milliseconds of a day."""
+
+
+class LabelPolicy(BaseModel):
+    """Which engagement kinds say yes, which say no, and how long to wait for them.
+
+    Kinds of neither list are neutral: they are known to have happened and decide nothing. A positive engagement
+    outranks a negative one, whichever came first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    positive: frozenset[str] = frozenset({"profile_view", "message", "interview", "offer", "merged"})
+    negative: frozenset[str] = frozenset({"rejection", "rejected"})
+    window_days: Annotated[float, Field(gt=0, le=3_650, description="silence for this long is a final negative")] = 14
+    revision_days: Annotated[
+        float, Field(gt=0, le=3_650, description="after the window, how long a late engagement can still revise")
+    ] = 14
+    memory_days: Annotated[
+        float, Field(gt=0, le=3_650, description="after that, how long its id is remembered, against repeats")
+    ] = 365
+    orphan_days: Annotated[
+        float, Field(gt=0, le=3_650, description="how long an engagement waits for its application")
+    ] = 14
+    orphan_count: Annotated[int, Field(ge=1, le=1_000, description="engagements that may wait for one application")] = (
+        32
+    )
+
+    @model_validator(mode="after")
+    def _kinds_say_one_thing(self) -> "LabelPolicy":
+        both = self.positive & self.negative
+        if both:
+            raise ValueError(f"{sorted(both)} cannot be positive and negative")
+        return self
+
+    @property
+    def window(self) -> int:
+        """Milliseconds from an application to its final label."""
+        return round(self.window_days * DAY)
+
+    @property
+    def retention(self) -> int:
+        """Milliseconds from an application to the end of everything that can be said about it."""
+        return self.window + round(self.revision_days * DAY)
+
+    @property
+    def memory(self) -> int:
+        """Milliseconds that the id of an application is remembered after its retention."""
+        return round(self.memory_days * DAY)
+
+    @property
+    def orphan_wait(self) -> int:
+        """Milliseconds that an engagement waits for its application."""
+        return round(self.orphan_days * DAY)
+
+    def value(self, kind: str) -> Value | None:
+        """Return the label value that an engagement of this kind asks for; ``None`` for a neutral one."""
+        if kind in self.positive:
+            return 1
+        return 0 if kind in self.negative else None
+
+    def deciding(self, engagements: Iterable[Engagement], before: int) -> Engagement | None:
+        """Return the engagement that decides among those earlier than ``before`` (ms); ``None`` where none does.
+
+        The earliest positive one, else the earliest negative one: a function of the set, whatever the order of arrival.
+        """
+        candidates = [
+            (-value, engagement.engaged_at, engagement.kind, engagement)
+            for engagement in engagements
+            if engagement.engaged_at < before and (value := self.value(engagement.kind)) is not None
+        ]
+        return min(candidates, key=lambda candidate: candidate[:3])[3] if candidates else None
+
+
+def load_policy(path: Path | None) -> LabelPolicy:
+    """Read a policy from a YAML file; the built-in one where ``path`` is ``None``.
+
+    Raises
+    ------
+    PolicyError
+        The file cannot be read or says something that is no policy.
+    """
+    if path is None:
+        return LabelPolicy()
+    try:
+        return LabelPolicy.model_validate(yaml.safe_load(path.read_text()) or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PolicyError(f"the label policy {path} cannot be read: {error}") from error
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in detail["loc"]) or "the policy"
+        raise PolicyError(f"the label policy {path} is wrong at {place}: {detail['msg']}") from error

@@ -1,0 +1,62 @@
+"""A random effect: one entity's linear deviation from the global model, over the other side's features.
+
+There are two, set up from this one piece of code: a member's over job features, a job's over member features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stream_qa.events import EntityKind
+from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.learning.entity import entity_type, unpack_many
+from stream_qa.learning.prior import Prior
+from stream_qa.learning.sgd import AdaptiveSGD, log_odds
+
+#: Published coefficients are multiples of this: sums and differences of such numbers are exact in float64, so a
+#: server that adds deltas holds bit for bit what the worker published.
+GRID = 2.0**-24
+
+
+@dataclass(frozen=True)
+class RandomEffect:
+    """How one kind of entity learns."""
+
+    kind: EntityKind
+    prior: Prior = field(default_factory=Prior)
+    rule: AdaptiveSGD = field(default_factory=AdaptiveSGD)
+    feature_bound: float = 20.0
+
+    def whiten(self, features: Sequence[Sequence[float]]) -> Floats:
+        """Return the rule's features, shape ``(n, 1 + k)``, from ``n`` feature vectors of ``k`` numbers each.
+
+        An intercept in front, clipped to the bound, scaled by the prior.
+        """
+        if not features:
+            return np.zeros((0, 1))
+        dimension = 1 + len(features[0])
+        design = np.ones((len(features), dimension))
+        design[:, 1:] = np.clip(np.asarray(features), -self.feature_bound, self.feature_bound)
+        return design * self.prior.scale(dimension)
+
+    def score(self, entities: Sequence[bytes | None], features: Sequence[Sequence[float]]) -> tuple[Floats, Integers]:
+        """Return the effect's log-odds and the entities' versions, shapes ``(n,)``, from ``n`` packed entities.
+
+        Raises
+        ------
+        StateFormatError
+            A record was written in another format or for another number of features.
+        """
+        whitened = self.whiten(features)
+        learned = unpack_many(entity_type(whitened.shape[1]), entities)
+        return log_odds(learned["coefficients"], whitened), learned["version"]
+
+    def published(self, coefficients: Floats) -> Floats:
+        """Return whitened ``coefficients``, shape ``(n, d)``, as servers multiply them with raw features.
+
+        Rounded to multiples of ``GRID``.
+        """
+        raw = coefficients * self.prior.scale(coefficients.shape[1])
+        # Adding zero turns the negative zeros of rounding into the one zero that sums of deltas give.
+        return np.round(raw / GRID) * GRID + 0.0

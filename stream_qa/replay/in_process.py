@@ -1,0 +1,80 @@
+"""The same stages in one process, without a broker: what a log means, by the code that the workers run."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from stream_qa.events import Message, Record
+from stream_qa.replay.log import LogEvent
+from stream_qa.replay.report import Report
+from stream_qa.stages.pipeline import Pipeline
+from stream_qa.stages.state import MemoryState, Outcome, State
+from stream_qa.streaming.partitioner import partition_of
+
+
+class InProcessReplay:
+    """Drives the stages over partitions like those of the topics.
+
+    Parameters
+    ----------
+    pipeline
+        The stages.
+    partitions
+        How many partitions the topics would have: event time is kept for each apart.
+    report
+        Takes in what the stages emit.
+    new_state
+        Makes the table of a stage's partition, by its name.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        partitions: int,
+        report: Report,
+        new_state: Callable[[str], State] = lambda _name: MemoryState(),
+    ) -> None:
+        self._pipeline = pipeline
+        self._topics = pipeline.label.topics
+        self._report = report
+        self._partitions = partitions
+        self._offsets: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._label, self._member, self._job = (
+            [new_state(f"{stage}-{partition}") for partition in range(partitions)]
+            for stage in ("label", "member", "job")
+        )
+
+    def run(self, chunk: Sequence[LogEvent]) -> None:
+        """Take a chunk of events, in order, through all three stages."""
+        events = (Message(event.topic, event.key, event.value) for event in chunk)
+        labels: list[Message] = []
+        for partition, records in self._by_partition(events).items():
+            state, jobs = self._label[partition], self._job[partition]
+            labels += self._commit(state, self._pipeline.label.process(partition, records, state, jobs))
+        examples: list[Message] = []
+        for partition, records in self._by_partition(self._only(labels, self._topics.labels)).items():
+            state = self._member[partition]
+            examples += self._commit(state, self._pipeline.member.process(partition, records, state))
+        for partition, records in self._by_partition(self._only(examples, self._topics.examples)).items():
+            state = self._job[partition]
+            self._commit(state, self._pipeline.job.process(partition, records, state))
+
+    def _commit(self, state: State, outcome: Outcome) -> list[Message]:
+        state.apply(outcome.changes)
+        for message in outcome.messages:
+            self._report.add(message)
+        return outcome.messages
+
+    def _by_partition(self, messages: Iterable[Message]) -> dict[int, list[Record]]:
+        """Return the messages as records of their partitions, each in order."""
+        records: defaultdict[int, list[Record]] = defaultdict(list)
+        for message in messages:
+            # A record without a key is an invalid event, which any partition can say.
+            partition = 0 if message.key is None else partition_of(message.key, self._partitions)
+            place = (message.topic, partition)
+            records[partition].append(Record(*place, self._offsets[place], message.key, message.value))
+            self._offsets[place] += 1
+        return records
+
+    @staticmethod
+    def _only(messages: Iterable[Message], topic: str) -> Iterable[Message]:
+        return (message for message in messages if message.topic == topic)

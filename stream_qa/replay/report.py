@@ -1,0 +1,91 @@
+"""What a replay says of itself: counts, and what the stages emitted, one file a topic."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import orjson
+from pydantic import TypeAdapter
+
+from stream_qa.events import Label, Message, TopicNames
+from stream_qa.events.dead_letter import EXCEPTION_CLASS, PREFIX
+
+
+@dataclass
+class Report:
+    """Counts messages by topic, and writes them to ``directory`` where one is given.
+
+    Use it as a context manager: it closes its files.
+    """
+
+    topics: TopicNames
+    directory: Path | None = None
+    applications: int = 0
+    engagements: int = 0
+    messages: Counter[str] = field(default_factory=Counter)
+    label_kinds: Counter[str] = field(default_factory=Counter)
+    label_reasons: Counter[str] = field(default_factory=Counter)
+    final_labels: Counter[str] = field(default_factory=Counter)
+    dead_letter_reasons: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._labels = TypeAdapter(Label)
+        self._files: dict[str, BinaryIO] = {}
+        if self.directory is not None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            outputs = ("labels", "examples", "scores", "coefficients", "coefficient_snapshots", "dead_letters")
+            for output in outputs:
+                path = self.directory / f"{output.replace('_', '-')}.jsonl"
+                self._files[getattr(self.topics, output)] = path.open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def add(self, message: Message) -> None:
+        """Take in one emitted message."""
+        self.messages[message.topic] += 1
+        line = message.value
+        if message.topic == self.topics.labels and message.value is not None:
+            label = self._labels.validate_json(message.value)
+            self.label_kinds[label.kind] += 1
+            self.label_reasons[label.reason] += 1
+            if label.final:
+                self.final_labels[label.kind] += 1
+        elif message.topic == self.topics.dead_letters:
+            line = self._dead_letter(message)
+        if self._files and line is not None:
+            self._files[message.topic].write(line + b"\n")
+
+    def counts(self) -> dict[str, Any]:
+        """Return the counts as a JSON object's content."""
+        return {
+            "applications": self.applications,
+            "engagements": self.engagements,
+            "labels": {
+                "total": self.messages[self.topics.labels],
+                "by_kind": dict(sorted(self.label_kinds.items())),
+                "by_reason": dict(sorted(self.label_reasons.items())),
+                "final": dict(sorted(self.final_labels.items())),
+            },
+            "scores": self.messages[self.topics.scores],
+            "examples": self.messages[self.topics.examples],
+            "deltas": self.messages[self.topics.coefficients],
+            "snapshots": self.messages[self.topics.coefficient_snapshots],
+            "dead_letters": self.messages[self.topics.dead_letters],
+            "dead_letters_by_reason": dict(sorted(self.dead_letter_reasons.items())),
+        }
+
+    def _dead_letter(self, message: Message) -> bytes:
+        """Return a dead letter as a line: the reason's headers by their last names, the bytes as text."""
+        reason = {name.removeprefix(PREFIX): _text(value) for name, value in message.headers}
+        self.dead_letter_reasons[reason.get(EXCEPTION_CLASS.removeprefix(PREFIX), "").rpartition(".")[2]] += 1
+        return orjson.dumps({**reason, "key": _text(message.key), "value": _text(message.value)})
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode(errors="backslashreplace")

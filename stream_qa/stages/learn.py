@@ -1,0 +1,200 @@
+"""The learning stages: labels in, coefficients out; one piece of code, set up for members and for jobs.
+
+What a chunk needs is read at once, stepped in rounds, written once and published once an entity. How the log is cut
+into chunks changes nothing: neither coefficients nor versions, to the last bit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from stream_qa.coefficients import Publisher
+from stream_qa.errors import FeatureSchemaMismatchError, RejectedError
+from stream_qa.events import Decoder, Example, Label, Message, SourceRecord, dead_letter
+from stream_qa.labels.event_time import pack_moment, unpack_moment
+from stream_qa.learning import RandomEffect
+from stream_qa.learning.arrays import Integers
+from stream_qa.learning.entity import (
+    DIMENSION,
+    clock_key,
+    contribution_key,
+    contribution_range,
+    contribution_type,
+    entity_key,
+    entity_type,
+    pack_many,
+    unpack_many,
+)
+from stream_qa.learning.rounds import Batch, learn
+from stream_qa.stages.state import Outcome, StateReader
+
+L = TypeVar("L", bound=Label | Example)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class LearnerInput(Generic[L]):
+    """What a random effect reads of a label."""
+
+    decoder: Decoder[L]
+    entity_id: Callable[[L], str]
+    features: Callable[[L], list[float]]
+    offset: Callable[[L], float]
+    """The log-odds of everything but this effect."""
+
+
+class Step(NamedTuple, Generic[L]):
+    """One label that was news to its entity."""
+
+    label: L
+    log_odds: float
+    """The effect's part of the score, without what this application itself has added."""
+    version: int
+    """The entity's version before this label."""
+    learned: bool
+    """Whether it changed the entity: not where it says what the revision before said."""
+
+
+@dataclass(frozen=True)
+class LearnStage(Generic[L]):
+    """Learns the coefficients of one kind of entity.
+
+    Parameters
+    ----------
+    name
+        Names the stage in dead letters.
+    effect
+        How the entities learn.
+    source
+        What the stage reads of a label.
+    publisher
+        What servers get.
+    forward
+        What the next stage gets for the steps of a partition.
+    dead_letters
+        The topic for what cannot be used.
+    retention
+        Milliseconds from an application to the end of its revisions; what it added is remembered so long.
+    """
+
+    name: str
+    effect: RandomEffect
+    source: LearnerInput[L]
+    publisher: Publisher
+    forward: Callable[[int, Sequence[Step[L]]], list[Message]]
+    dead_letters: str
+    retention: int
+
+    def process(self, partition: int, records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+        """Return what a chunk of one partition, in log order, changes and sends."""
+        outcome = Outcome({}, [])
+        labels = self._decode(records, state, outcome)
+        if labels:
+            outcome.messages.extend(self.forward(partition, self._learn(labels, state, outcome)))
+        return outcome
+
+    def _decode(self, records: Sequence[SourceRecord], state: StateReader, outcome: Outcome) -> list[L]:
+        """Return the labels; what is none, or has another number of features than was learned, is rejected."""
+        (stored,) = state.get_many([DIMENSION])
+        dimension = None if stored is None else int.from_bytes(stored, "big")
+        labels: list[L] = []
+        decoded = self.source.decoder.decode(record.value for record in records)
+        for record, label in zip(records, decoded, strict=True):
+            error: RejectedError
+            if isinstance(label, RejectedError):
+                error = label
+            else:
+                features = len(self.source.features(label))
+                if dimension is None:
+                    dimension = 1 + features
+                    outcome.changes[DIMENSION] = dimension.to_bytes(2, "big")
+                if 1 + features == dimension:
+                    labels.append(label)
+                    continue
+                error = FeatureSchemaMismatchError(f"{features} features where {dimension - 1} are learned")
+            outcome.messages.append(dead_letter(self.dead_letters, self.name, record, error))
+        return labels
+
+    def _learn(self, labels: Sequence[L], state: StateReader, outcome: Outcome) -> list[Step[L]]:
+        """Step the entities through the labels that are news to them."""
+        entity_ids, entity_of = _distinct([self.source.entity_id(label) for label in labels])
+        applications, application_of = _distinct(
+            [contribution_key(label.origin, label.applied_at, label.application_id) for label in labels]
+        )
+        origins = list(dict.fromkeys(label.origin for label in labels))
+        entity_keys = [entity_key(entity_id) for entity_id in entity_ids]
+        clock_keys = [clock_key(origin) for origin in origins]
+        stored = iter(state.get_many([*entity_keys, *applications, *clock_keys]))
+        dimension = 1 + len(self.source.features(labels[0]))
+        before = unpack_many(entity_type(dimension), list(islice(stored, len(entity_keys))))
+        contributions = unpack_many(contribution_type(dimension), list(islice(stored, len(applications))))
+        reached = {origin: unpack_moment(moment) for origin, moment in zip(origins, stored, strict=True)}
+
+        clocks = dict(reached)
+        rows = np.array(self._news(labels, application_of, contributions["revision"].tolist(), clocks), np.int64)
+        fresh = [labels[row] for row in rows]
+        after = before.copy()
+        seen = learn(self.effect.rule, after, contributions, self._batch(fresh, entity_of[rows], application_of[rows]))
+
+        moved = np.flatnonzero(after["version"] != before["version"])
+        moved_ids = [entity_ids[index] for index in moved]
+        outcome.messages.extend(self.publisher.publish(moved_ids, before[moved], after[moved]))
+        outcome.changes.update(zip([entity_keys[index] for index in moved], pack_many(after[moved]), strict=True))
+        touched = np.unique(application_of[rows])
+        outcome.changes.update(
+            zip([applications[index] for index in touched], pack_many(contributions[touched]), strict=True)
+        )
+        self._forget(reached, clocks, state, outcome)
+        return [
+            Step(label, log_odds, version, learned)
+            for label, log_odds, version, learned in zip(fresh, *(array.tolist() for array in seen), strict=True)
+        ]
+
+    def _news(
+        self, labels: Sequence[L], application_of: Integers, revisions: list[int], clocks: dict[int, int]
+    ) -> list[int]:
+        """Return the rows that say something new, in order, moving each origin's clock along.
+
+        A revision at or below the known one was delivered before, and so was one whose contribution is forgotten.
+        """
+        rows = []
+        for row, (label, application) in enumerate(zip(labels, application_of.tolist(), strict=True)):
+            clock = clocks[label.origin] = max(clocks[label.origin], label.watermark)
+            if label.revision > revisions[application] and clock < label.applied_at + self.retention:
+                revisions[application] = label.revision
+                rows.append(row)
+        return rows
+
+    def _batch(self, labels: Sequence[L], entity: Integers, application: Integers) -> Batch:
+        return Batch(
+            entity=entity,
+            application=application,
+            features=self.effect.whiten([self.source.features(label) for label in labels]),
+            offset=np.array([self.source.offset(label) for label in labels], np.float64),
+            value=np.array([-1 if label.value is None else label.value for label in labels], np.int64),
+            weight=np.array([label.weight for label in labels], np.float64),
+            revision=np.array([label.revision for label in labels], np.int64),
+            happened_at=np.array([label.happened_at for label in labels], np.int64),
+        )
+
+    def _forget(self, reached: dict[int, int], clocks: dict[int, int], state: StateReader, outcome: Outcome) -> None:
+        """Drop what applications have added that no revision can reach any more, by the event time of each origin."""
+        for origin, clock in clocks.items():
+            if clock == reached[origin]:
+                continue
+            outcome.changes[clock_key(origin)] = pack_moment(clock)
+            start, end = contribution_range(origin, reached[origin] - self.retention, clock - self.retention)
+            if start == end:
+                continue
+            over = [key for key, _ in state.scan(start, end)]
+            over += [key for key in outcome.changes if start <= key < end]
+            outcome.changes.update(dict.fromkeys(over))
+
+
+def _distinct(values: Sequence[V]) -> tuple[list[V], Integers]:
+    """Return the distinct values in order of appearance, and for each value which of them it is."""
+    index = {value: position for position, value in enumerate(dict.fromkeys(values))}
+    return list(index), np.array([index[value] for value in values], np.int64)

@@ -1,0 +1,59 @@
+"""The state that a stage works on: ordered keys and values, raw bytes both."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from sortedcontainers import SortedDict
+
+from stream_qa.events import Message
+
+Changes = Mapping[bytes, bytes | None]
+"""What to put under each key; ``None`` deletes it."""
+
+
+class StateReader(Protocol):
+    """What a stage may do itself: read. It never writes; it returns the changes."""
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the value of each key, in the keys' order; ``None`` where there is none."""
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the items with ``start <= key < end`` in the order of their keys' bytes."""
+
+
+class State(StateReader, Protocol):
+    """What the driver of a stage does as well."""
+
+    def apply(self, changes: Changes) -> None:
+        """Put and delete many, all or nothing."""
+
+
+class Outcome(NamedTuple):
+    """What a stage made of a chunk."""
+
+    changes: dict[bytes, bytes | None]
+    messages: list[Message]
+
+
+class MemoryState:
+    """State that lives and dies with the process."""
+
+    def __init__(self) -> None:
+        self._items: SortedDict[bytes, bytes] = SortedDict()
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the value of each key."""
+        return [self._items.get(key) for key in keys]
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the items with ``start <= key < end`` in order."""
+        for key in self._items.irange(start, end, inclusive=(True, False)):
+            yield key, self._items[key]
+
+    def apply(self, changes: Changes) -> None:
+        """Put and delete many."""
+        for key, value in changes.items():
+            if value is None:
+                self._items.pop(key, None)
+            else:
+                self._items[key] = value

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from stream_qa.cli import topics
 from stream_qa.cli import broker
+from stream_qa.cli import simulate
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(
@@ -25,6 +26,8 @@ def _commands() -> None:
 application.add_typer(topics.commands, name="topics")
 
 application.add_typer(broker.commands, name="broker", help="A real Kafka for development: stream-qa broker up")
+
+application.command("simulate")(simulate.simulate)
 
 
 def main() -> None:

@@ -1,0 +1,74 @@
+"""What all tests share: a real broker, and a summary that tells a tier which ran from one which could not."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from stream_qa.broker import DevelopmentBroker
+from stream_qa.broker.java import java_with_kafka
+from stream_qa.broker.ports import free_port
+from stream_qa.errors import BrokerStartError
+
+TIERS = ["pure", "kafka", "containers", "shared_data"]
+NOT_COLLECTED = "not collected"
+OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error": "failed", "xpassed": "failed"}
+
+# Taken out of the environment because it is no setting: the settings refuse STREAM_QA_* variables they do not know.
+TEST_BROKER = os.environ.pop("STREAM_QA_TEST_BROKER", None)
+
+_tier_of: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a real Kafka: the one that STREAM_QA_TEST_BROKER names, or one for this session."""
+    if TEST_BROKER:
+        yield TEST_BROKER
+        return
+    try:
+        java_with_kafka(lambda _: None)
+    except BrokerStartError as error:
+        pytest.skip(str(error))
+    development_broker = DevelopmentBroker(tmp_path_factory.mktemp("broker"), free_port())
+    development_broker.up()
+    try:
+        yield development_broker.bootstrap
+    finally:
+        development_broker.down()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Remember the tier of each test: its marker, or the most demanding of several."""
+    for item in items:
+        marked = [tier for tier in TIERS if item.get_closest_marker(tier)]
+        _tier_of[item.nodeid] = marked[-1] if marked else TIERS[0]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line a tier, so that a skip never looks like a pass."""
+    if terminalreporter.config.option.collectonly:
+        return
+    counts: dict[str, Counter[str]] = {tier: Counter() for tier in TIERS}
+    reasons: dict[str, str] = {}
+    for category in [*OUTCOMES, "skipped"]:
+        for report in terminalreporter.stats.get(category, []):
+            tier = _tier_of.get(report.nodeid, NOT_COLLECTED)  # a whole module, skipped or broken
+            counts.setdefault(tier, Counter())[OUTCOMES.get(category, category)] += 1
+            if category == "skipped":
+                reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+                reasons.setdefault(tier, reason.removeprefix("Skipped: "))
+    terminalreporter.section("tiers")
+    for tier, count in counts.items():
+        terminalreporter.line(f"tier {tier}: {_outcome(count, reasons.get(tier, ''))}")
+
+
+def _outcome(count: Counter[str], reason: str) -> str:
+    if not count:
+        return "no test was selected"
+    if not count["passed"] and not count["failed"]:
+        return f"could not run: {reason} ({count['skipped']} skipped)"
+    skips = f" (first: {reason})" if count["skipped"] else ""
+    return f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped{skips}"

@@ -1,0 +1,114 @@
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stream_qa.cli import application
+from stream_qa.errors import BrokerUnavailableError, PartitionCountError
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> str:
+    """Set a prefix that no other test has and, until a test says otherwise, an address where no broker is."""
+    prefix = f"t{uuid.uuid4().hex[:12]}-"
+    for name in os.environ:
+        if name.startswith("STREAM_QA_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("STREAM_QA_TOPIC_PREFIX", prefix)
+    monkeypatch.setenv("STREAM_QA_BROKER", f"127.0.0.1:{unused_tcp_port}")
+    return prefix
+
+
+@pytest.fixture
+def on_broker(broker: str, settings: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Set the real broker's address, and give the prefix."""
+    monkeypatch.setenv("STREAM_QA_BROKER", broker)
+    return settings
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(application, ["topics", *arguments])
+
+
+@pytest.mark.kafka
+def test_plan_then_apply_then_plan(on_broker: str) -> None:
+    pending = run("plan")
+    assert pending.exit_code == 2
+    assert f"+ {on_broker}applications: 4 partitions, replication factor 1" in pending.output
+    assert "    retention.ms: 34560000000" in pending.output
+    assert pending.output.endswith("11 to create, 0 to change, 0 as declared, 0 refused\n")
+
+    applied = run("apply")
+    assert applied.exit_code == 0
+    assert applied.output.endswith("11 created, 0 changed, 0 as declared, 0 refused\n")
+
+    nothing = run("plan")
+    assert nothing.exit_code == 0
+    assert f"= {on_broker}applications\n" in nothing.output
+    assert nothing.output.endswith("0 to create, 0 to change, 11 as declared, 0 refused\n")
+
+
+@pytest.mark.kafka
+def test_a_differing_partition_count_is_refused(on_broker: str) -> None:
+    assert run("apply", "--partitions", "2").exit_code == 0
+    refused = run("plan")
+    assert refused.exit_code == 1
+    assert f"! {on_broker}labels: has 2 partitions and must have 4" in refused.output
+    assert f"= {on_broker}dead-letters" in refused.output
+    assert isinstance(run("apply").exception, PartitionCountError)
+    assert run("plan", "--partitions", "2").exit_code == 0
+
+
+@pytest.mark.kafka
+def test_another_replication_factor_is_mentioned(on_broker: str) -> None:
+    run("apply", "--partitions", "1")
+    planned = run("plan", "--partitions", "1", "--replication-factor", "3")
+    assert planned.exit_code == 0
+    assert f"= {on_broker}labels\n    replication factor: 1, left alone\n" in planned.output
+
+
+@pytest.mark.kafka
+def test_json_says_the_same(on_broker: str) -> None:
+    result = run("plan", "--json", "--partitions", "3")
+    assert result.exit_code == 2
+    document = json.loads(result.output)
+    assert document["pending"] is True
+    assert document["refused"] is False
+    topics = {topic["name"]: topic for topic in document["topics"]}
+    assert len(topics) == 11
+    assert topics[f"{on_broker}labels"]["action"] == "create"
+    assert topics[f"{on_broker}labels"]["partitions"] == 3
+    assert topics[f"{on_broker}labels"]["config"]["cleanup.policy"] == "delete"
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_no_broker_is_our_own_error(command: str) -> None:
+    assert isinstance(run(command).exception, BrokerUnavailableError)
+
+
+def test_no_broker_is_a_sentence_and_exit_code_1() -> None:
+    # As a process of its own: neither a traceback nor what the Kafka client logs may reach the terminal.
+    command = Path(sys.executable).with_name("stream-qa")
+    result = subprocess.run([command, "topics", "apply"], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("BrokerUnavailableError: no Kafka broker answers at 127.0.0.1:")
+    assert "Traceback" not in result.stderr
+    assert "Unable" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_help_documents_the_exit_codes(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Exit codes: 0 " in result.output
+
+
+@pytest.mark.parametrize("option", ["--partitions", "--replication-factor"])
+def test_a_count_of_nothing_is_a_wrong_option(option: str) -> None:
+    assert run("plan", option, "0").exit_code == 2

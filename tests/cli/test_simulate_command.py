@@ -37,6 +37,8 @@ def test_gzip_follows_from_the_suffix_and_a_dash_is_stdout(tmp_path: Path) -> No
     assert _simulate(tmp_path / "log.jsonl", *SMALL).exit_code == 0
     assert _simulate(tmp_path / "log.jsonl.gz", *SMALL).exit_code == 0
     plain = (tmp_path / "log.jsonl").read_bytes()
+    # RFC 1952: no flags, so no name, and the modification time 0, or the bytes would change with either.
+    assert (tmp_path / "log.jsonl.gz").read_bytes()[3:8] == bytes(5)
     assert plain.endswith(b"}\n")
     assert gzip.decompress((tmp_path / "log.jsonl.gz").read_bytes()) == plain
     assert _simulate("-", *SMALL).stdout_bytes == plain

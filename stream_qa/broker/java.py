@@ -44,7 +44,7 @@ def java_with_kafka(report: Callable[[str], None]) -> list[str]:
         raise BrokerStartError(
             f"The development broker needs an extra ({error.name} is missing): pip install 'stream-qa[broker]'."
         ) from None
-    report(f"Finding Apache Kafka {KAFKA_VERSION}; the first time that downloads 43 MB and takes some 20 seconds.")
+    report(f"Finding Apache Kafka {KAFKA_VERSION}; the first time that downloads 43 MB, which takes half a minute.")
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the address alone
             # All of them: the class path as jgo sees it lacks the jars that it takes for Java modules.

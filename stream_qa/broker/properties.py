@@ -42,6 +42,9 @@ def render(port: int, controller_port: int, data: Path) -> str:
         "share.coordinator.state.topic.num.partitions": 4,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
+        # After a kill the new process has to wait until the session of the old one is over; by default that is 9 s.
+        "broker.session.timeout.ms": 2_000,
+        "broker.heartbeat.interval.ms": 500,
         # The first member of a group need not wait for others.
         "group.initial.rebalance.delay.ms": 0,
     }

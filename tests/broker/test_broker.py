@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -242,12 +243,15 @@ def test_a_start_that_takes_too_long_leaves_nothing_behind(shared: DevelopmentBr
 
 def test_a_stale_pid_file_harms_nobody(fresh: DevelopmentBroker) -> None:
     fresh.directory.mkdir()
-    (fresh.directory / "broker.pid").write_text(f"{os.getpid()}\n")
-    assert fresh.pid is None
-    assert not fresh.status().running
-    fresh.kill()
-    assert not fresh.down()
-    assert parent_and_state(os.getpid()) is not None
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as somebody_else:
+        (fresh.directory / "broker.pid").write_text(f"{somebody_else.pid}\n")
+        assert fresh.pid is None
+        assert not fresh.status().running
+        fresh.kill()
+        assert not fresh.down()
+        assert somebody_else.poll() is None
+        somebody_else.communicate(b"\n", timeout=10)
+    assert somebody_else.returncode == 0
 
 
 def test_a_missing_extra_is_one_sentence(fresh: DevelopmentBroker, monkeypatch: pytest.MonkeyPatch) -> None:

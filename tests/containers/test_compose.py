@@ -1,0 +1,158 @@
+import importlib.util
+import json
+import re
+from fnmatch import fnmatch
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from stream_qa.cli import application
+from stream_qa.settings import PREFIX, Settings, load_settings
+
+REPOSITORY = Path(__file__).parents[2]
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+# Compose's own schema as check-jsonschema vendors it, so that no network is needed.
+SCHEMA = "check_jsonschema/builtin_schemas/vendor/compose-spec.json"
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """Give the parsed compose file."""
+    document: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    return document
+
+
+def environment(service: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in service.get("environment", {}).items() if name.startswith(PREFIX)}
+
+
+def test_it_is_valid_by_the_compose_schema(compose: dict[str, Any]) -> None:
+    schema = json.loads(Path(str(distribution("check-jsonschema").locate_file(SCHEMA))).read_text())
+    jsonschema.validate(compose, schema)
+
+
+def test_the_schema_is_one_that_finds_errors(compose: dict[str, Any]) -> None:
+    schema = json.loads(Path(str(distribution("check-jsonschema").locate_file(SCHEMA))).read_text())
+    spoilt = {**compose, "services": {"kafka": {"image": "kafka", "portz": []}}}
+    with pytest.raises(jsonschema.ValidationError, match="portz"):
+        jsonschema.validate(spoilt, schema)
+
+
+@pytest.mark.parametrize("name", ["topics", "worker"])
+def test_every_variable_is_a_setting_with_a_good_value(
+    compose: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = environment(compose["services"][name])
+    assert f"{PREFIX}BROKER" in variables
+    assert {variable.removeprefix(PREFIX).lower() for variable in variables} <= set(Settings.model_fields)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    load_settings()
+
+
+def test_no_other_service_sets_our_variables(compose: dict[str, Any]) -> None:
+    assert [name for name, service in compose["services"].items() if environment(service)] == ["topics", "worker"]
+
+
+@pytest.mark.parametrize("name", ["topics", "worker"])
+def test_our_services_go_to_the_listener_for_containers(compose: dict[str, Any], name: str) -> None:
+    advertised = listeners(compose["services"]["kafka"], "KAFKA_ADVERTISED_LISTENERS")
+    assert environment(compose["services"][name])[f"{PREFIX}BROKER"] == advertised["INTERNAL"]
+
+
+def test_the_host_reaches_the_broker_where_settings_expect_it(compose: dict[str, Any]) -> None:
+    kafka = compose["services"]["kafka"]
+    advertised = listeners(kafka, "KAFKA_ADVERTISED_LISTENERS")["HOST"]
+    assert advertised == Settings.model_fields["broker"].default
+    container_port = listeners(kafka, "KAFKA_LISTENERS")["HOST"].rpartition(":")[2]
+    assert kafka["ports"] == [f"{advertised}:{container_port}"]
+
+
+def test_every_listener_is_known_everywhere(compose: dict[str, Any]) -> None:
+    kafka = compose["services"]["kafka"]
+    listening = set(listeners(kafka, "KAFKA_LISTENERS"))
+    protocols = {
+        entry.split(":")[0] for entry in kafka["environment"]["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+    }
+    assert listening == protocols == {"HOST", "INTERNAL", "CONTROLLER"}
+    assert set(listeners(kafka, "KAFKA_ADVERTISED_LISTENERS")) == {"HOST", "INTERNAL"}
+
+
+def test_the_broker_makes_no_topic_by_itself(compose: dict[str, Any]) -> None:
+    assert compose["services"]["kafka"]["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_only_loopback_is_published(compose: dict[str, Any]) -> None:
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_workers_web_port_is_the_published_one(compose: dict[str, Any]) -> None:
+    port = Settings.model_fields["web_port"].default
+    assert compose["services"]["worker"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+def test_each_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert "healthcheck" in services["kafka"]
+    assert services["topics"]["depends_on"] == {"kafka": {"condition": "service_healthy"}}
+    assert services["worker"]["depends_on"] == {"topics": {"condition": "service_completed_successfully"}}
+
+
+def test_the_topics_command_exists(compose: dict[str, Any]) -> None:
+    program, *arguments = compose["services"]["topics"]["command"]
+    assert program == "stream-qa"
+    assert CliRunner().invoke(application, [*arguments, "--help"]).exit_code == 0
+
+
+@pytest.mark.xfail(importlib.util.find_spec("stream_qa.app") is None, reason="stream_qa.app does not exist")
+def test_the_worker_command_names_an_app_that_exists(compose: dict[str, Any]) -> None:
+    program, option, module, command = compose["services"]["worker"]["command"]
+    assert (program, option, command) == ("faust", "-A", "worker")
+    assert importlib.util.find_spec(module) is not None
+
+
+def test_the_workers_state_is_on_a_volume_that_it_may_write_to(compose: dict[str, Any]) -> None:
+    worker = compose["services"]["worker"]
+    directory = environment(worker)[f"{PREFIX}DATA_DIRECTORY"]
+    (volume,) = worker["volumes"]
+    name, _, mounted = volume.partition(":")
+    assert mounted == directory
+    assert name in compose["volumes"]
+    assert f"chown stream-qa: {directory}\n" in DOCKERFILE
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert re.findall(r"^USER (.+)$", last_stage, re.MULTILINE) == ["stream-qa"]
+
+
+def test_base_images_name_no_registry() -> None:
+    images = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert images == ["python:3.12-slim", "python:3.12-slim"]
+
+
+def test_what_the_image_is_built_from_reaches_the_build() -> None:
+    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert "*" in ignored
+    let_in = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    copied = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+        for source in line.split()[:-1]
+    ]
+    assert copied
+    for source in copied:
+        assert (REPOSITORY / source).exists(), source
+        assert any(fnmatch(source, pattern) for pattern in let_in), source
+
+
+def listeners(kafka: dict[str, Any], variable: str) -> dict[str, str]:
+    """Return the addresses of a listener variable by the listeners' names."""
+    return dict(listener.split("://") for listener in kafka["environment"][variable].split(","))

@@ -5,9 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from stream_qa.cli import topics
-from stream_qa.cli import broker
-from stream_qa.cli import simulate
+from stream_qa.cli import broker, simulate, topics
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(

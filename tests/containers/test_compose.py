@@ -111,7 +111,6 @@ def test_the_topics_command_exists(compose: dict[str, Any]) -> None:
     assert CliRunner().invoke(application, [*arguments, "--help"]).exit_code == 0
 
 
-@pytest.mark.xfail(importlib.util.find_spec("stream_qa.app") is None, reason="stream_qa.app does not exist")
 def test_the_worker_command_names_an_app_that_exists(compose: dict[str, Any]) -> None:
     program, option, module, command = compose["services"]["worker"]["command"]
     assert (program, option, command) == ("faust", "-A", "worker")

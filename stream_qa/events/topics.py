@@ -23,3 +23,19 @@ class TopicNames:
     def with_prefix(cls, prefix: str) -> "TopicNames":
         """Return the names with ``prefix`` in front of each."""
         return cls(**{field.name: f"{prefix}{field.default}" for field in fields(cls)})
+
+    def all(self) -> tuple[str, ...]:
+        """Return the names of all topics."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+    def partitioned_together(self) -> tuple[str, ...]:
+        """Return the names of the topics whose partitions of one number belong to one worker."""
+        return (
+            self.applications,
+            self.engagements,
+            self.labels,
+            self.examples,
+            self.label_changelog,
+            self.member_changelog,
+            self.job_changelog,
+        )

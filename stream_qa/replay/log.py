@@ -95,7 +95,8 @@ def _event(line: bytes, topics: TopicNames, previous_time: int) -> LogEvent:
         # What has no usable time is no valid event; it stays where it stood, to be rejected there.
         time=time if isinstance(time, int) else previous_time,
         order=0 if kind == "application" else 1,
-        value=orjson.dumps(fields),
+        # orjson's result holds on to a larger buffer than it needs; the log is kept, so keep a copy.
+        value=bytes(memoryview(orjson.dumps(fields))),
         key=job_id.encode() if isinstance(job_id, str) else None,
         topic=topics.applications if kind == "application" else topics.engagements,
     )

@@ -1,0 +1,30 @@
+"""Whether the topics on the broker are such that a worker can work with them."""
+
+from stream_qa.errors import PartitionCountError, TopicMissingError
+from stream_qa.settings import Settings
+from stream_qa.topics import partition_counts
+
+
+async def check_topics(settings: Settings) -> dict[str, int]:
+    """Return the partition count of every topic, when all exist and those that must meet have equal counts.
+
+    Raises
+    ------
+    BrokerUnavailableError
+        No broker answers.
+    TopicMissingError
+        A topic does not exist.
+    PartitionCountError
+        The counts of topics whose partitions belong together differ.
+    """
+    topics = settings.topics
+    found = await partition_counts(settings.bootstrap_servers, topics.all())
+    counts = {topic: count for topic, count in found.items() if count is not None}
+    missing = [topic for topic in found if topic not in counts]
+    if missing:
+        raise TopicMissingError(f"the broker has no topic {', '.join(missing)}; run `stream-qa topics apply`")
+    together = {topic: counts[topic] for topic in topics.partitioned_together()}
+    if len(set(together.values())) > 1:
+        unequal = ", ".join(f"{topic} {count}" for topic, count in together.items())
+        raise PartitionCountError(f"these topics must have equal numbers of partitions, and have: {unequal}")
+    return counts

@@ -1,0 +1,238 @@
+"""The Faust transport: what one fetch holds for one partition is one event.
+
+Faust's own consumer makes several tasks for each message and lives in a thread of its own; here it lives in the
+worker's loop and hands over whole fetches, each with the exact range of offsets that it covers. Faust keeps the
+membership, the agents and the web server. docs/decisions/0002-our-own-transport.md says why.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import Any, cast
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import FetchResult
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as faust_driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from stream_qa.settings import Settings
+from stream_qa.streaming.assignor import TogetherAssignor
+from stream_qa.streaming.lane import Chunk
+from stream_qa.streaming.lanes import Lanes, Place
+
+SCHEME = "chunks"
+"""The broker's address in Faust's terms is ``chunks://host:port``."""
+
+_FETCH_WAIT_MILLISECONDS = 25
+_FETCH_BYTES = 1 << 20
+_HEARTBEATS_A_SESSION = 3
+#: Between two looks at whether the worker is to stop.
+_LOOK_UP_SECONDS = 0.5
+
+
+class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[misc] # Faust is not typed for subclasses
+    """Faust's consumer thread without the thread: no hand-over between loops for every call and every message."""
+
+    def __init__(self, consumer: "ChunkConsumer", **options: Any) -> None:  # noqa: ANN401 # Faust's own
+        super().__init__(consumer, thread_loop=options.get("loop") or asyncio.get_event_loop(), **options)
+
+    async def start(self) -> None:
+        """Connect the consumer in this loop."""
+        self._thread_started.set()
+        self._started.set()
+        self._consumer = self._create_consumer(loop=self.thread_loop)
+        self.time_started = monotonic()
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Leave the consumer group and disconnect."""
+        if self._started.is_set() and not self._stopped.is_set():
+            self._stopped.set()
+            await self._consumer.stop()
+            self._shutdown.set()
+
+    async def call_thread(self, function: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # Faust's own
+        """Call at once what Faust would have handed to the thread."""
+        result = function(*args, **kwargs)
+        return await result if asyncio.iscoroutine(result) or asyncio.isfuture(result) else result
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Pass on that partitions are being taken away."""
+        await self.consumer.on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Pass on which partitions are this worker's."""
+        await self.consumer.on_partitions_assigned(assigned, generation_id)
+
+    def _create_worker_consumer(self, transport: "ChunkTransport") -> AIOKafkaConsumer:
+        settings: Settings = transport.app.stream_qa_settings
+        session = int(settings.session_timeout_seconds * 1000)
+        return AIOKafkaConsumer(
+            bootstrap_servers=settings.bootstrap_servers,
+            client_id=settings.app_id,
+            group_id=settings.app_id,
+            partition_assignment_strategy=[TogetherAssignor],
+            session_timeout_ms=session,
+            rebalance_timeout_ms=session,
+            heartbeat_interval_ms=session // _HEARTBEATS_A_SESSION,
+            enable_auto_commit=False,
+            # Lanes seek to the position in their state; this is only for the moment before.
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=_FETCH_WAIT_MILLISECONDS,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+        )
+
+
+class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not typed for subclasses
+    """Hands over chunks of records for the lanes that are open, and shows their positions as group offsets."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 # Faust's own
+        super().__init__(*args, **kwargs)
+        self._lanes: Lanes = self.app.lanes
+        # Where a fetch held control records only, the next chunk begins where that one began.
+        self._held: dict[TopicPartition, tuple[int, int]] = {}
+
+    @property
+    def kafka_consumer(self) -> AIOKafkaConsumer:
+        """The consumer underneath."""
+        return cast("AIOKafkaConsumer", self._thread._ensure_consumer())  # noqa: SLF001 # no public way in Faust
+
+    def _new_consumer_thread(self) -> LoopConsumerThread:
+        return LoopConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def seek_lanes(self, offsets: Mapping[Place, int | None]) -> dict[Place, int]:
+        """Move to ``offsets``, ``None`` being the beginning; return where each place then is."""
+        consumer = self.kafka_consumer
+        places = {place: TopicPartition(*place) for place in offsets}
+        unread = [places[place] for place, offset in offsets.items() if offset is None]
+        beginnings = await consumer.beginning_offsets(unread) if unread else {}
+        positions = {}
+        for place, offset in offsets.items():
+            positions[place] = beginnings[places[place]] if offset is None else offset
+            consumer.seek(places[place], positions[place])
+        self._held.clear()
+        return positions
+
+    async def perform_seek(self) -> None:
+        """Seek to the committed group offsets: not here, lanes know where they are."""
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish what is in flight while the partitions are still ours."""
+        await self._lanes.pause()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_stop(self) -> None:
+        """Finish what is in flight, show where it ended, and leave."""
+        await self._lanes.pause()
+        await super().on_stop()
+        await self._lanes.close()
+
+    # Group offsets are a shop window for lag monitors: what the lanes have committed in their own tables.
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:  # noqa: ANN401, ARG002 # Faust's own
+        return iter([TP(*place) for place in self._lanes.places()])
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._lanes.position((tp.topic, tp.partition))
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        """Forget a chunk: what is done with it is the lane's to know."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 # Faust's own
+        """Hand chunks to the agents until the worker stops."""
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 # as Faust does
+                if not self.flow_active:
+                    await self.wait(self.can_resume_flow)
+                    continue
+                for chunk in await self._take():
+                    await self.callback(self._message(chunk))
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            if not self.app.should_stop:
+                raise
+
+    def _message(self, chunk: Chunk) -> ConsumerMessage:
+        last = chunk.records[-1]
+        return ConsumerMessage(
+            topic=chunk.topic,
+            partition=chunk.partition,
+            offset=last.offset,
+            timestamp=monotonic(),
+            timestamp_type=0,
+            headers=None,
+            key=None,
+            value=chunk,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=TP(chunk.topic, chunk.partition),
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _take(self) -> list[Chunk]:
+        """Return all that is fetched for lanes that can take it; wait a while where there is nothing."""
+        fetcher = self.kafka_consumer._fetcher  # noqa: SLF001 # aiokafka's public calls hide the offset ranges
+        self._lanes.room.clear()
+        chunks = [chunk for place in list(fetcher._records) if (chunk := self._chunk(fetcher, place)) is not None]  # noqa: SLF001
+        if chunks:
+            return chunks
+        # aiokafka leaves the group when nobody seems to ask for records; being inside this context is asking.
+        with fetcher._subscriptions.fetch_context():  # noqa: SLF001
+            fetched = fetcher._create_fetch_waiter()  # noqa: SLF001
+            room = asyncio.ensure_future(self._lanes.room.wait())
+            await asyncio.wait([fetched, room], timeout=_LOOK_UP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            room.cancel()
+            if fetched.done():
+                fetched.result()
+            else:
+                fetched.cancel()
+        return []
+
+    def _chunk(self, fetcher: Any, place: TopicPartition) -> Chunk | None:  # noqa: ANN401
+        """Take what is fetched for one partition; ``None`` where its lane cannot take it now."""
+        session = self._lanes.session(tuple(place))
+        result = fetcher._records[place]  # noqa: SLF001
+        if type(result) is not FetchResult:
+            self._discard(fetcher, place)
+            result.check_raise()
+            return None
+        if session is None:
+            return None
+        if not result._assignment.active:  # noqa: SLF001 # fetched for an assignment that is over
+            self._discard(fetcher, place)
+            return None
+        state = result._assignment.state_value(place)  # noqa: SLF001
+        start: int = state.position
+        records = result.getall(None)
+        if not result.has_more():
+            self._discard(fetcher, place)
+        if state.position == start:
+            return None
+        held_session, held_start = self._held.pop(place, (session, start))
+        if held_session == session:
+            start = held_start
+        if not records:
+            self._held[place] = (session, start)
+            return None
+        return Chunk(place.topic, place.partition, session, start, state.position, records)
+
+    @staticmethod
+    def _discard(fetcher: Any, place: TopicPartition) -> None:  # noqa: ANN401
+        """Make room in the fetcher, which then asks the broker for more."""
+        del fetcher._records[place]  # noqa: SLF001
+        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+
+
+class ChunkTransport(faust_driver.Transport):  # type: ignore[misc] # Faust is not typed for subclasses
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = ChunkConsumer
+
+
+TRANSPORTS.aliases[SCHEME] = f"{__name__}:{ChunkTransport.__name__}"

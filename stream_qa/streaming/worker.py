@@ -1,0 +1,65 @@
+"""The worker process: checks that all is as it must be, then runs Faust."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import sys
+from typing import IO, NoReturn
+
+import faust
+
+from stream_qa.errors import StateError, StreamQAError
+from stream_qa.settings import Settings
+from stream_qa.streaming.topic_check import check_topics
+
+_log = logging.getLogger(__name__)
+
+EXIT_REFUSED = 1
+"""The worker did not start; nothing was touched."""
+EXIT_FAILED = 70
+"""The worker stopped itself, before anything doubtful was committed."""
+
+
+class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subclasses
+    """Faust's worker, which refuses to start on a broker or topics that it could not work with."""
+
+    def execute_from_commandline(self) -> NoReturn:
+        """Check, then run until a signal ends it."""
+        settings: Settings = self.app.stream_qa_settings
+        try:
+            lock = _lock_data_directory(settings)
+            asyncio.new_event_loop().run_until_complete(check_topics(settings))
+        except StreamQAError as error:
+            sys.stderr.write(f"The worker does not start: {error}\n")
+            sys.exit(EXIT_REFUSED)
+        with lock:
+            super().execute_from_commandline()
+        raise SystemExit
+
+
+def fail(error: BaseException) -> NoReturn:
+    """End the process at once, before anything more is committed.
+
+    Not by an exception: Faust would log it, go on with the other partitions and acknowledge what was not done.
+    """
+    if isinstance(error, StreamQAError):
+        _log.critical("the worker stops: %s: %s", type(error).__name__, error)
+    else:
+        _log.critical("the worker stops on a bug, and has committed nothing of this chunk", exc_info=error)
+    logging.shutdown()
+    os._exit(EXIT_FAILED)
+
+
+def _lock_data_directory(settings: Settings) -> IO[str]:
+    """Take the data directory for this process; two workers in one would corrupt nothing but could not both run."""
+    directory = settings.data_directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StateError(f"another worker uses {directory}; give each its own STREAM_QA_DATA_DIRECTORY") from error
+    except OSError as error:
+        raise StateError(f"the data directory {directory} cannot be used: {error}") from error
+    return lock

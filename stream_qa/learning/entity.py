@@ -89,18 +89,24 @@ def unpack_many(kind: np.dtype[np.void], records: Sequence[bytes | None]) -> Rec
     StateFormatError
         A record was written in another format or for another number of features.
     """
-    array = np.frombuffer(b"".join((record or b"").ljust(kind.itemsize, b"\0") for record in records), kind).copy()
     names = kind.names or ()
     dimension = kind["step" if "step" in names else "coefficients"].shape[0]
-    new = array["format"] == 0
-    wrong = ~new & ((array["format"] != FORMAT) | (array["dimension"] != dimension))
-    if wrong.any() or len(array) != len(records):
-        raise StateFormatError(f"a record is not of format {FORMAT} with {dimension} coefficients")
+    padded = [(record or b"").ljust(kind.itemsize, b"\0") for record in records]
+    if any(len(record) != kind.itemsize for record in padded):
+        raise _other_format(dimension)
+    array = np.frombuffer(b"".join(padded), kind).copy()
+    new = np.array([record is None for record in records], np.bool_)
+    if (~new & ((array["format"] != FORMAT) | (array["dimension"] != dimension))).any():
+        raise _other_format(dimension)
     if "value" in names:
         array["value"][new] = -1
     array["format"] = FORMAT
     array["dimension"] = dimension
     return array
+
+
+def _other_format(dimension: int) -> StateFormatError:
+    return StateFormatError(f"a record is not of format {FORMAT} with {dimension} coefficients")
 
 
 def pack_many(array: Records) -> list[bytes]:

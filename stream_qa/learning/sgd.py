@@ -54,11 +54,15 @@ class AdaptiveSGD:
     coefficient_bound: float = 20.0
 
     def retract(self, learned: Learned, contribution: Contribution, features: Floats) -> Learned:
-        """Return what would be known without ``contribution``, whose features were ``features`` ``(n, d)``."""
+        """Return what would be known without ``contribution``, whose features were ``features`` ``(n, d)``.
+
+        Exact, but where later steps were cut off at the bound: there it stays the bound.
+        """
         gradient = contribution.gradient[:, np.newaxis] * features
         # Rounding may leave a sum of squares a hair below zero, of which there is no root.
         squares = np.maximum(learned.squares - gradient * gradient, 0.0)
-        return Learned(learned.coefficients - contribution.step, squares)
+        bound = self.coefficient_bound
+        return Learned(np.clip(learned.coefficients - contribution.step, -bound, bound), squares)
 
     def step(
         self, learned: Learned, features: Floats, offset: Floats, value: Floats, weight: Floats

@@ -35,12 +35,14 @@ class Settings(BaseSettings):
     base_rate: Annotated[
         float, Field(gt=0, lt=1, description="probability of a positive where an application brings no global_log_odds")
     ] = 0.25
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.5
+    learning_rate: Annotated[float, Field(gt=0, le=10, description="length of a coordinate's first steps")] = 0.5
     feature_bound: Annotated[float, Field(gt=0, description="features are clipped to plus and minus this")] = 20.0
-    member_intercept_precision: Annotated[float, Field(gt=0, description="prior precision")] = 4.0
-    member_slope_precision: Annotated[float, Field(gt=0, description="prior precision")] = 16.0
-    job_intercept_precision: Annotated[float, Field(gt=0, description="prior precision")] = 2.0
-    job_slope_precision: Annotated[float, Field(gt=0, description="prior precision")] = 16.0
+    member_intercept_precision: Annotated[float, Field(gt=0, description="prior precision of a member's intercept")] = (
+        4.0
+    )
+    member_slope_precision: Annotated[float, Field(gt=0, description="prior precision of a member's slope")] = 16.0
+    job_intercept_precision: Annotated[float, Field(gt=0, description="prior precision of a job's intercept")] = 2.0
+    job_slope_precision: Annotated[float, Field(gt=0, description="prior precision of a job's slope")] = 16.0
     snapshot_every: Annotated[int, Field(ge=1, description="label steps of an entity between two full snapshots")] = 20
 
     max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
@@ -59,7 +61,7 @@ class Settings(BaseSettings):
 
     web_enabled: Annotated[bool, Field(description="whether Faust's web server runs")] = True
     web_host: Annotated[str, Field(description="address it listens on; it has no authentication")] = "127.0.0.1"
-    web_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
+    web_port: Annotated[int, Field(ge=1, le=65_535, description="port it listens on")] = 6066
 
     @property
     def topics(self) -> TopicNames:

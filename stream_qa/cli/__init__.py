@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from stream_qa.cli import broker, simulate, topics
+from stream_qa.cli import broker, config, replay, simulate, topics
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(
@@ -16,16 +16,11 @@ application = typer.Typer(
 )
 
 
-@application.callback()
-def _commands() -> None:
-    """Commands are added below as they come; a callback makes Typer treat even one command as a group."""
-
-
-application.add_typer(topics.commands, name="topics")
-
 application.add_typer(broker.commands, name="broker", help="A real Kafka for development: stream-qa broker up")
-
-application.command("simulate")(simulate.simulate)
+application.add_typer(topics.commands, name="topics")
+application.add_typer(config.commands, name="config")
+application.command()(simulate.simulate)
+application.command()(replay.replay)
 
 
 def main() -> None:
@@ -33,5 +28,7 @@ def main() -> None:
     try:
         application()
     except StreamQAError as error:
-        Console(stderr=True).print(f"{type(error).__name__}: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"{type(error).__name__}: {error}", style="red", markup=False, highlight=False
+        )
         sys.exit(1)

@@ -4,23 +4,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stream_qa.events.fields import Count, Event, EventTime, Features, Identifier, LogOdds, Origin
+from stream_qa.events.fields import CheckedIdentifier, Count, Event, EventTime, Features, LogOdds, Origin
 from stream_qa.events.label import Value
 
 
 class Example(Event):
     """One revision of an application's label as the job's learner needs it, keyed by ``job_id``."""
 
-    application_id: Identifier
-    member_id: Identifier
-    job_id: Identifier
+    application_id: CheckedIdentifier
+    member_id: CheckedIdentifier
+    job_id: CheckedIdentifier
     revision: Annotated[Count, Field(ge=1)]
     value: Value | None
     weight: Annotated[float, Field(ge=0, le=1)]
     final: bool
     happened_at: EventTime
     applied_at: EventTime
-    feature_schema: Identifier
+    feature_schema: CheckedIdentifier
     member_features: Features
     global_log_odds: LogOdds
     member_log_odds: Annotated[LogOdds, Field(description="the member's part of the score, without this label's step")]

@@ -17,7 +17,9 @@ def _within_id_bytes(value: str) -> str:
     return value
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_BYTES), AfterValidator(_within_id_bytes)]
+#: In messages of our own, which repeat identifiers that were checked when they came in.
+CheckedIdentifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_BYTES)]
+Identifier = Annotated[CheckedIdentifier, AfterValidator(_within_id_bytes)]
 EventTime = Annotated[int, Field(ge=0, le=MAX_EVENT_TIME, description="milliseconds since the epoch, UTC")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Origin = Annotated[

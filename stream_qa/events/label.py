@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream_qa.events.fields import Count, Event, EventTime, Features, Identifier, LogOdds, Origin
+from stream_qa.events.fields import CheckedIdentifier, Count, Event, EventTime, Features, LogOdds, Origin
 
 Value = Literal[0, 1]
 LabelKind = Literal["open", "provisional", "positive", "negative"]
@@ -16,9 +16,9 @@ class Label(Event):
     Self-contained: features and offsets are inside, so the topic is also the training set.
     """
 
-    application_id: Identifier
-    member_id: Identifier
-    job_id: Identifier
+    application_id: CheckedIdentifier
+    member_id: CheckedIdentifier
+    job_id: CheckedIdentifier
     revision: Annotated[Count, Field(ge=1, description="strictly increasing for an application")]
     value: Annotated[Value | None, Field(description="1 heard back, 0 did not, null not known yet")]
     weight: Annotated[float, Field(ge=0, le=1, description="how much the value counts; 0 while it is not known")]
@@ -26,7 +26,7 @@ class Label(Event):
     reason: Annotated[str, Field(description="opened, explicit:<kind>, window-closed, late-engagement:<kind>")]
     happened_at: Annotated[EventTime, Field(description="event time of what caused this revision")]
     applied_at: EventTime
-    feature_schema: Identifier
+    feature_schema: CheckedIdentifier
     member_features: Features
     job_features: Features
     global_log_odds: LogOdds

@@ -12,9 +12,10 @@
 """
 
 import base64
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from stream_qa.errors import ConflictingDuplicateError, OrphanEngagementError
 from stream_qa.events import Application, Engagement, Record, SourceRecord, Value
@@ -30,10 +31,8 @@ _Bytes = Annotated[
 ]
 
 
-class Verdict(BaseModel):
+class Verdict(NamedTuple):
     """What the label of an application is, and why."""
-
-    model_config = ConfigDict(frozen=True)
 
     value: Value | None
     weight: float
@@ -42,10 +41,9 @@ class Verdict(BaseModel):
     happened_at: int
 
 
-class WaitingEngagement(BaseModel):
+@dataclass(frozen=True, slots=True)
+class WaitingEngagement:
     """An engagement whose application has not come, with the record it was read from."""
-
-    model_config = ConfigDict(frozen=True)
 
     engagement: Engagement
     topic: str
@@ -60,14 +58,15 @@ class WaitingEngagement(BaseModel):
         return Record(self.topic, self.partition, self.offset, self.key, self.value, self.headers)
 
 
-class LifeCycle(BaseModel):
+@dataclass(slots=True)
+class LifeCycle:
     """All that is kept of one application until nothing can change it any more: a record of the label table."""
 
     over: bool = False
     """Nothing can change it any more: what is left is that the id was used."""
     application: Application | None = None
-    waiting: list[WaitingEngagement] = Field(default_factory=list)
-    engagements: list[Engagement] = Field(default_factory=list)
+    waiting: list[WaitingEngagement] = field(default_factory=list)
+    engagements: list[Engagement] = field(default_factory=list)
     revision: int = 0
     verdict: Verdict | None = None
 
@@ -155,7 +154,7 @@ class LifeCycle(BaseModel):
         if previous is None or current == previous:
             return None
         if previous.final and now >= self.closes_at(policy):
-            current = current.model_copy(update={"reason": current.reason.replace("explicit:", "late-engagement:", 1)})
+            current = current._replace(reason=current.reason.replace("explicit:", "late-engagement:", 1))
             if current == previous:
                 return None
         return self._revise(current)

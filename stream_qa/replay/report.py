@@ -1,6 +1,7 @@
 """What a replay says of itself: counts, and what the stages emitted, one file a topic."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 
 from stream_qa.events import Label, Message, TopicNames
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, PREFIX
+from stream_qa.replay.log import LogEvent
 
 
 @dataclass
@@ -46,6 +48,14 @@ class Report:
         for file in self._files.values():
             file.close()
 
+    def count_events(self, events: Iterable[LogEvent]) -> None:
+        """Take note of what goes in."""
+        for event in events:
+            if event.topic == self.topics.applications:
+                self.applications += 1
+            else:
+                self.engagements += 1
+
     def add(self, message: Message) -> None:
         """Take in one emitted message."""
         self.messages[message.topic] += 1
@@ -79,6 +89,16 @@ class Report:
             "dead_letters": self.messages[self.topics.dead_letters],
             "dead_letters_by_reason": dict(sorted(self.dead_letter_reasons.items())),
         }
+
+    def summary(self) -> str:
+        """Return the counts in words."""
+        labels = ", ".join(f"{count} {kind}" for kind, count in sorted(self.label_kinds.items()))
+        return (
+            f"{self.applications} applications and {self.engagements} engagements gave "
+            f"{self.messages[self.topics.labels]} labels ({labels}), "
+            f"{self.messages[self.topics.coefficients]} deltas, "
+            f"{self.messages[self.topics.dead_letters]} dead letters"
+        )
 
     def _dead_letter(self, message: Message) -> bytes:
         """Return a dead letter as a line: the reason's headers by their last names, the bytes as text."""

@@ -13,15 +13,7 @@ from stream_qa.events import TopicNames
 
 NAMES = TopicNames()
 #: Partition p of all of these belongs to the same worker, so they must have equally many.
-CO_PARTITIONED = (
-    NAMES.applications,
-    NAMES.engagements,
-    NAMES.labels,
-    NAMES.examples,
-    NAMES.label_changelog,
-    NAMES.member_changelog,
-    NAMES.job_changelog,
-)
+CO_PARTITIONED = NAMES.partitioned_together()
 
 CLEANUP_POLICY = "cleanup.policy"
 

@@ -1,0 +1,188 @@
+"""A log through the broker: produced to the input topics, at a pace, and followed until the workers are done."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from stream_qa.errors import ReplayStalledError
+from stream_qa.events import Message
+from stream_qa.replay.log import LogEvent
+from stream_qa.replay.report import Report
+from stream_qa.settings import Settings
+from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.topic_check import check_topics
+
+_POLL_MILLISECONDS = 200
+_LOOK_UP_SECONDS = 0.5
+_UNACKNOWLEDGED = 10_000
+_LINGER_MILLISECONDS = 5
+
+
+class KafkaReplay:
+    """Produces a log and reports what the workers emit meanwhile; an asynchronous context manager.
+
+    Parameters
+    ----------
+    settings
+        Where the broker is, and which worker group to wait for.
+    report
+        Takes in what is emitted from the moment the context is entered.
+    """
+
+    def __init__(self, settings: Settings, report: Report) -> None:
+        self._settings = settings
+        self._topics = settings.topics
+        self._report = report
+        self._counts: Mapping[str, int] = {}
+        servers = settings.bootstrap_servers
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=servers,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+        )
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=servers, enable_idempotence=True, linger_ms=_LINGER_MILLISECONDS
+        )
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+
+    async def __aenter__(self) -> Self:
+        """Connect, and take note of where the output topics end now.
+
+        Raises
+        ------
+        BrokerUnavailableError, TopicsError
+            No broker answers, or its topics are not as they must be.
+        """
+        self._counts = await check_topics(self._settings)
+        await asyncio.gather(self._consumer.start(), self._producer.start(), self._admin.start())
+        places = self._places(
+            self._topics.labels,
+            self._topics.examples,
+            self._topics.scores,
+            self._topics.coefficients,
+            self._topics.coefficient_snapshots,
+            self._topics.dead_letters,
+        )
+        ends = await self._consumer.end_offsets(places)
+        self._consumer.assign(places)
+        for place, end in ends.items():
+            self._consumer.seek(place, end)
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Disconnect."""
+        await asyncio.gather(self._consumer.stop(), self._producer.stop(), self._admin.close())
+
+    async def produce(
+        self, events: Sequence[LogEvent], speed: float | None, advance: Callable[[int], object] = lambda _count: None
+    ) -> None:
+        """Send the events in their order.
+
+        Parameters
+        ----------
+        events
+            The log.
+        speed
+            How many seconds of event time go by in a second; ``None`` is as fast as the broker takes them.
+        advance
+            Called with the number of events sent since the last call.
+        """
+        started = time.monotonic()
+        pending: list[asyncio.Future[object]] = []
+        for event in events:
+            if speed is not None:
+                due = started + (event.time - events[0].time) / 1000 / speed
+                if (early := due - time.monotonic()) > 0:
+                    advance(await _acknowledged(pending))
+                    await asyncio.sleep(early)
+            message = Message(event.topic, event.key, event.value)
+            pending.append(await self._send(message))
+            if len(pending) >= _UNACKNOWLEDGED:
+                advance(await _acknowledged(pending))
+        advance(await _acknowledged(pending))
+
+    async def keep(self, dead_letters: Iterable[Message]) -> None:
+        """Send the lines that are no events to the dead letters."""
+        await _acknowledged([await self._send(message) for message in dead_letters])
+
+    async def follow(self, produced: asyncio.Event, patience: float) -> None:
+        """Report what the workers emit until they have done with everything, after ``produced`` is set.
+
+        Raises
+        ------
+        ReplayStalledError
+            The workers have made no progress for ``patience`` seconds.
+        """
+        moved, looked_up = time.monotonic(), 0.0
+        known: Mapping[TopicPartition, int] = {}
+        while True:
+            if await self._collect():
+                moved = time.monotonic()
+            if time.monotonic() - looked_up < _LOOK_UP_SECONDS:
+                continue
+            looked_up = time.monotonic()
+            committed = await self._committed()
+            if committed != known:
+                known, moved = committed, looked_up
+            if produced.is_set() and await self._done(committed):
+                await self._collect_to_the_end()
+                return
+            if not produced.is_set():
+                moved = time.monotonic()
+            elif time.monotonic() - moved > patience:
+                raise ReplayStalledError(
+                    f"the workers of {self._settings.app_id} have done nothing for {patience:.0f} s; does one run?"
+                )
+
+    async def _send(self, message: Message) -> "asyncio.Future[object]":
+        partition = 0 if message.key is None else partition_of(message.key, self._counts[message.topic])
+        future: asyncio.Future[object] = await self._producer.send(
+            message.topic, value=message.value, key=message.key, partition=partition, headers=list(message.headers)
+        )
+        return future
+
+    async def _collect(self) -> int:
+        fetched = await self._consumer.getmany(timeout_ms=_POLL_MILLISECONDS)
+        for records in fetched.values():
+            for record in records:
+                self._report.add(Message(record.topic, record.key, record.value, record.headers))
+        return sum(map(len, fetched.values()))
+
+    async def _collect_to_the_end(self) -> None:
+        ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        while any([await self._consumer.position(place) < end for place, end in ends.items()]):
+            await self._collect()
+
+    async def _committed(self) -> dict[TopicPartition, int]:
+        offsets = await self._admin.list_consumer_group_offsets(self._settings.app_id)
+        return {place: found.offset for place, found in offsets.items()}
+
+    async def _done(self, committed: Mapping[TopicPartition, int]) -> bool:
+        """Whether all is read: what a stage has committed, it has sent on before, so the order of the flow tells."""
+        for topics in (
+            (self._topics.applications, self._topics.engagements),
+            (self._topics.labels,),
+            (self._topics.examples,),
+        ):
+            ends = await self._consumer.end_offsets(self._places(*topics))
+            if any(committed.get(place, 0) < end for place, end in ends.items()):
+                return False
+            # Where this stage was at its end, the next one is looked at afresh.
+            committed = await self._committed()
+        return True
+
+    def _places(self, *topics: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for topic in topics for partition in range(self._counts[topic])]
+
+
+async def _acknowledged(pending: list["asyncio.Future[object]"]) -> int:
+    """Wait for the broker to have all of ``pending``, empty it, and return how many there were."""
+    count = len(pending)
+    await asyncio.gather(*pending)
+    pending.clear()
+    return count

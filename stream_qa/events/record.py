@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-Headers = Sequence[tuple[str, bytes]]
+#: Kafka allows a header without a value.
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class SourceRecord(Protocol):

@@ -51,7 +51,7 @@ class WaitingEngagement:
     offset: int
     key: _Bytes | None
     value: _Bytes | None
-    headers: list[tuple[str, _Bytes]]
+    headers: list[tuple[str, _Bytes | None]]
 
     def record(self) -> Record:
         """Return the original record."""
@@ -133,7 +133,7 @@ class LifeCycle:
             return False
         self.engagements.append(engagement)
         if len(self.engagements) > MAX_ENGAGEMENTS:
-            deciding = policy.deciding(self.engagements, self.closes_at(policy))
+            deciding = policy.deciding(self.engagements, self._known_application().applied_at)
             oldest = next(index for index, other in enumerate(self.engagements) if other is not deciding)
             del self.engagements[oldest]
         return True
@@ -163,7 +163,7 @@ class LifeCycle:
         """Return what the label is at event time ``now`` (ms): a function of the events alone."""
         closes_at = self.closes_at(policy)
         closed = now >= closes_at
-        deciding = policy.deciding(self.engagements, closes_at)
+        deciding = policy.deciding(self.engagements, self._known_application().applied_at)
         if deciding is not None:
             value = policy.value(deciding.kind)
             # Nothing outranks a positive engagement, so it need not wait for the window to close.
@@ -209,9 +209,9 @@ _ADAPTER = TypeAdapter(LifeCycle)
 
 def pack(life_cycle: LifeCycle) -> bytes:
     """Return the table's record of ``life_cycle``."""
-    return _ADAPTER.dump_json(life_cycle)
+    return _ADAPTER.serializer.to_json(life_cycle)
 
 
 def unpack(record: bytes) -> LifeCycle:
     """Return what :func:`pack` packed."""
-    return _ADAPTER.validate_json(record)
+    return _ADAPTER.validator.validate_json(record)

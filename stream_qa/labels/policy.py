@@ -49,22 +49,22 @@ class LabelPolicy(BaseModel):
     @property
     def window(self) -> int:
         """Milliseconds from an application to its final label."""
-        return round(self.window_days * DAY)
+        return _milliseconds(self.window_days)
 
     @property
     def retention(self) -> int:
         """Milliseconds from an application to the end of everything that can be said about it."""
-        return self.window + round(self.revision_days * DAY)
+        return self.window + _milliseconds(self.revision_days)
 
     @property
     def memory(self) -> int:
         """Milliseconds that the id of an application is remembered after its retention."""
-        return round(self.memory_days * DAY)
+        return _milliseconds(self.memory_days)
 
     @property
     def orphan_wait(self) -> int:
         """Milliseconds that an engagement waits for its application."""
-        return round(self.orphan_days * DAY)
+        return _milliseconds(self.orphan_days)
 
     def value(self, kind: str) -> Value | None:
         """Return the label value that an engagement of this kind asks for; ``None`` for a neutral one."""
@@ -72,17 +72,24 @@ class LabelPolicy(BaseModel):
             return 1
         return 0 if kind in self.negative else None
 
-    def deciding(self, engagements: Iterable[Engagement], before: int) -> Engagement | None:
-        """Return the engagement that decides among those earlier than ``before`` (ms); ``None`` where none does.
+    def deciding(self, engagements: Iterable[Engagement], applied_at: int) -> Engagement | None:
+        """Return the engagement that decides about an application of ``applied_at`` (ms); ``None`` where none does.
 
         The earliest positive one, else the earliest negative one: a function of the set, whatever the order of arrival.
+        Too late are those from the end of the window on; too early those that would not have waited for the application
+        had they come before it.
         """
         candidates = [
             (-value, engagement.engaged_at, engagement.kind, engagement)
             for engagement in engagements
-            if engagement.engaged_at < before and (value := self.value(engagement.kind)) is not None
+            if applied_at - self.orphan_wait < engagement.engaged_at < applied_at + self.window
+            and (value := self.value(engagement.kind)) is not None
         ]
         return min(candidates, key=lambda candidate: candidate[:3])[3] if candidates else None
+
+
+def _milliseconds(days: float) -> int:
+    return max(1, round(days * DAY))
 
 
 def load_policy(path: Path | None) -> LabelPolicy:
@@ -96,9 +103,12 @@ def load_policy(path: Path | None) -> LabelPolicy:
     if path is None:
         return LabelPolicy()
     try:
-        return LabelPolicy.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(path.read_bytes())
+    # YAML itself passes on the ValueError of a date that does not exist.
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise PolicyError(f"the label policy {path} cannot be read: {error}") from error
+    try:
+        return LabelPolicy.model_validate({} if content is None else content)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in detail["loc"]) or "the policy"

@@ -175,7 +175,7 @@ class LearnStage(Generic[L]):
             features=self.effect.whiten([self.source.features(label) for label in labels]),
             offset=np.array([self.source.offset(label) for label in labels], np.float64),
             value=np.array([-1 if label.value is None else label.value for label in labels], np.int64),
-            weight=np.array([label.weight for label in labels], np.float64),
+            weight=np.array([0.0 if label.value is None else label.weight for label in labels], np.float64),
             revision=np.array([label.revision for label in labels], np.int64),
             happened_at=np.array([label.happened_at for label in labels], np.int64),
         )

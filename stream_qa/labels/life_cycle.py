@@ -62,13 +62,18 @@ class WaitingEngagement:
 class LifeCycle:
     """All that is kept of one application until nothing can change it any more: a record of the label table."""
 
-    over: bool = False
-    """Nothing can change it any more: what is left is that the id was used."""
+    forget_at: int | None = None
+    """Nothing can change it any more: what is left, until this event time (ms), is that the id was used."""
     application: Application | None = None
     waiting: list[WaitingEngagement] = field(default_factory=list)
     engagements: list[Engagement] = field(default_factory=list)
     revision: int = 0
     verdict: Verdict | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing can change it any more."""
+        return self.forget_at is not None
 
     def apply(self, application: Application, policy: LabelPolicy) -> bool:
         """Take in the application, and what waited for it; return whether it was news.
@@ -214,4 +219,5 @@ def pack(life_cycle: LifeCycle) -> bytes:
 
 def unpack(record: bytes) -> LifeCycle:
     """Return what :func:`pack` packed."""
-    return _ADAPTER.validator.validate_json(record)
+    life_cycle: LifeCycle = _ADAPTER.validator.validate_json(record)
+    return life_cycle

@@ -201,11 +201,12 @@ class _Chunk:
 
     def _apply(self, application: Application) -> None:
         self._check_schema(application)
+        known = self.life_cycles[application.application_id]
+        if known is not None and known.over:
+            return
         if application.applied_at + self.policy.retention <= self.now:
             raise LateApplicationError("it came after the last moment at which its label could be revised")
         life_cycle = self._life_cycle(application.application_id)
-        if life_cycle.over:
-            return
         if life_cycle.apply(application, self.policy):
             self._send(life_cycle, life_cycle.open())
             self._send(life_cycle, life_cycle.step(self.now, self.policy))
@@ -248,13 +249,15 @@ class _Chunk:
         if life_cycle is None:
             return
         self.touched.add(application_id)
-        if life_cycle.over:
-            self.life_cycles[application_id] = None
+        if life_cycle.forget_at is not None:
+            if self.now >= life_cycle.forget_at:
+                self.life_cycles[application_id] = None
         elif life_cycle.application is None:
             self._give_up_waiting(application_id, life_cycle)
         elif self.now >= (over_at := life_cycle.application.applied_at + self.policy.retention):
-            self.life_cycles[application_id] = LifeCycle(over=True)
-            self._remind(over_at + self.policy.memory, application_id)
+            forget_at = over_at + self.policy.memory
+            self.life_cycles[application_id] = LifeCycle(forget_at=forget_at)
+            self._remind(forget_at, application_id)
         else:
             self._send(life_cycle, life_cycle.step(self.now, self.policy))
             if self.now >= life_cycle.closes_at(self.policy):

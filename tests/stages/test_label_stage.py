@@ -1,0 +1,367 @@
+"""The label stage: applications and engagements of a partition in, revisions of labels and dead letters out."""
+
+import orjson
+import pytest
+from builders import DAY, START, application, as_record, engagement
+from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, reasons_of
+
+from stream_qa.events import Application, Engagement, Label
+from stream_qa.labels import LabelPolicy
+from stream_qa.labels.event_time import deadline_key, life_cycle_key
+from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
+from stream_qa.learning.features import FeatureSchema
+from stream_qa.stages.state import MemoryState
+
+CLOSES_AT = START + 14 * DAY
+OVER_AT = CLOSES_AT + 14 * DAY
+FORGOTTEN_AT = OVER_AT + 365 * DAY
+ALWAYS_KEPT = {b"reached/applications", b"reached/engagements", b"feature-schema"}
+
+
+def until(moment: int) -> tuple[Application, Engagement]:
+    """Return events of another application and of none that move both inputs on to ``moment``."""
+    return (
+        application(f"clock-{moment}", applied_at=moment),
+        engagement("note", application_id=f"clock-{moment}", engaged_at=moment),
+    )
+
+
+def steps(labels: list[Label], application_id: str = "application-1") -> list[tuple[int, str]]:
+    return [(label.revision, label.reason) for label in labels if label.application_id == application_id]
+
+
+def kept(partition: LabelPartition, application_id: str = "application-1") -> list[bytes]:
+    """Return the keys of the table that are about an application."""
+    return [key for key in items(partition.state) if key.endswith(application_id.encode())]
+
+
+def remembered(partition: LabelPartition) -> bool:
+    """Whether the table holds that the id was used, and until when, and nothing else about the application."""
+    return sorted(kept(partition)) == [
+        life_cycle_key("application-1"),
+        deadline_key(FORGOTTEN_AT, "application-1"),
+    ]
+
+
+# What a label carries.
+
+
+def test_a_label_is_keyed_by_member_and_carries_all_that_learning_from_it_needs() -> None:
+    partition = LabelPartition()
+    [message] = partition.read(as_record(application(global_log_odds=0.75)))
+    assert (message.topic, message.key, message.partition) == ("labels", b"member-1", None)
+    assert partition.labels == [
+        Label(
+            application_id="application-1",
+            member_id="member-1",
+            job_id="job-1",
+            revision=1,
+            value=None,
+            weight=0.0,
+            final=False,
+            reason="opened",
+            happened_at=START,
+            applied_at=START,
+            feature_schema="two-and-one",
+            member_features=[0.5, -1.0],
+            job_features=[2.0],
+            global_log_odds=0.75,
+            job_log_odds=0.0,
+            job_version=0,
+            origin=0,
+            watermark=0,
+        )
+    ]
+
+
+def test_a_label_names_the_partition_that_wrote_it() -> None:
+    outcome = label_stage(LabelPolicy()).process(7, [as_record(application())], MemoryState(), MemoryState())
+    assert orjson.loads(outcome.messages[0].value or b"")["origin"] == 7
+
+
+def test_a_label_carries_the_event_time_that_the_partition_had_reached() -> None:
+    partition = LabelPartition()
+    partition.take(*until(START - DAY))
+    [opened] = partition.take(application(applied_at=START))
+    assert opened.watermark == START - DAY
+    partition.take(*until(CLOSES_AT + DAY))
+    [_, closed] = partition.history["application-1"]
+    assert closed.watermark == CLOSES_AT
+
+
+@pytest.mark.parametrize(
+    ("brought", "carried"),
+    [(None, BASE_LOG_ODDS), (0.0, 0.0), (-1.5, -1.5), (31.0, 30.0), (-1e300, -30.0)],
+)
+def test_the_global_log_odds_are_brought_or_those_of_the_base_rate_and_never_beyond_30(
+    brought: float | None, carried: float
+) -> None:
+    [opened] = LabelPartition().take(application(global_log_odds=brought))
+    assert opened.global_log_odds == pytest.approx(carried, abs=1e-12)
+
+
+def test_a_label_carries_the_part_of_the_score_that_the_job_has_learned() -> None:
+    """By hand: prior precisions 4 and 16 scale the intercept by 1/2 and the features by 1/4."""
+    learned_job = unpack_many(entity_type(3), [None])
+    learned_job["version"], learned_job["coefficients"] = 9, [0.5, 1.0, -2.0]
+    partition = LabelPartition()
+    partition.jobs.apply({entity_key("job-1"): pack_many(learned_job)[0]})
+    learned, new = partition.take(
+        application("application-1", job_id="job-1", member_features=[2.0, 100.0]),
+        application("application-2", job_id="job-2", member_features=[2.0, 100.0]),
+    )
+    # 0.5 * 1/2 + 1 * 2/4 - 2 * 20/4: the feature of 100 is clipped to 20.
+    assert (learned.job_log_odds, learned.job_version) == (-9.25, 9)
+    assert (new.job_log_odds, new.job_version) == (0.0, 0)
+
+
+# The course of a label.
+
+
+def test_explicit_feedback_is_used_the_moment_it_arrives() -> None:
+    partition = LabelPartition()
+    labels = partition.take(application(), engagement("message", engaged_at=START + DAY))
+    assert steps(labels) == [(1, "opened"), (2, "explicit:message")]
+    assert labels[-1].final
+
+
+def test_silence_is_a_final_negative_when_both_inputs_have_reached_14_days() -> None:
+    partition = LabelPartition()
+    partition.take(application())
+    assert steps(partition.take(*until(CLOSES_AT - 1))) == []
+    assert steps(partition.take(*until(CLOSES_AT))) == [(2, "window-closed")]
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_backlog_on_one_input_closes_nothing_early(ahead: int) -> None:
+    partition = LabelPartition()
+    partition.take(application())
+    events = until(CLOSES_AT + DAY)
+    assert steps(partition.take(events[ahead])) == []
+    assert steps(partition.take(events[1 - ahead])) == [(2, "window-closed")]
+
+
+def test_an_input_that_has_not_begun_closes_nothing() -> None:
+    partition = LabelPartition()
+    partition.take(application(), application("application-2", applied_at=OVER_AT + DAY))
+    assert {reason for _, reason in steps(partition.labels)} == {"opened"}
+
+
+def test_an_engagement_in_the_backlog_is_in_time_however_far_the_other_input_is() -> None:
+    partition = LabelPartition()
+    partition.take(application(), application("application-2", applied_at=OVER_AT + DAY))
+    labels = partition.take(engagement("message", engaged_at=CLOSES_AT - 1))
+    assert steps(labels) == [(2, "explicit:message")]
+
+
+def test_a_late_engagement_revises_the_final_label() -> None:
+    partition = LabelPartition()
+    partition.take(application(), *until(CLOSES_AT + DAY))
+    partition.take(engagement("message", engaged_at=START + DAY))
+    assert steps(partition.labels) == [(1, "opened"), (2, "window-closed"), (3, "late-engagement:message")]
+
+
+def test_an_engagement_after_the_revisions_are_over_changes_nothing() -> None:
+    partition = LabelPartition()
+    partition.take(application(), *until(OVER_AT - 1))
+    in_time = engagement("rejection", engaged_at=START + DAY)
+    assert steps(partition.take(in_time)) == [(3, "late-engagement:rejection")]
+    partition.take(*until(OVER_AT))
+    assert partition.take(engagement("message", engaged_at=START + DAY)) == []
+    assert partition.dead_letters == []
+
+
+def test_labels_that_fall_due_together_come_in_the_order_of_their_deadlines() -> None:
+    partition = LabelPartition()
+    partition.take(*(application(f"application-{number}", applied_at=START - number) for number in range(5)))
+    partition.take(*until(OVER_AT))
+    closed = [label.application_id for label in partition.labels if label.reason == "window-closed"]
+    assert closed == [f"application-{number}" for number in (4, 3, 2, 1, 0)]
+
+
+def test_an_application_that_comes_after_its_window_is_opened_and_closed_at_once() -> None:
+    partition = LabelPartition()
+    partition.take(*until(CLOSES_AT + DAY))
+    assert steps(partition.take(application())) == [(1, "opened"), (2, "window-closed")]
+
+
+def test_an_engagement_before_its_application_waits_for_it() -> None:
+    partition = LabelPartition()
+    assert partition.take(engagement("message", engaged_at=START + DAY)) == []
+    assert steps(partition.take(application())) == [(1, "opened"), (2, "explicit:message")]
+
+
+# What cannot be used.
+
+
+def test_a_record_that_is_no_event_is_a_dead_letter_and_the_rest_goes_on() -> None:
+    partition = LabelPartition()
+    broken = as_record(application())._replace(key=b"\xff", value=b"{", offset=12, headers=[("trace", b"1")])
+    labels = partition.read(broken, as_record(application()), as_record(engagement())._replace(value=None))
+    assert steps(partition.labels) == [(1, "opened")]
+    assert reasons_of(labels) == ["NotJSONError", "InvalidEventError"]
+    [dead, _] = partition.dead_letters
+    headers = dict(dead.headers)
+    assert (dead.key, dead.value, dead.headers[0]) == (b"\xff", b"{", ("trace", b"1"))
+    assert (headers["__connect.errors.topic"], headers["__connect.errors.offset"]) == (b"applications", b"12")
+    assert headers["__connect.errors.stage"] == b"label"
+
+
+def test_an_application_after_all_that_can_be_said_about_it_is_a_dead_letter() -> None:
+    partition = LabelPartition()
+    partition.take(*until(OVER_AT - 1))
+    assert steps(partition.take(application("just-in-time")), "just-in-time") == [(1, "opened"), (2, "window-closed")]
+    partition.take(*until(OVER_AT))
+    assert partition.take(application("too-late")) == []
+    assert reasons_of(partition.messages) == ["LateApplicationError"]
+
+
+def test_features_of_another_schema_or_length_are_a_dead_letter() -> None:
+    partition = LabelPartition()
+    partition.take(application())
+    partition.take(
+        application("a", feature_schema="other"),
+        application("b", member_features=[0.5]),
+        application("c", job_features=[]),
+        application("d"),
+    )
+    assert reasons_of(partition.messages) == ["FeatureSchemaMismatchError"] * 3
+    assert list(partition.history) == ["application-1", "d"]
+
+
+def test_the_schema_of_the_first_application_is_remembered_in_the_table() -> None:
+    partition = LabelPartition()
+    partition.take(application())
+    restarted = LabelPartition(state=partition.state)
+    restarted.take(application("application-2", feature_schema="other"))
+    assert reasons_of(restarted.messages) == ["FeatureSchemaMismatchError"]
+
+
+def test_a_schema_that_was_set_up_is_not_adopted_from_applications() -> None:
+    partition = LabelPartition(schema=FeatureSchema("two-and-one", 2, 1))
+    partition.take(application("a", feature_schema="other"), application("b"))
+    assert reasons_of(partition.messages) == ["FeatureSchemaMismatchError"]
+    assert list(partition.history) == ["b"]
+
+
+def test_what_is_rejected_does_not_move_event_time() -> None:
+    partition = LabelPartition()
+    partition.take(application(), engagement("message", engagement_id="engagement-1", application_id="elsewhere"))
+    partition.take(
+        application("other", feature_schema="other", applied_at=OVER_AT),
+        application(applied_at=OVER_AT),
+        engagement("note", engagement_id="engagement-1", application_id="elsewhere", engaged_at=OVER_AT),
+    )
+    assert len(partition.dead_letters) == 3
+    assert steps(partition.labels) == [(1, "opened")]
+
+
+def test_conflicting_duplicates_are_dead_letters() -> None:
+    partition = LabelPartition()
+    partition.take(application(), engagement("note", engagement_id="engagement-1"))
+    partition.take(application(member_id="member-2"), engagement("message", engagement_id="engagement-1"))
+    assert reasons_of(partition.messages) == ["ConflictingDuplicateError"] * 2
+    assert steps(partition.labels) == [(1, "opened")]
+
+
+def test_an_engagement_whose_application_never_comes_is_a_dead_letter_as_it_was_read() -> None:
+    partition = LabelPartition()
+    orphan = engagement("message", engaged_at=START)
+    record = as_record(orphan, 99)._replace(
+        key=b"\xff", value=b" " + orphan.model_dump_json().encode(), headers=[("trace", b"\x00"), ("null", None)]
+    )
+    partition.read(record)
+    partition.take(*until(START + 14 * DAY - 1))
+    assert partition.dead_letters == []
+    partition.take(*until(START + 14 * DAY))
+    [dead] = partition.dead_letters
+    assert reasons_of([dead]) == ["OrphanEngagementError"]
+    assert (dead.key, dead.value, list(dead.headers[:2])) == (record.key, record.value, list(record.headers))
+    assert dict(dead.headers)["__connect.errors.offset"] == b"99"
+    assert kept(partition) == []
+
+
+def test_too_many_engagements_for_an_application_that_has_not_come_are_dead_letters() -> None:
+    partition = LabelPartition(LabelPolicy(orphan_count=2))
+    partition.take(*(engagement("message", engaged_at=START + number) for number in range(4)))
+    assert reasons_of(partition.messages) == ["OrphanEngagementError"] * 2
+    assert steps(partition.take(application()))[-1] == (2, "explicit:message")
+
+
+# What the table holds.
+
+
+def test_a_repeat_changes_no_state_and_sends_nothing() -> None:
+    partition = LabelPartition()
+    events = [application(), engagement(), engagement("note", application_id="elsewhere")]
+    partition.take(*events)
+    before = items(partition.state)
+    for event in events:
+        assert partition.read(as_record(event, 99)) == []
+    assert items(partition.state) == before
+
+
+def test_the_state_of_an_application_is_bounded_and_goes_away() -> None:
+    partition = LabelPartition()
+    partition.take(application(), engagement("message"), *until(OVER_AT - 1))
+    [record] = [key for key in kept(partition) if key.startswith(b"application/")]
+    assert len(items(partition.state)[record]) > 300
+    partition.take(*until(OVER_AT))
+    assert len(items(partition.state)[record]) < 150
+    partition.take(*until(FORGOTTEN_AT - 1))
+    assert record in kept(partition)
+    partition.take(*until(FORGOTTEN_AT))
+    assert kept(partition) == []
+
+
+def test_a_table_whose_applications_are_all_forgotten_is_empty() -> None:
+    partition = LabelPartition()
+    early = engagement("message", application_id="waits", engaged_at=START + 1)
+    partition.take(early, application("waits", applied_at=START + 2), engagement("note", application_id="orphan"))
+    partition.take(*(application(f"silent-{number}", applied_at=START + number) for number in range(20)))
+    for moment in (CLOSES_AT + DAY, OVER_AT + DAY, FORGOTTEN_AT + 2 * DAY):
+        partition.take(*until(moment))
+    about_clocks = {key for key in items(partition.state) if b"clock-" in key}
+    assert set(items(partition.state)) - about_clocks == ALWAYS_KEPT
+
+
+@pytest.mark.parametrize("moment", [OVER_AT, FORGOTTEN_AT - 1])
+def test_a_repeat_of_what_is_over_changes_nothing_while_its_id_is_remembered(moment: int) -> None:
+    partition = LabelPartition()
+    partition.take(application(), engagement(), *until(moment))
+    before = items(partition.state)
+    assert partition.read(as_record(application(), 98), as_record(engagement(), 99)) == []
+    assert items(partition.state) == before
+
+
+def test_an_id_is_remembered_as_long_even_if_an_engagement_waited_for_its_application() -> None:
+    """The reminder to give up waiting falls due when the application is over already: it must not forget the id."""
+    partition = LabelPartition(LabelPolicy(orphan_days=40))
+    partition.take(engagement("message", engaged_at=START + DAY), application())
+    partition.take(*until(OVER_AT))
+    partition.take(*until(START + 41 * DAY))
+    assert remembered(partition)
+    partition.take(*until(FORGOTTEN_AT))
+    assert kept(partition) == []
+
+
+def test_an_id_is_remembered_as_long_even_if_all_its_deadlines_pass_in_one_chunk() -> None:
+    partition = LabelPartition(LabelPolicy(orphan_days=20))
+    partition.take(engagement("message", engaged_at=START + DAY), application())
+    partition.take(*until(OVER_AT))
+    assert remembered(partition)
+
+
+def test_a_forgotten_id_that_comes_again_is_not_labelled_again() -> None:
+    partition = LabelPartition()
+    partition.take(application(), *until(FORGOTTEN_AT))
+    assert partition.take(application()) == []
+    assert reasons_of(partition.messages) == ["LateApplicationError"]
+    assert kept(partition) == []
+
+
+def test_an_application_over_and_forgotten_in_one_chunk_leaves_nothing_behind_a_late_repeat() -> None:
+    partition = LabelPartition(LabelPolicy(memory_days=1))
+    partition.take(application())
+    partition.take(*until(OVER_AT + DAY), application())
+    assert kept(partition) == []

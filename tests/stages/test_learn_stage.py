@@ -119,7 +119,9 @@ class Learner:
         return [key for key, _ in self.state.scan(b"contribution/", b"contribution0")]
 
     def entity(self, entity: str = "entity-1") -> np.void:
-        return unpack_many(entity_type(1 + FEATURES), self.state.get_many([entity_key(entity)]))[0]
+        (record,) = unpack_many(entity_type(1 + FEATURES), self.state.get_many([entity_key(entity)]))
+        assert isinstance(record, np.void)
+        return record
 
 
 class Published(NamedTuple):

@@ -54,8 +54,8 @@ class Table:
 
     def _open(self) -> None:
         path = self._path
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._database = rocksdict.Rdict(str(path), self._options)
         except Exception as error:  # rocksdict raises nothing more precise
             raise StateError(f"the table {path} cannot be opened: {error}") from error

@@ -1,0 +1,204 @@
+"""A lane: which chunks it takes, what it wants to have committed, what it stores."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import rocksdict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stream_qa.errors import OffsetGapError
+from stream_qa.events import Message, Record, SourceRecord
+from stream_qa.stages.state import Outcome
+from stream_qa.streaming.lane import Chunk, Lane, Work
+from stream_qa.streaming.table import CHANGELOG_OFFSET, Table, pack_offset, position_key
+
+
+def process(records: Sequence[SourceRecord]) -> Outcome:
+    """Put every record under its place, and send it on."""
+    places = [f"{record.topic}-{record.offset}".encode() for record in records]
+    return Outcome(
+        {place: record.value for place, record in zip(places, records, strict=True)},
+        [Message("out", place, record.value) for place, record in zip(places, records, strict=True)],
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Table]:
+    """Give an open, empty table."""
+    table = Table(tmp_path / "table", rocksdict.Cache(1 << 20), 64 << 10)
+    yield table
+    table.close()
+
+
+@pytest.fixture
+def lane(table: Table) -> Lane:
+    """Give an open lane of two sources, the one at 10 and the other at 100."""
+    lane = Lane("label", 0, ("applications", "engagements"), "label-changelog", table, process)
+    lane.open({"applications": 10, "engagements": 100})
+    return lane
+
+
+def chunk(lane: Lane, start: int, end: int, *, topic: str = "applications", count: int | None = None) -> Chunk:
+    """Return a chunk of the lane's session; fewer records than offsets where control records were among them."""
+    offsets = range(start, end)[:count]
+    return Chunk(topic, 0, lane.session, start, end, [Record(topic, 0, offset, None, b"value") for offset in offsets])
+
+
+def sent(work: Work | None) -> list[bytes]:
+    assert work is not None
+    return [message.key or b"" for message in work.messages]
+
+
+def test_a_lane_is_named_by_its_stage_and_partition(lane: Lane) -> None:
+    assert str(lane) == "label-0"
+
+
+def test_nothing_waits_at_first(lane: Lane) -> None:
+    assert lane.step(100) is None
+    assert lane.queued == 0
+
+
+def test_chunks_that_continue_are_processed_in_order(lane: Lane) -> None:
+    assert lane.add(chunk(lane, 10, 12))
+    assert lane.add(chunk(lane, 12, 13))
+    assert lane.queued == 3
+    work = lane.step(100)
+    assert sent(work) == [b"applications-10", b"applications-11", b"applications-12"]
+    assert work is not None
+    assert work.positions == {"applications": 13}
+    assert work.changes[position_key("applications")] == pack_offset(13)
+    assert lane.queued == 0
+    assert lane.step(100) is None
+
+
+@pytest.mark.parametrize(("start", "end"), [(11, 13), (9, 11), (8, 10)])
+def test_a_hole_or_a_repeat_is_refused(lane: Lane, start: int, end: int) -> None:
+    lane.add(chunk(lane, start, end))
+    with pytest.raises(OffsetGapError, match=rf"applications-0 continues at offset {start}, where 10 was to come"):
+        lane.step(100)
+
+
+def test_a_hole_between_chunks_of_one_step_is_refused(lane: Lane) -> None:
+    lane.add(chunk(lane, 10, 12))
+    lane.add(chunk(lane, 13, 14))
+    with pytest.raises(OffsetGapError, match="continues at offset 13, where 12 was to come"):
+        lane.step(100)
+
+
+def test_a_step_takes_about_as_many_records_as_it_may(lane: Lane) -> None:
+    for start in range(10, 18, 2):
+        lane.add(chunk(lane, start, start + 2))
+    taken = []
+    while (work := lane.step(3)) is not None:
+        taken.append((len(work.messages), lane.queued))
+        lane.store(work, 0)
+    assert taken == [(4, 4), (4, 0)]
+
+
+def test_a_chunk_larger_than_that_is_taken_whole(lane: Lane) -> None:
+    lane.add(chunk(lane, 10, 20))
+    assert len(sent(lane.step(1))) == 10
+
+
+def test_the_positions_of_two_sources_advance_apart(lane: Lane) -> None:
+    lane.add(chunk(lane, 100, 101, topic="engagements"))
+    work = lane.step(100)
+    assert work is not None
+    assert work.positions == {"engagements": 101}
+    assert position_key("applications") not in work.changes
+    lane.store(work, 0)
+    assert lane.positions == {"applications": 10, "engagements": 101}
+
+    lane.add(chunk(lane, 10, 12))
+    lane.add(chunk(lane, 101, 102, topic="engagements"))
+    work = lane.step(100)
+    assert sent(work) == [b"applications-10", b"applications-11", b"engagements-101"]
+    assert work is not None
+    assert work.positions == {"applications": 12, "engagements": 102}
+
+
+def test_control_records_move_the_position_though_they_are_not_seen(lane: Lane) -> None:
+    lane.add(chunk(lane, 10, 15, count=2))
+    lane.add(chunk(lane, 15, 16, count=0))
+    work = lane.step(100)
+    assert len(sent(work)) == 2
+    assert work is not None
+    assert work.positions == {"applications": 16}
+
+
+def test_a_step_changes_neither_the_positions_nor_the_table(lane: Lane, table: Table) -> None:
+    lane.add(chunk(lane, 10, 12))
+    lane.step(100)
+    assert lane.positions == {"applications": 10, "engagements": 100}
+    assert list(table.scan(b"", b"\xff")) == []
+
+
+def test_what_was_committed_is_stored_with_its_positions_and_its_place_in_the_changelog(
+    lane: Lane, table: Table
+) -> None:
+    lane.add(chunk(lane, 10, 12))
+    work = lane.step(100)
+    assert work is not None
+    lane.store(work, 77)
+    assert lane.positions == {"applications": 12, "engagements": 100}
+    assert dict(table.scan(b"", b"\xff")) == {
+        b"applications-10": b"value",
+        b"applications-11": b"value",
+        position_key("applications"): pack_offset(12),
+        CHANGELOG_OFFSET: pack_offset(77),
+    }
+
+
+def test_the_changelog_offset_is_local_and_not_among_the_changes_of_the_changelog(lane: Lane) -> None:
+    lane.add(chunk(lane, 10, 12))
+    work = lane.step(100)
+    assert work is not None
+    lane.store(work, 77)
+    assert CHANGELOG_OFFSET not in work.changes
+
+
+def test_a_closed_lane_takes_nothing(table: Table) -> None:
+    lane = Lane("label", 0, ("applications",), "label-changelog", table, process)
+    assert not lane.add(chunk(lane, 0, 1))
+    assert lane.step(100) is None
+
+
+def test_a_chunk_of_an_older_session_is_dropped(lane: Lane) -> None:
+    old = chunk(lane, 10, 12)
+    lane.drop()
+    lane.open({"applications": 10, "engagements": 100})
+    assert not lane.add(old)
+    assert lane.queued == 0
+    assert lane.step(100) is None
+    assert lane.add(chunk(lane, 10, 12))
+    assert len(sent(lane.step(100))) == 2
+
+
+def test_a_dropped_lane_forgets_what_waits_and_takes_nothing_more(lane: Lane) -> None:
+    lane.add(chunk(lane, 10, 12))
+    session = lane.session
+    lane.drop()
+    assert (lane.is_open, lane.queued) == (False, 0)
+    assert lane.session != session
+    assert lane.step(100) is None
+    assert not lane.add(chunk(lane, 10, 12))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, 4), max_size=10), st.integers(1, 9))
+def test_however_the_source_is_cut_every_record_is_processed_once(table: Table, sizes: list[int], most: int) -> None:
+    lane = Lane("label", 0, ("applications",), "label-changelog", table, process)
+    lane.open({"applications": 0})
+    end = 0
+    for size in sizes:
+        lane.add(chunk(lane, end, end + size))
+        end += size
+    keys: list[bytes] = []
+    while (work := lane.step(most)) is not None:
+        keys += sent(work)
+        lane.store(work, 0)
+    assert keys == [f"applications-{offset}".encode() for offset in range(end)]
+    assert lane.positions == {"applications": end}
+    assert lane.queued == 0

@@ -1,0 +1,206 @@
+"""What holds of the label stage for every small marketplace: cuts, interleavings, repeats, histories, an oracle.
+
+Times are a few milliseconds and so are the windows of the policy: everything happens, and happens often.
+"""
+
+from collections.abc import Sequence
+
+from builders import DAY, application, as_record, as_records, engagement
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from label_oracle import expected_outcomes, last_outcomes, without_wording
+from label_partition import LabelPartition, items, messages_of
+
+from stream_qa.events import Application, Engagement, Label, Record
+from stream_qa.events.fields import Event
+from stream_qa.labels import LabelPolicy
+from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
+
+MILLISECOND = 1 / DAY
+SHORT = LabelPolicy(
+    window_days=10 * MILLISECOND,
+    revision_days=6 * MILLISECOND,
+    memory_days=5 * MILLISECOND,
+    orphan_days=8 * MILLISECOND,
+    orphan_count=3,
+)
+"""Everything ends within the history: windows, revisions, memories and patience."""
+PATIENT = LabelPolicy(window_days=10 * MILLISECOND, revision_days=1, memory_days=1, orphan_days=1)
+"""Nothing comes too late to revise a label, whatever the order."""
+WAITS_FOR_ANY_NUMBER = SHORT.model_copy(update={"orphan_count": 1_000})
+
+IDS = ["a", "b", "c", "d", "e"]
+KINDS = ["message", "offer", "rejection", "rejected", "note"]
+MOMENTS = st.integers(0, 40)
+ENGAGEMENTS = st.builds(
+    engagement, st.sampled_from(KINDS), application_id=st.sampled_from([*IDS, "missing"]), engaged_at=MOMENTS
+)
+#: Engagements whose ids are used again, and applications that differ under one id or come with another schema.
+CONFLICTING_ENGAGEMENTS = st.builds(
+    engagement,
+    st.sampled_from(KINDS),
+    application_id=st.sampled_from(IDS),
+    engaged_at=MOMENTS,
+    engagement_id=st.sampled_from([None, "1", "2"]),
+)
+CONFLICTING_APPLICATIONS = st.builds(
+    application,
+    st.sampled_from(IDS),
+    member_id=st.sampled_from(["m", "n"]),
+    job_id=st.sampled_from(["j", "k"]),
+    applied_at=MOMENTS,
+    feature_schema=st.sampled_from(["s", "s", "s", "t"]),
+    member_features=st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)),
+)
+ANYTHING = st.lists(CONFLICTING_APPLICATIONS | CONFLICTING_ENGAGEMENTS | ENGAGEMENTS, max_size=25)
+PROPERTY = settings(max_examples=150, deadline=None)
+
+
+@st.composite
+def applications(draw: st.DrawFn) -> list[Application]:
+    """Draw applications under ids of their own, in any order of time."""
+    moments = draw(st.lists(MOMENTS, max_size=len(IDS)))
+    return [
+        application(application_id, applied_at=moment) for application_id, moment in zip(IDS, moments, strict=False)
+    ]
+
+
+@st.composite
+def interleaved(draw: st.DrawFn, first: Sequence[Event], second: Sequence[Event]) -> list[Event]:
+    """Draw an order in which both topics keep their own."""
+    turns = draw(st.permutations([True] * len(first) + [False] * len(second)))
+    one, other = iter(first), iter(second)
+    return [next(one if turn else other) for turn in turns]
+
+
+@st.composite
+def topics_in_order(draw: st.DrawFn) -> tuple[list[Application], list[Engagement]]:
+    """Draw both topics, each in the order of event time."""
+    return (
+        sorted(draw(applications()), key=lambda each: each.applied_at),
+        sorted(draw(st.lists(ENGAGEMENTS, max_size=15)), key=lambda each: each.engaged_at),
+    )
+
+
+def partition_of_jobs_that_have_learned(policy: LabelPolicy) -> LabelPartition:
+    learned = unpack_many(entity_type(3), [None, None])
+    learned["version"] = [3, 4]
+    learned["coefficients"] = [[0.1, 1.0 / 3.0, -2.0], [0.7, -0.1, 1e-3]]
+    partition = LabelPartition(policy)
+    partition.jobs.apply(dict(zip(map(entity_key, "jk"), pack_many(learned), strict=True)))
+    return partition
+
+
+def after(events: Sequence[Event], policy: LabelPolicy) -> LabelPartition:
+    """Return a partition that has read these events one by one."""
+    partition = LabelPartition(policy)
+    partition.read_in_chunks([record] for record in as_records(events))
+    return partition
+
+
+@given(ANYTHING, st.data())
+@PROPERTY
+def test_any_cut_into_chunks_sends_the_same_messages_in_the_same_order_and_leaves_the_same_state(
+    events: list[Event], data: st.DataObject
+) -> None:
+    """The order is that of each topic: between topics there is none that a reader could see."""
+    records = as_records(events)
+    for position in data.draw(st.lists(st.integers(0, len(records)), max_size=2)):
+        records.insert(position, Record("engagements", 0, 1_000 + position, b"\xff", b"{"))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(records)))) | {0, len(records)})
+    one_by_one, cut = (partition_of_jobs_that_have_learned(SHORT) for _ in range(2))
+    one_by_one.read_in_chunks([record] for record in records)
+    cut.read_in_chunks(records[start:end] for start, end in zip(cuts, cuts[1:], strict=False))
+    for topic in ("labels", "dead-letters"):
+        assert messages_of(cut.messages, topic) == messages_of(one_by_one.messages, topic)
+    assert len(cut.messages) == len(one_by_one.messages)
+    # An empty history is cut into no chunk or into one without a record.
+    if records:
+        assert items(cut.state) == items(one_by_one.state)
+
+
+@given(topics_in_order(), st.data())
+@PROPERTY
+def test_any_interleaving_of_the_topics_gives_the_same_final_labels(
+    topics: tuple[list[Application], list[Engagement]], data: st.DataObject
+) -> None:
+    expected = expected_outcomes([*topics[0], *topics[1]], WAITS_FOR_ANY_NUMBER)
+    events = data.draw(interleaved(*topics))
+    assert last_outcomes(after(events, WAITS_FOR_ANY_NUMBER).history) == expected
+
+
+@given(applications(), st.lists(ENGAGEMENTS, max_size=15), st.data())
+@PROPERTY
+def test_whatever_the_order_the_final_labels_are_the_same_as_long_as_they_can_be_revised(
+    applied: list[Application], engaged: list[Engagement], data: st.DataObject
+) -> None:
+    """Topics out of their own order: an engagement may come late, so the wording of its reason may say so."""
+    events: list[Event] = data.draw(st.permutations([*applied, *engaged]))
+    expected = expected_outcomes(events, PATIENT)
+    found = last_outcomes(after(events, PATIENT).history)
+    assert {name: without_wording(outcome) for name, outcome in found.items()} == expected
+
+
+@given(topics_in_order(), st.data())
+@PROPERTY
+def test_repeating_records_changes_no_label(
+    topics: tuple[list[Application], list[Engagement]], data: st.DataObject
+) -> None:
+    events = data.draw(interleaved(*topics))
+    repeated = list(events)
+    for position in data.draw(st.lists(st.integers(0, max(len(events) - 1, 0)), max_size=10 if events else 0)):
+        first = repeated.index(events[position])
+        repeated.insert(data.draw(st.integers(first + 1, len(repeated))), events[position])
+    expected = after(events, WAITS_FOR_ANY_NUMBER)
+    assert after(repeated, WAITS_FOR_ANY_NUMBER).labels == expected.labels
+
+
+def is_legal(previous: Label, label: Label, policy: LabelPolicy) -> bool:
+    """Whether one revision may follow another."""
+    closes_at = label.applied_at + policy.window
+    return (
+        label.revision == previous.revision + 1
+        and label.watermark >= previous.watermark
+        # What is known is not forgotten, a positive is never taken back, what is final stays final.
+        and label.value is not None
+        and (previous.value != 1 or label.value == 1)
+        and label.final >= previous.final
+        # A revision says something new.
+        and (label.value, label.final, label.reason, label.happened_at)
+        != (previous.value, previous.final, previous.reason, previous.happened_at)
+        # Silence is known when the window has closed, and only where nothing else was.
+        and (label.reason != "window-closed" or (previous.value is None and label.watermark >= closes_at))
+        and (label.final == (label.value == 1 or label.watermark >= closes_at))
+        # After the window a final label is only revised by what came late.
+        and (label.reason.startswith("late-engagement:") == (previous.final and label.watermark >= closes_at))
+    )
+
+
+@given(ANYTHING)
+@PROPERTY
+def test_every_history_of_revisions_is_a_legal_path(events: list[Event]) -> None:
+    partition = after(events, SHORT)
+    for revisions in partition.history.values():
+        first = revisions[0]
+        assert (first.value, first.weight, first.final, first.reason) == (None, 0.0, False, "opened")
+        # An id that was forgotten may be used again: then a life begins anew.
+        starts = [index for index, label in enumerate(revisions) if label.revision == 1]
+        for start, end in zip(starts, [*starts[1:], len(revisions)], strict=True):
+            life = revisions[start:end]
+            for previous, label in zip(life, life[1:], strict=False):
+                assert is_legal(previous, label, SHORT), (previous, label)
+                assert label.weight == 1.0
+
+
+@given(ANYTHING)
+@PROPERTY
+def test_in_the_end_the_table_forgets_everything(events: list[Event]) -> None:
+    partition = after(events, SHORT)
+    end = 1_000
+    partition.read(
+        as_record(application("clock", applied_at=end, feature_schema="s")),
+        as_record(application("clock", applied_at=end, feature_schema="t")),
+        as_record(engagement("note", application_id="clock", engaged_at=end)),
+    )
+    left = {key for key in items(partition.state) if b"clock" not in key}
+    assert left == {b"reached/applications", b"reached/engagements", b"feature-schema"}

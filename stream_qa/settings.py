@@ -36,13 +36,21 @@ class Settings(BaseSettings):
         float, Field(gt=0, lt=1, description="probability of a positive where an application brings no global_log_odds")
     ] = 0.25
     learning_rate: Annotated[float, Field(gt=0, le=10, description="length of a coordinate's first steps")] = 0.5
-    feature_bound: Annotated[float, Field(gt=0, description="features are clipped to plus and minus this")] = 20.0
-    member_intercept_precision: Annotated[float, Field(gt=0, description="prior precision of a member's intercept")] = (
-        4.0
-    )
-    member_slope_precision: Annotated[float, Field(gt=0, description="prior precision of a member's slope")] = 16.0
-    job_intercept_precision: Annotated[float, Field(gt=0, description="prior precision of a job's intercept")] = 2.0
-    job_slope_precision: Annotated[float, Field(gt=0, description="prior precision of a job's slope")] = 16.0
+    feature_bound: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="features are clipped to plus and minus this")
+    ] = 20.0
+    member_intercept_precision: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="prior precision of a member's intercept")
+    ] = 4.0
+    member_slope_precision: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="prior precision of a member's slope")
+    ] = 16.0
+    job_intercept_precision: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="prior precision of a job's intercept")
+    ] = 2.0
+    job_slope_precision: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="prior precision of a job's slope")
+    ] = 16.0
     snapshot_every: Annotated[int, Field(ge=1, description="label steps of an entity between two full snapshots")] = 20
 
     max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
@@ -52,7 +60,7 @@ class Settings(BaseSettings):
         5_000
     )
     session_timeout_seconds: Annotated[
-        float, Field(ge=1, description="a worker silent for longer loses its partitions")
+        float, Field(ge=1, allow_inf_nan=False, description="a worker silent for longer loses its partitions")
     ] = 10.0
     state_cache_bytes: Annotated[
         int, Field(ge=1 << 20, description="block cache that all tables of a worker share")

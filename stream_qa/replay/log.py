@@ -1,6 +1,7 @@
 """Event logs: JSON Lines files, one event a line, the fields of its topic plus a ``type``."""
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -9,6 +10,7 @@ import orjson
 
 from stream_qa.errors import InvalidEventError, LogError, NotJSONError, RejectedError
 from stream_qa.events import Message, Record, TopicNames, dead_letter
+from stream_qa.events.fields import MAX_EVENT_TIME
 
 _TIME_FIELD = {"application": "applied_at", "engagement": "engaged_at"}
 STAGE = "replay"
@@ -78,7 +80,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             for number, line in enumerate(file, start=1):
                 if stripped := line.strip():
                     yield number, stripped
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise LogError(f"the log {path} cannot be read: {error}") from error
 
 
@@ -90,13 +92,18 @@ def _event(line: bytes, topics: TopicNames, previous_time: int) -> LogEvent:
     kind = fields.pop("type", None) if isinstance(fields, dict) else None
     if not isinstance(kind, str) or kind not in _TIME_FIELD:
         raise InvalidEventError('the line is no object with a "type" of "application" or "engagement"')
+    try:
+        value = orjson.dumps(fields)
+    except orjson.JSONEncodeError as error:
+        # Reading goes deeper than writing.
+        raise InvalidEventError(f"the line is no event: {error}") from None
     time, job_id = fields.get(_TIME_FIELD[kind]), fields.get("job_id")
     return LogEvent(
         # What has no usable time is no valid event; it stays where it stood, to be rejected there.
-        time=time if isinstance(time, int) else previous_time,
+        time=time if type(time) is int and 0 <= time <= MAX_EVENT_TIME else previous_time,
         order=0 if kind == "application" else 1,
         # orjson's result holds on to a larger buffer than it needs; the log is kept, so keep a copy.
-        value=bytes(memoryview(orjson.dumps(fields))),
+        value=bytes(memoryview(value)),
         key=job_id.encode() if isinstance(job_id, str) else None,
         topic=topics.applications if kind == "application" else topics.engagements,
     )

@@ -4,6 +4,7 @@ Times are a few milliseconds and so are the windows of the policy: everything ha
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from builders import DAY, application, as_record, as_records, engagement
 from hypothesis import given, settings
@@ -110,7 +111,7 @@ def test_any_cut_into_chunks_sends_the_same_messages_in_the_same_order_and_leave
     cuts = sorted(data.draw(st.sets(st.integers(0, len(records)))) | {0, len(records)})
     one_by_one, cut = (partition_of_jobs_that_have_learned(SHORT) for _ in range(2))
     one_by_one.read_in_chunks([record] for record in records)
-    cut.read_in_chunks(records[start:end] for start, end in zip(cuts, cuts[1:], strict=False))
+    cut.read_in_chunks(records[start:end] for start, end in pairwise(cuts))
     for topic in ("labels", "dead-letters"):
         assert messages_of(cut.messages, topic) == messages_of(one_by_one.messages, topic)
     assert len(cut.messages) == len(one_by_one.messages)
@@ -187,7 +188,7 @@ def test_every_history_of_revisions_is_a_legal_path(events: list[Event]) -> None
         starts = [index for index, label in enumerate(revisions) if label.revision == 1]
         for start, end in zip(starts, [*starts[1:], len(revisions)], strict=True):
             life = revisions[start:end]
-            for previous, label in zip(life, life[1:], strict=False):
+            for previous, label in pairwise(life):
                 assert is_legal(previous, label, SHORT), (previous, label)
                 assert label.weight == 1.0
 

@@ -1,0 +1,124 @@
+"""A log through all three stages in one process, against an oracle that knows no streaming."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from builders import DAY, START
+from label_oracle import event_of, expected_outcomes, last_outcomes
+
+from stream_qa.events import Application, Decoder, Engagement, Label, TopicNames
+from stream_qa.events.fields import Event
+from stream_qa.labels import LabelPolicy
+from stream_qa.replay.in_process import InProcessReplay
+from stream_qa.replay.log import LogEvent, chunks, read_log
+from stream_qa.replay.report import Report
+from stream_qa.settings import Settings
+from stream_qa.simulation import Marketplace, simulate
+from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.stages.state import MemoryState
+from stream_qa.streaming.partitioner import partition_of
+
+TOPICS = TopicNames()
+SMALL = Marketplace(members=60, jobs=25, days=35, applications=400, features=3)
+
+
+def simulated_lines(seed: int) -> list[bytes]:
+    return [orjson.dumps(event) for event in simulate(SMALL, np.random.default_rng(seed)).events()]
+
+
+def replayed(lines: Iterable[bytes], partitions: int, directory: Path) -> Report:
+    """Replay lines in chunks of at most 100 events and a day; what was emitted is in the directory."""
+    directory.mkdir()
+    path = directory / "log"
+    path.write_bytes(b"\n".join(lines))
+    log = read_log([path], TOPICS)
+    with Report(TOPICS, directory) as report:
+        report.count_events(log.events)
+        stages = InProcessReplay(build_pipeline(Settings()), partitions, report)
+        for chunk in chunks(log.events, most=100, longest=DAY):
+            stages.run(chunk)
+    return report
+
+
+def labels_in(directory: Path) -> list[Label]:
+    decoded = Decoder(Label).decode((directory / "labels.jsonl").read_bytes().splitlines())
+    labels = [label for label in decoded if isinstance(label, Label)]
+    assert len(labels) == len(decoded)
+    return labels
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 8])
+def test_the_final_labels_of_a_simulated_marketplace_are_those_of_the_oracle(tmp_path: Path, partitions: int) -> None:
+    """Each partition has an event time of its own: the end of its inputs decides what is closed."""
+    lines = simulated_lines(seed=1)
+    report = replayed(lines, partitions, tmp_path / "emitted")
+    by_partition: dict[int, list[Event]] = defaultdict(list)
+    for event in (event_of(orjson.loads(line)) for line in lines):
+        assert isinstance(event, Application | Engagement)
+        by_partition[partition_of(event.job_id.encode(), partitions)].append(event)
+    histories: dict[int, dict[str, list[Label]]] = defaultdict(lambda: defaultdict(list))
+    for label in labels_in(tmp_path / "emitted"):
+        histories[label.origin][label.application_id].append(label)
+    assert set(histories) == set(by_partition)
+    found = {partition: last_outcomes(history) for partition, history in histories.items()}
+    assert found == {partition: expected_outcomes(events, LabelPolicy()) for partition, events in by_partition.items()}
+    # The history is one in which all that can happen does.
+    assert {"opened", "window-closed", "explicit:rejected"} <= set(report.label_reasons)
+    assert report.counts()["dead_letters"] == 0
+
+
+def test_every_application_is_scored_once_and_every_change_of_its_label_is_learned_from(tmp_path: Path) -> None:
+    counts = replayed(simulated_lines(seed=2), 3, tmp_path / "emitted").counts()
+    assert counts["scores"] == counts["applications"] == counts["labels"]["by_reason"]["opened"]
+    known: dict[str, tuple[int | None, float]] = {}
+    changes = 0
+    for label in labels_in(tmp_path / "emitted"):
+        before = known.get(label.application_id, (None, 0.0))
+        known[label.application_id] = (label.value, label.weight)
+        changes += known[label.application_id] != before
+    assert counts["examples"] == changes > 0
+    assert counts["deltas"] > 0
+
+
+def test_a_shuffled_log_emits_the_same_bytes(tmp_path: Path) -> None:
+    lines = simulated_lines(seed=3)
+    replayed(lines, 2, tmp_path / "in-order")
+    random.Random(3).shuffle(lines)  # noqa: S311 - the order of a test
+    replayed(lines, 2, tmp_path / "shuffled")
+    for path in (tmp_path / "in-order").glob("*.jsonl"):
+        assert path.read_bytes() == (tmp_path / "shuffled" / path.name).read_bytes()
+
+
+def test_a_record_without_a_key_is_a_dead_letter_of_the_first_partition(tmp_path: Path) -> None:
+    report = replayed([b'{"type": "application"}', b'{"type": "engagement", "job_id": ""}'], 8, tmp_path / "emitted")
+    assert report.counts()["dead_letters_by_reason"] == {"InvalidEventError": 2}
+    first, _ = map(orjson.loads, (tmp_path / "emitted" / "dead-letters.jsonl").read_bytes().splitlines())
+    assert (first["topic"], first["partition"], first["offset"]) == ("applications", "0", "0")
+
+
+def test_each_partition_of_each_stage_has_a_table_of_its_own() -> None:
+    tables: dict[str, MemoryState] = {}
+    stages = InProcessReplay(
+        build_pipeline(Settings()), 2, Report(TOPICS), lambda name: tables.setdefault(name, MemoryState())
+    )
+    assert sorted(tables) == ["job-0", "job-1", "label-0", "label-1", "member-0", "member-1"]
+    job_id = next(f"job-{number}" for number in range(100) if partition_of(f"job-{number}".encode(), 2) == 1)
+    value = orjson.dumps(
+        {
+            "application_id": "application-1",
+            "member_id": "member-1",
+            "job_id": job_id,
+            "applied_at": START,
+            "feature_schema": "none",
+            "member_features": [],
+            "job_features": [],
+        }
+    )
+    stages.run([LogEvent(START, 0, value, job_id.encode(), TOPICS.applications)])
+    assert list(tables["label-0"].scan(b"", b"\xff")) == []
+    assert list(tables["label-1"].scan(b"", b"\xff")) != []

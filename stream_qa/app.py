@@ -10,12 +10,18 @@ Each agent hands the chunks of its topics to the lane of their partition (``stre
 through its stage (``stages/``) and commits what comes out.
 """
 
+import asyncio
 import sys
+
+import uvloop
 
 from stream_qa.errors import StreamQAError
 from stream_qa.settings import load_settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.faust_app import ChunkApp
+
+# Before Faust asks for a loop; it has no other way to be given this one.
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 try:
     settings = load_settings()

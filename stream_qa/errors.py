@@ -15,6 +15,7 @@
     ├── StateError                    the worker stops before anything is committed
     │   ├── StateFormatError
     │   └── OffsetGapError
+    ├── WorkerStartError
     ├── LogError                      a replay does not start
     ├── ReplayStalledError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
@@ -85,6 +86,10 @@ class OffsetGapError(StateError):
 
     If it happens again, the topic was truncated below the worker's position or made anew: see docs/operations.md.
     """
+
+
+class WorkerStartError(StreamQAError):
+    """A worker that was to be run did not start. Read the log file that the message names."""
 
 
 class LogError(StreamQAError):

@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from stream_qa.cli import broker, config, replay, simulate, topics
+from stream_qa.cli import broker, config, demo, replay, simulate, topics
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(
@@ -21,6 +21,7 @@ application.add_typer(topics.commands, name="topics")
 application.add_typer(config.commands, name="config")
 application.command()(simulate.simulate)
 application.command()(replay.replay)
+application.command()(demo.demo)
 
 
 def main() -> None:

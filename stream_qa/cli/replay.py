@@ -17,6 +17,7 @@ from stream_qa.replay.report import Report
 from stream_qa.replay.to_kafka import KafkaReplay
 from stream_qa.settings import Settings, load_settings
 from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.streaming.garbage import collect_rarely
 
 _MINUTE = 60_000
 
@@ -62,6 +63,7 @@ def replay(
         else:
             for message in log.dead_letters:
                 report.add(message)
+            collect_rarely()
             stages = InProcessReplay(build_pipeline(settings), partitions, report)
             task = progress.add_task("events", total=len(log.events))
             for part in chunks(log.events, chunk, round(chunk_minutes * _MINUTE)):

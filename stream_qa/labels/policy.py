@@ -1,6 +1,7 @@
 """What counts as hearing back: the policy of the context, a setting and not code."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -46,22 +47,22 @@ class LabelPolicy(BaseModel):
             raise ValueError(f"{sorted(both)} cannot be positive and negative")
         return self
 
-    @property
+    @cached_property
     def window(self) -> int:
         """Milliseconds from an application to its final label."""
         return _milliseconds(self.window_days)
 
-    @property
+    @cached_property
     def retention(self) -> int:
         """Milliseconds from an application to the end of everything that can be said about it."""
         return self.window + _milliseconds(self.revision_days)
 
-    @property
+    @cached_property
     def memory(self) -> int:
         """Milliseconds that the id of an application is remembered after its retention."""
         return _milliseconds(self.memory_days)
 
-    @property
+    @cached_property
     def orphan_wait(self) -> int:
         """Milliseconds that an engagement waits for its application."""
         return _milliseconds(self.orphan_days)

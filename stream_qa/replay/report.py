@@ -32,7 +32,7 @@ class Report:
     dead_letter_reasons: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._labels = TypeAdapter(Label)
+        self._labels = TypeAdapter(Label).validator
         self._files: dict[str, BinaryIO] = {}
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -61,15 +61,18 @@ class Report:
         self.messages[message.topic] += 1
         line = message.value
         if message.topic == self.topics.labels and message.value is not None:
-            label = self._labels.validate_json(message.value)
-            self.label_kinds[label.kind] += 1
-            self.label_reasons[label.reason] += 1
-            if label.final:
-                self.final_labels[label.kind] += 1
+            self.add_label(self._labels.validate_json(message.value))
         elif message.topic == self.topics.dead_letters:
             line = self._dead_letter(message)
         if self._files and line is not None:
             self._files[message.topic].write(line + b"\n")
+
+    def add_label(self, label: Label) -> None:
+        """Count a label."""
+        self.label_kinds[label.kind] += 1
+        self.label_reasons[label.reason] += 1
+        if label.final:
+            self.final_labels[label.kind] += 1
 
     def counts(self) -> dict[str, Any]:
         """Return the counts as a JSON object's content."""

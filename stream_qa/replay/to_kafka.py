@@ -129,7 +129,7 @@ class KafkaReplay:
             committed = await self._committed()
             if committed != known:
                 known, moved = committed, looked_up
-            if produced.is_set() and await self._done(committed):
+            if produced.is_set() and await self.is_done():
                 await self._collect_to_the_end()
                 return
             if not produced.is_set():
@@ -138,6 +138,22 @@ class KafkaReplay:
                 raise ReplayStalledError(
                     f"the workers of {self._settings.app_id} have done nothing for {patience:.0f} s; does one run?"
                 )
+
+    async def is_done(self) -> bool:
+        """Whether the workers have read all there is, on every topic of the flow.
+
+        What a stage has committed it has sent on before, so they are looked at in the order of the flow.
+        """
+        for topics in (
+            (self._topics.applications, self._topics.engagements),
+            (self._topics.labels,),
+            (self._topics.examples,),
+        ):
+            committed = await self._committed()
+            ends = await self._consumer.end_offsets(self._places(*topics))
+            if any(committed.get(place, 0) < end for place, end in ends.items()):
+                return False
+        return True
 
     async def _send(self, message: Message) -> "asyncio.Future[object]":
         partition = 0 if message.key is None else partition_of(message.key, self._counts[message.topic])
@@ -161,20 +177,6 @@ class KafkaReplay:
     async def _committed(self) -> dict[TopicPartition, int]:
         offsets = await self._admin.list_consumer_group_offsets(self._settings.app_id)
         return {place: found.offset for place, found in offsets.items()}
-
-    async def _done(self, committed: Mapping[TopicPartition, int]) -> bool:
-        """Whether all is read: what a stage has committed, it has sent on before, so the order of the flow tells."""
-        for topics in (
-            (self._topics.applications, self._topics.engagements),
-            (self._topics.labels,),
-            (self._topics.examples,),
-        ):
-            ends = await self._consumer.end_offsets(self._places(*topics))
-            if any(committed.get(place, 0) < end for place, end in ends.items()):
-                return False
-            # Where this stage was at its end, the next one is looked at afresh.
-            committed = await self._committed()
-        return True
 
     def _places(self, *topics: str) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in topics for partition in range(self._counts[topic])]

@@ -11,6 +11,7 @@ import faust
 
 from stream_qa.errors import StateError, StreamQAError
 from stream_qa.settings import Settings
+from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.streaming.topic_check import check_topics
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
         except StreamQAError as error:
             sys.stderr.write(f"The worker does not start: {error}\n")
             sys.exit(EXIT_REFUSED)
+        collect_rarely()
         with lock:
             super().execute_from_commandline()
         raise SystemExit

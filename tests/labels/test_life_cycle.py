@@ -126,6 +126,13 @@ def test_a_late_positive_engagement_revises_the_final_negative() -> None:
     assert life_cycle.step(CLOSES_AT + 2 * DAY, POLICY) is None
 
 
+def test_an_engagement_is_late_from_the_very_moment_at_which_the_window_has_closed() -> None:
+    life_cycle = opened()
+    life_cycle.step(CLOSES_AT, POLICY)
+    life_cycle.engage(engagement("message", engaged_at=CLOSES_AT - 1), POLICY)
+    assert life_cycle.step(CLOSES_AT, POLICY) == positive(CLOSES_AT - 1, "late-engagement:message")
+
+
 def test_a_late_rejection_gives_the_final_negative_its_reason() -> None:
     life_cycle = opened()
     life_cycle.step(CLOSES_AT, POLICY)

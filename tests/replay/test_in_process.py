@@ -94,11 +94,16 @@ def test_a_shuffled_log_emits_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "shuffled" / path.name).read_bytes()
 
 
-def test_a_record_without_a_key_is_a_dead_letter_of_the_first_partition(tmp_path: Path) -> None:
-    report = replayed([b'{"type": "application"}', b'{"type": "engagement", "job_id": ""}'], 8, tmp_path / "emitted")
-    assert report.counts()["dead_letters_by_reason"] == {"InvalidEventError": 2}
-    first, _ = map(orjson.loads, (tmp_path / "emitted" / "dead-letters.jsonl").read_bytes().splitlines())
-    assert (first["topic"], first["partition"], first["offset"]) == ("applications", "0", "0")
+def test_records_without_a_key_are_dead_letters_of_the_first_partition_each_with_its_offset(tmp_path: Path) -> None:
+    lines = [b'{"type": "application"}', b'{"type": "application", "job_id": 7}', b'{"type": "engagement"}']
+    report = replayed(lines, 8, tmp_path / "emitted")
+    assert report.counts()["dead_letters_by_reason"] == {"InvalidEventError": 3}
+    dead_letters = map(orjson.loads, (tmp_path / "emitted" / "dead-letters.jsonl").read_bytes().splitlines())
+    assert [(dead["topic"], dead["partition"], dead["offset"]) for dead in dead_letters] == [
+        ("applications", "0", "0"),
+        ("applications", "0", "1"),
+        ("engagements", "0", "0"),
+    ]
 
 
 def test_each_partition_of_each_stage_has_a_table_of_its_own() -> None:

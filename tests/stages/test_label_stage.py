@@ -281,6 +281,14 @@ def test_an_engagement_whose_application_never_comes_is_a_dead_letter_as_it_was_
     assert kept(partition) == []
 
 
+def test_each_engagement_waits_its_own_time() -> None:
+    partition = LabelPartition()
+    partition.take(engagement("message", engaged_at=START - 14 * DAY), engagement("offer", engaged_at=START))
+    partition.take(*until(START))
+    assert reasons_of(partition.messages) == ["OrphanEngagementError"]
+    assert steps(partition.take(application())) == [(1, "opened"), (2, "explicit:offer")]
+
+
 def test_too_many_engagements_for_an_application_that_has_not_come_are_dead_letters() -> None:
     partition = LabelPartition(LabelPolicy(orphan_count=2))
     partition.take(*(engagement("message", engaged_at=START + number) for number in range(4)))

@@ -1,19 +1,48 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+BIN := .venv/bin
+INSTALLED := .venv/.installed
 
 help: ## Show what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(INSTALLED) ## Make .venv with all that a developer needs
 
 $(INSTALLED): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help install
+demo: install ## Show it all in a minute: a real Kafka, a worker, and coefficients being learned
+	$(BIN)/stream-qa demo
+
+test: install ## Run all tests; says at the end which tiers ran
+	$(BIN)/pytest
+
+test-pure: install ## Run the tests that need no broker, in a minute
+	$(BIN)/pytest -m 'not kafka and not containers and not shared_data'
+
+lint: install ## Check style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install ## Measure a worker beside the same stages without Kafka
+	$(BIN)/python benchmarks/throughput.py
+
+broker-up: install ## Start a development Kafka on 127.0.0.1:9092
+	$(BIN)/stream-qa broker up
+
+broker-down: install ## Stop it
+	$(BIN)/stream-qa broker down
+
+topics: install ## Create and configure the topics on STREAM_QA_BROKER
+	$(BIN)/stream-qa topics apply
+
+worker: install ## Run a worker on STREAM_QA_BROKER
+	$(BIN)/faust -A stream_qa.app worker -l info
+
+.PHONY: help install demo test test-pure lint bench broker-up broker-down topics worker

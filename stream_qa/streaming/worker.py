@@ -30,10 +30,14 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
         settings: Settings = self.app.stream_qa_settings
         try:
             lock = _lock_data_directory(settings)
+            # What goes wrong here is said in one sentence; the client would add its own.
+            logging.getLogger("aiokafka").addHandler(logging.NullHandler())
             asyncio.new_event_loop().run_until_complete(check_topics(settings))
         except StreamQAError as error:
             sys.stderr.write(f"The worker does not start: {error}\n")
             sys.exit(EXIT_REFUSED)
+        # Faust's command line switches the web server on, whatever the application was set up with.
+        self.app.conf.web_enabled = self.app.conf.web_enabled and settings.web_enabled
         collect_rarely()
         with lock:
             super().execute_from_commandline()

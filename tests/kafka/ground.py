@@ -1,0 +1,101 @@
+"""Topics and state of one's own on the real broker, and workers on them as processes."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from stream_qa.broker.ports import free_port
+from stream_qa.demo.worker_process import worker_process
+from stream_qa.settings import Settings
+from stream_qa.topics import partition_counts
+
+PARTITIONS = 4
+
+
+@dataclass
+class Ground:
+    """Topics under a prefix of their own, with the settings of the workers that read them."""
+
+    settings: Settings
+    directory: Path
+    environment: dict[str, str]
+    _workers: Iterator[int] = field(default_factory=count)
+
+    def worker(self, name: str = "worker", **settings: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        """Run a worker whose state and log are under ``name``: the same name again continues that state."""
+        environment = {
+            **self.environment,
+            "STREAM_QA_DATA_DIRECTORY": str(self.directory / name),
+            "STREAM_QA_WEB_PORT": str(free_port()),
+            **settings,
+        }
+        return worker_process(environment, self.directory / f"{name}-{next(self._workers)}.log")
+
+    def replay(self, log: Path, out: Path) -> dict[str, Any]:
+        """Replay a log through the broker, until the workers are done, and return the counts."""
+        return self.command("replay", str(log), "--kafka", "--out", str(out), "--json")
+
+    def command(self, *arguments: str) -> Any:  # noqa: ANN401 # JSON
+        """Run ``stream-qa`` with this ground's settings and return the JSON that it prints."""
+        program = [sys.executable, "-c", "from stream_qa.cli import main; main()", *arguments]
+        done = subprocess.run(program, env={**_clean(), **self.environment}, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    async def produce(self, topic: str, records: list[tuple[bytes | None, bytes | None]], partition: int) -> None:
+        """Send keys and values, as they are, to one partition."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.settings.bootstrap_servers)
+        await producer.start()
+        try:
+            headers = [("trace", b"abc")]
+            await asyncio.gather(
+                *[
+                    await producer.send(topic, value=value, key=key, partition=partition, headers=headers)
+                    for key, value in records
+                ]
+            )
+        finally:
+            await producer.stop()
+
+    async def read(
+        self, topic: str, until: Callable[[list[ConsumerRecord]], bool] | None = None
+    ) -> dict[int, list[ConsumerRecord]]:
+        """Return all records of a topic by partition, in log order; ``until`` says when to stop waiting for more."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.settings.bootstrap_servers,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            counts = await partition_counts(self.settings.bootstrap_servers, [topic])
+            places = [TopicPartition(topic, number) for number in range(counts[topic] or 0)]
+            consumer.assign(places)
+            for place, beginning in (await consumer.beginning_offsets(places)).items():
+                consumer.seek(place, beginning)
+            found: dict[int, list[ConsumerRecord]] = {place.partition: [] for place in places}
+            while True:
+                for place, records in (await consumer.getmany(timeout_ms=200)).items():
+                    found[place.partition] += records
+                if until is not None:
+                    if until([record for records in found.values() for record in records]):
+                        return found
+                elif all([await consumer.position(p) >= e for p, e in (await consumer.end_offsets(places)).items()]):
+                    return found
+        finally:
+            await consumer.stop()
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("STREAM_QA_")}

@@ -1,0 +1,276 @@
+"""How a real worker process behaves: what it refuses, what it keeps, and how it ends and comes back."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import orjson
+import pytest
+from ground import PARTITIONS, Ground
+
+from stream_qa.broker.ports import free_port
+from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, PARTITION, STAGE, TOPIC
+from stream_qa.streaming.partitioner import partition_of
+from stream_qa.topics import apply
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+
+DAY = 24 * 60 * 60 * 1000
+#: 60 days in 20 seconds.
+PACE = "260000x"
+
+
+def refusal(environment: dict[str, str], directory: Path) -> str:
+    """Return what a worker says that does not start."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_QA_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker"],
+        env={**clean, "STREAM_QA_DATA_DIRECTORY": str(directory / "state"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip()
+
+
+def test_it_refuses_to_start_without_a_broker(tmp_path: Path) -> None:
+    said = refusal({"STREAM_QA_BROKER": f"127.0.0.1:{free_port()}"}, tmp_path)
+    assert said.startswith("The worker does not start: ")
+    assert "127.0.0.1" in said
+    assert said.count("\n") == 0
+
+
+def test_it_refuses_to_start_without_its_topics(broker: str, tmp_path: Path) -> None:
+    said = refusal({"STREAM_QA_BROKER": broker, "STREAM_QA_TOPIC_PREFIX": "nowhere-"}, tmp_path)
+    assert "nowhere-applications" in said
+    assert "stream-qa topics apply" in said
+
+
+def test_it_refuses_to_start_where_partitions_could_not_meet(broker: str, tmp_path: Path) -> None:
+    from aiokafka.admin import AIOKafkaAdminClient, NewPartitions  # noqa: PLC0415
+
+    async def grow_one() -> None:
+        await apply([broker], "unequal-", partitions=2)
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+        await admin.start()
+        try:
+            await admin.create_partitions({"unequal-engagements": NewPartitions(3)})
+        finally:
+            await admin.close()
+
+    asyncio.run(grow_one())
+    said = refusal({"STREAM_QA_BROKER": broker, "STREAM_QA_TOPIC_PREFIX": "unequal-"}, tmp_path)
+    assert "unequal-engagements 3" in said
+    assert "unequal-applications 2" in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("STREAM_QA_LEARNING_RATE", "fast"), ("STREAM_QA_LERNING_RATE", "1"), ("STREAM_QA_POLICY", "/no")],
+)
+def test_it_refuses_to_start_with_a_setting_that_it_cannot_read(variable: str, value: str, tmp_path: Path) -> None:
+    said = refusal({variable: value}, tmp_path)
+    assert said.startswith("The worker does not start: ")
+    assert variable in said or value in said
+
+
+def test_it_refuses_to_start_in_the_directory_of_another_worker(ground: Ground) -> None:
+    with ground.worker("shared"):
+        said = refusal(
+            {**ground.environment, "STREAM_QA_DATA_DIRECTORY": str(ground.directory / "shared")}, ground.directory
+        )
+    assert "another worker uses" in said
+
+
+def test_what_it_cannot_use_is_kept_untouched_with_the_reason_and_the_partition_goes_on(ground: Ground) -> None:
+    topics = ground.settings.topics
+    job_id = "job-1"
+    partition = partition_of(job_id.encode(), PARTITIONS)
+    good = orjson.dumps(application("good", job_id))
+    bad: list[tuple[bytes | None, bytes | None, str]] = [
+        (b"key", b"no json", "NotJSONError"),
+        (None, b"{}", "InvalidEventError"),
+        (b"key", b'{"application_id": NaN}', "InvalidEventError"),
+        (b"key", good.replace(b"0.5", b"1e999", 1), "InvalidEventError"),
+        (b"key", None, "InvalidEventError"),
+        (
+            b"key",
+            orjson.dumps({**application("shorter", job_id), "member_features": [1.0]}),
+            "FeatureSchemaMismatchError",
+        ),
+        (b"key", orjson.dumps(application("i" * 257, job_id)), "InvalidEventError"),
+        (b"key", orjson.dumps({**application("large", job_id), "unknown": "x" * 1_000_000}), "MessageTooLargeError"),
+        (b"key", orjson.dumps({**application("good", job_id), "member_id": "another"}), "ConflictingDuplicateError"),
+    ]
+    last = orjson.dumps(application("last", job_id))
+    records = [(b"key", good), *((key, value) for key, value, _ in bad), (b"key", last)]
+
+    with ground.worker():
+        asyncio.run(ground.produce(topics.applications, records, partition))
+        labels = asyncio.run(ground.read(topics.labels, until=lambda found: len(found) == 2))
+        dead = asyncio.run(ground.read(topics.dead_letters, until=lambda found: len(found) == len(bad)))
+
+    opened = {orjson.loads(record.value)["application_id"] for found in labels.values() for record in found}
+    assert opened == {"good", "last"}
+    letters = [record for found in dead.values() for record in found]
+    by_offset = {int(dict(record.headers)[OFFSET]): record for record in letters}
+    for offset, (key, value, reason) in enumerate(bad, start=1):
+        letter = by_offset[offset]
+        headers = dict(letter.headers)
+        assert (letter.key, letter.value) == (key, value)
+        assert letter.headers[0] == ("trace", b"abc")
+        assert headers[TOPIC] == topics.applications.encode()
+        assert headers[PARTITION] == str(partition).encode()
+        assert headers[STAGE] == b"label"
+        assert headers[EXCEPTION_CLASS] == f"stream_qa.errors.{reason}".encode()
+        assert headers[EXCEPTION_MESSAGE]
+
+
+def test_killed_and_restarted_again_and_again_it_loses_nothing(
+    ground: Ground, log: Path, expected: dict[str, int]
+) -> None:
+    """The tables are continued, and what was sent but not yet stored is done again under the same revisions."""
+    replay = ground_replay(ground, log)
+    for _ in range(3):
+        with ground.worker() as worker:
+            wait_for_more_labels(ground)
+            worker.kill()
+            worker.wait()
+    with ground.worker():
+        assert replay.wait(timeout=120) == 0
+        assert newest_labels(ground) == expected
+
+
+def test_with_its_local_state_deleted_it_goes_on_from_the_changelogs(
+    ground: Ground, log: Path, expected: dict[str, int]
+) -> None:
+    replay = ground_replay(ground, log)
+    with ground.worker("first") as worker:
+        wait_for_more_labels(ground)
+        worker.kill()
+        worker.wait()
+    with ground.worker("second"):
+        assert replay.wait(timeout=120) == 0
+        assert newest_labels(ground) == expected
+
+
+def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_leaves(
+    ground: Ground, log: Path, expected: dict[str, int]
+) -> None:
+    with ground.worker("first"):
+        with ground.worker("second"):
+            replay = ground_replay(ground, log)
+            wait_for_more_labels(ground)
+        assert replay.wait(timeout=120) == 0
+        assert newest_labels(ground) == expected
+
+
+def test_asked_to_end_it_ends_in_order(ground: Ground) -> None:
+    with ground.worker() as worker:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=15) == 0
+
+
+def test_its_web_server_listens_on_loopback_only_and_can_be_off(ground: Ground) -> None:
+    port = free_port()
+    with ground.worker("with-web", STREAM_QA_WEB_PORT=str(port)):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+            assert answer.status == 200
+        assert listening_addresses(port) == {"0100007F"}
+    with ground.worker("without-web", STREAM_QA_WEB_PORT=str(port), STREAM_QA_WEB_ENABLED="false"):
+        assert listening_addresses(port) == set()
+
+
+def listening_addresses(port: int) -> set[str]:
+    """Return the addresses, as the kernel writes them, on which something listens at ``port``."""
+    listening = "0A"
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {line[1].split(":")[0] for line in lines if line[3] == listening and int(line[1].split(":")[1], 16) == port}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Give a log of 12,000 applications to 200 jobs, half of which are answered, over 60 days."""
+    path = tmp_path / "log.jsonl"
+    applications = 12_000
+    with path.open("wb") as lines:
+        for number in range(applications):
+            fields = application(f"a{number}", f"job-{number % 200}", applied_at=60 * DAY * number // applications)
+            lines.write(orjson.dumps({"type": "application", **fields}) + b"\n")
+            if number % 2:
+                answer = {
+                    "type": "engagement",
+                    "application_id": f"a{number}",
+                    "job_id": f"job-{number % 200}",
+                    "kind": "message" if number % 3 else "rejected",
+                    "engaged_at": fields["applied_at"] + number % (10 * DAY),
+                }
+                lines.write(orjson.dumps(answer) + b"\n")
+    return path
+
+
+@pytest.fixture
+def expected(log: Path, tmp_path: Path) -> dict[str, int]:
+    """Give the value of the final label of every application that has one, by the stages without Kafka."""
+    out = tmp_path / "in-process"
+    program = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
+    subprocess.run(
+        [*program, "replay", str(log), "--out", str(out), "--partitions", str(PARTITIONS), "--chunk-minutes", "10000"],
+        check=True,
+        capture_output=True,
+    )
+    labels = map(orjson.loads, (out / "labels.jsonl").read_bytes().splitlines())
+    return {label["application_id"]: label["value"] for label in labels if label["final"]}
+
+
+def ground_replay(ground: Ground, log: Path) -> "subprocess.Popen[bytes]":
+    """Begin to replay a log through the broker, over some seconds; it ends when the workers have done all of it."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_QA_")}
+    program = [
+        sys.executable,
+        "-c",
+        "from stream_qa.cli import main; main()",
+        "replay",
+        str(log),
+        "--kafka",
+        "--pace",
+        PACE,
+    ]
+    return subprocess.Popen(program, env={**clean, **ground.environment}, stderr=subprocess.DEVNULL)
+
+
+def wait_for_more_labels(ground: Ground) -> None:
+    """Return when more labels are on the broker than there were."""
+    topic = ground.settings.topics.labels
+    before = sum(map(len, asyncio.run(ground.read(topic)).values()))
+    asyncio.run(ground.read(topic, until=lambda found: len(found) > before))
+
+
+def newest_labels(ground: Ground) -> dict[str, int]:
+    """Return the value of the newest revision of every application whose label is final."""
+    found = asyncio.run(ground.read(ground.settings.topics.labels))
+    labels = [orjson.loads(record.value) for records in found.values() for record in records]
+    newest = {label["application_id"]: label for label in sorted(labels, key=lambda label: int(label["revision"]))}
+    return {application_id: label["value"] for application_id, label in newest.items() if label["final"]}
+
+
+def application(application_id: str, job_id: str, applied_at: int = DAY) -> dict[str, object]:
+    """Return an application's fields."""
+    return {
+        "application_id": application_id,
+        "member_id": f"member-of-{application_id}",
+        "job_id": job_id,
+        "applied_at": applied_at,
+        "feature_schema": "test",
+        "member_features": [0.5, -1.0],
+        "job_features": [0.25],
+    }

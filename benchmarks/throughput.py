@@ -139,9 +139,7 @@ def show(events: int, rounds: list[dict[str, Any]]) -> None:
         for figure in ("events_per_cpu_second", "events_per_second"):
             values = sorted(done[name][figure] for done in rounds)
             print(f"{name:<11} {figure:<22} {statistics.median(values):9.0f} ({values[0]:.0f} to {values[-1]:.0f})")
-    ratios = [
-        done["worker"]["events_per_cpu_second"] / done["in_process"]["events_per_cpu_second"] for done in rounds
-    ]
+    ratios = [done["worker"]["events_per_cpu_second"] / done["in_process"]["events_per_cpu_second"] for done in rounds]
     print(f"worker / in_process, events a CPU second: {statistics.median(ratios):.2f}")
 
 

@@ -33,8 +33,8 @@ from stream_qa.topics import apply
 _REFRESH_SECONDS = 0.25
 _PATIENCE_SECONDS = 60
 _APPLICATIONS_A_SECOND = 300
-_APPLICATIONS_A_MEMBER = 15
-_APPLICATIONS_A_JOB = 35
+_APPLICATIONS_A_MEMBER = 40
+_APPLICATIONS_A_JOB = 60
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -87,7 +87,7 @@ def _run(console: Console, directory: Path, seconds: float, seed: int) -> None:
                 if worker.poll() is not None:
                     raise WorkerStartError(f"the worker ended with code {worker.returncode}; its log is {worker_log}")
 
-            asyncio.run(_feed(console, settings, progress, events, seconds, check))
+            asyncio.run(_feed(console, settings, progress, events, seconds=seconds, check=check))
         console.print(_summary(progress))
     finally:
         broker.down()
@@ -107,6 +107,7 @@ async def _feed(
     settings: Settings,
     progress: Progress,
     events: list[LogEvent],
+    *,
     seconds: float,
     check: Callable[[], None],
 ) -> None:

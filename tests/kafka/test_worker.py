@@ -204,7 +204,8 @@ def log(tmp_path: Path) -> Path:
     applications = 12_000
     with path.open("wb") as lines:
         for number in range(applications):
-            fields = application(f"a{number}", f"job-{number % 200}", applied_at=60 * DAY * number // applications)
+            applied_at = 60 * DAY * number // applications
+            fields = application(f"a{number}", f"job-{number % 200}", applied_at)
             lines.write(orjson.dumps({"type": "application", **fields}) + b"\n")
             if number % 2:
                 answer = {
@@ -212,7 +213,7 @@ def log(tmp_path: Path) -> Path:
                     "application_id": f"a{number}",
                     "job_id": f"job-{number % 200}",
                     "kind": "message" if number % 3 else "rejected",
-                    "engaged_at": fields["applied_at"] + number % (10 * DAY),
+                    "engaged_at": applied_at + number % (10 * DAY),
                 }
                 lines.write(orjson.dumps(answer) + b"\n")
     return path

@@ -43,14 +43,12 @@ class Ground:
 
     def replay(self, log: Path, out: Path) -> dict[str, Any]:
         """Replay a log through the broker, until the workers are done, and return the counts."""
-        return self.command("replay", str(log), "--kafka", "--out", str(out), "--json")
-
-    def command(self, *arguments: str) -> Any:  # noqa: ANN401 # JSON
-        """Run ``stream-qa`` with this ground's settings and return the JSON that it prints."""
+        arguments = ["replay", str(log), "--kafka", "--out", str(out), "--json"]
         program = [sys.executable, "-c", "from stream_qa.cli import main; main()", *arguments]
         done = subprocess.run(program, env={**_clean(), **self.environment}, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout)
+        counts: dict[str, Any] = json.loads(done.stdout)
+        return counts
 
     async def produce(self, topic: str, records: list[tuple[bytes | None, bytes | None]], partition: int) -> None:
         """Send keys and values, as they are, to one partition."""

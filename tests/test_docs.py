@@ -1,0 +1,158 @@
+"""What the pages say is what the code has: settings, commands, targets, dependencies, topics, links, errors."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from stream_qa import errors
+from stream_qa.cli import application
+from stream_qa.events import TopicNames
+from stream_qa.settings import PREFIX, Settings
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CHANGELOG.md",
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+    *sorted((REPOSITORY / "examples").rglob("*.md")),
+]
+TEXTS = {page: page.read_text() for page in PAGES}
+VARIABLES = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+
+CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+def code(text: str) -> str:
+    """Return what stands in code spans and code blocks."""
+    return "\n".join(CODE.findall(text))
+
+
+def commands() -> set[str]:
+    """Return every command of ``stream-qa`` that does something."""
+    return set(_commands(application))
+
+
+def _commands(group: typer.Typer, prefix: str = "") -> Iterator[str]:
+    for command in group.registered_commands:
+        name = command.name or str(getattr(command.callback, "__name__", ""))
+        yield f"{prefix}{name.replace('_', '-')}"
+    for added in group.registered_groups:
+        if added.typer_instance is not None:
+            yield from _commands(added.typer_instance, f"{prefix}{added.name} ")
+
+
+def named_commands(text: str) -> set[str]:
+    """Return the commands that code in ``text`` names; an unknown one as it stands there."""
+    groups = {command.split()[0] for command in commands() if " " in command}
+    found = set()
+    for first, second in re.findall(r"\bstream-qa ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", code(text)):
+        found.add(f"{first} {second}".strip() if first in groups else first)
+    return found
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+
+
+def named_targets(text: str) -> set[str]:
+    return set(re.findall(r"\bmake ([a-z][a-z-]*)", code(text)))
+
+
+def dependencies() -> set[str]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    required = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    return {re.split(r"[\[<>=~! ]", line, maxsplit=1)[0] for line in required}
+
+
+def first_cells(text: str) -> set[str]:
+    """Return the code in the first cell of every table row."""
+    return set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def default_of(name: str) -> str:
+    default = Settings.model_fields[name].default
+    if default is None:
+        return "none"
+    return (str(default).lower() if isinstance(default, bool) else str(default)) or "empty"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_in_the_operations_page_with_its_default_and_what_it_is(name: str) -> None:
+    row = f"| `{PREFIX}{name.upper()}` | `{default_of(name)}` | {Settings.model_fields[name].description} |"
+    assert row in TEXTS[REPOSITORY / "docs" / "operations.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_names_no_setting_that_does_not_exist(page: Path) -> None:
+    assert set(re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]", TEXTS[page])) <= VARIABLES
+
+
+def test_the_dependencies_page_has_the_dependencies_and_no_others() -> None:
+    assert first_cells(TEXTS[REPOSITORY / "docs" / "dependencies.md"]) == dependencies()
+
+
+def test_every_command_is_in_a_page() -> None:
+    assert commands() - set().union(*map(named_commands, TEXTS.values())) == set()
+
+
+def test_every_make_target_is_in_a_page() -> None:
+    assert targets() - set().union(*map(named_targets, TEXTS.values())) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_names_no_command_or_target_that_does_not_exist(page: Path) -> None:
+    assert named_commands(TEXTS[page]) <= commands()
+    assert named_targets(TEXTS[page]) <= targets()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_relative_links_point_to_something(page: Path) -> None:
+    for link in LINK.findall(TEXTS[page]):
+        if "://" in link:
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(REPOSITORY), link
+        if fragment:
+            assert fragment in {anchor(heading) for heading in HEADING.findall(target.read_text())}, link
+
+
+def error_classes() -> list[object]:
+    """Return the classes of errors.py but the root, which is caught and never raised."""
+    tree = ast.parse(Path(errors.__file__).read_text())
+    found = [getattr(errors, node.name) for node in tree.body if isinstance(node, ast.ClassDef)]
+    # Raised itself where a broker refuses a request, and yet it says no more than what it is.
+    lacking = pytest.mark.xfail(reason="its docstring has no instruction", strict=True)
+    return [
+        pytest.param(error, marks=lacking) if error is errors.BrokerError else error
+        for error in found
+        if error is not errors.StreamQAError
+    ]
+
+
+@pytest.mark.parametrize("error", error_classes())
+def test_an_error_says_what_it_is_and_what_to_do(error: type[Exception]) -> None:
+    sentences = re.findall(r"[.!?](?:\s|$)", error.__doc__ or "")
+    assert len(sentences) > 1
+
+
+def test_every_topic_is_in_the_topics_page() -> None:
+    assert set(TopicNames().all()) - first_cells(TEXTS[REPOSITORY / "docs" / "topics.md"]) == set()

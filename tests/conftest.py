@@ -82,8 +82,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
                 reasons.setdefault(tier, reason.removeprefix("Skipped: "))
     terminalreporter.section("tiers")
-    for tier, count in counts.items():
-        terminalreporter.line(f"tier {tier}: {_outcome(count, reasons.get(tier, ''))}")
+    for tier, counted in counts.items():
+        terminalreporter.line(f"tier {tier}: {_outcome(counted, reasons.get(tier, ''))}")
 
 
 def _outcome(count: Counter[str], reason: str) -> str:

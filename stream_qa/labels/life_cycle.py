@@ -11,11 +11,9 @@
                                           over, when nothing can change it any more; in the end forgotten
 """
 
-import base64
+from array import array
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
-
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
+from typing import NamedTuple
 
 from stream_qa.errors import ConflictingDuplicateError, OrphanEngagementError
 from stream_qa.events import Application, Engagement, Record, SourceRecord, Value
@@ -24,11 +22,46 @@ from stream_qa.labels.policy import LabelPolicy
 #: Engagements remembered of one application. Beyond it only those that could decide replace others.
 MAX_ENGAGEMENTS = 64
 
-_Bytes = Annotated[
-    bytes,
-    BeforeValidator(lambda value: base64.b64decode(value) if isinstance(value, str) else value),
-    PlainSerializer(lambda value: base64.b64encode(value).decode(), when_used="json"),
-]
+
+class KnownApplication(NamedTuple):
+    """An application as it is kept: what decides by itself, and the rest as bytes that labels carry on unread."""
+
+    application_id: str
+    member_id: str
+    job_id: str
+    applied_at: int
+    global_log_odds: float | None
+    content: bytes
+    """The application's fields as a JSON object, but for ``global_log_odds``."""
+    member_features: bytes
+    """As float64: what the job's part of the score needs."""
+
+    @classmethod
+    def of(cls, application: Application) -> "KnownApplication":
+        """Return what is kept of ``application``."""
+        return cls(
+            application.application_id,
+            application.member_id,
+            application.job_id,
+            application.applied_at,
+            application.global_log_odds,
+            application.__pydantic_serializer__.to_json(application, exclude={"global_log_odds"}),
+            array("d", application.member_features).tobytes(),
+        )
+
+
+class KnownEngagement(NamedTuple):
+    """An engagement as it is kept."""
+
+    job_id: str
+    kind: str
+    engaged_at: int
+    engagement_id: str | None
+
+    @classmethod
+    def of(cls, engagement: Engagement) -> "KnownEngagement":
+        """Return what is kept of ``engagement``."""
+        return cls(engagement.job_id, engagement.kind, engagement.engaged_at, engagement.engagement_id)
 
 
 class Verdict(NamedTuple):
@@ -41,21 +74,11 @@ class Verdict(NamedTuple):
     happened_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingEngagement:
+class WaitingEngagement(NamedTuple):
     """An engagement whose application has not come, with the record it was read from."""
 
-    engagement: Engagement
-    topic: str
-    partition: int
-    offset: int
-    key: _Bytes | None
-    value: _Bytes | None
-    headers: list[tuple[str, _Bytes | None]]
-
-    def record(self) -> Record:
-        """Return the original record."""
-        return Record(self.topic, self.partition, self.offset, self.key, self.value, self.headers)
+    engagement: KnownEngagement
+    record: Record
 
 
 @dataclass(slots=True)
@@ -64,9 +87,9 @@ class LifeCycle:
 
     forget_at: int | None = None
     """Nothing can change it any more: what is left, until this event time (ms), is that the id was used."""
-    application: Application | None = None
+    application: KnownApplication | None = None
     waiting: list[WaitingEngagement] = field(default_factory=list)
-    engagements: list[Engagement] = field(default_factory=list)
+    engagements: list[KnownEngagement] = field(default_factory=list)
     revision: int = 0
     verdict: Verdict | None = None
 
@@ -83,13 +106,14 @@ class LifeCycle:
         ConflictingDuplicateError
             Another application was sent under this id.
         """
+        known = KnownApplication.of(application)
         if self.application is None:
-            self.application = application
+            self.application = known
             for waiting in self.waiting:
-                self.engage(waiting.engagement, policy)
+                self._take(waiting.engagement, policy)
             self.waiting = []
             return True
-        if self.application != application:
+        if self.application != known:
             raise ConflictingDuplicateError("an application with this id and other content came before")
         return False
 
@@ -103,21 +127,13 @@ class LifeCycle:
         OrphanEngagementError
             Too many wait for this application already.
         """
-        if _known(engagement, [waiting.engagement for waiting in self.waiting]):
+        known = KnownEngagement.of(engagement)
+        if _seen(known, [waiting.engagement for waiting in self.waiting]):
             return False
         if len(self.waiting) >= policy.orphan_count:
             raise OrphanEngagementError(f"{len(self.waiting)} engagements wait for this application already")
-        self.waiting.append(
-            WaitingEngagement(
-                engagement=engagement,
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                key=record.key,
-                value=record.value,
-                headers=list(record.headers),
-            )
-        )
+        original = Record(record.topic, record.partition, record.offset, record.key, record.value, list(record.headers))
+        self.waiting.append(WaitingEngagement(known, original))
         return True
 
     def give_up(self, now: int, policy: LabelPolicy) -> list[WaitingEngagement]:
@@ -134,14 +150,7 @@ class LifeCycle:
         ConflictingDuplicateError
             Another engagement was sent under this id.
         """
-        if _known(engagement, self.engagements):
-            return False
-        self.engagements.append(engagement)
-        if len(self.engagements) > MAX_ENGAGEMENTS:
-            deciding = policy.deciding(self.engagements, self._known_application().applied_at)
-            oldest = next(index for index, other in enumerate(self.engagements) if other is not deciding)
-            del self.engagements[oldest]
-        return True
+        return self._take(KnownEngagement.of(engagement), policy)
 
     def closes_at(self, policy: LabelPolicy) -> int:
         """Return the event time (ms) at which silence becomes a final negative."""
@@ -184,7 +193,17 @@ class LifeCycle:
             return Verdict(value=0, weight=1.0, final=True, reason="window-closed", happened_at=closes_at)
         return _open(closes_at - policy.window)
 
-    def _known_application(self) -> Application:
+    def _take(self, engagement: KnownEngagement, policy: LabelPolicy) -> bool:
+        if _seen(engagement, self.engagements):
+            return False
+        self.engagements.append(engagement)
+        if len(self.engagements) > MAX_ENGAGEMENTS:
+            deciding = policy.deciding(self.engagements, self._known_application().applied_at)
+            oldest = next(index for index, other in enumerate(self.engagements) if other is not deciding)
+            del self.engagements[oldest]
+        return True
+
+    def _known_application(self) -> KnownApplication:
         if self.application is None:
             raise ValueError("an application that has not come has no label")
         return self.application
@@ -199,25 +218,11 @@ def _open(applied_at: int) -> Verdict:
     return Verdict(value=None, weight=0.0, final=False, reason="opened", happened_at=applied_at)
 
 
-def _known(engagement: Engagement, others: list[Engagement]) -> bool:
-    """Whether the same engagement was seen before."""
+def _seen(engagement: KnownEngagement, others: list[KnownEngagement]) -> bool:
+    """Whether the same engagement came before."""
     for other in others:
         if other == engagement:
             return True
         if engagement.engagement_id is not None and other.engagement_id == engagement.engagement_id:
             raise ConflictingDuplicateError("an engagement with this id and other content came before")
     return False
-
-
-_ADAPTER = TypeAdapter(LifeCycle)
-
-
-def pack(life_cycle: LifeCycle) -> bytes:
-    """Return the table's record of ``life_cycle``."""
-    return _ADAPTER.serializer.to_json(life_cycle)
-
-
-def unpack(record: bytes) -> LifeCycle:
-    """Return what :func:`pack` packed."""
-    life_cycle: LifeCycle = _ADAPTER.validator.validate_json(record)
-    return life_cycle

@@ -3,16 +3,31 @@
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stream_qa.errors import PolicyError
-from stream_qa.events import Engagement, Value
+from stream_qa.events import Value
 
 DAY = 24 * 60 * 60 * 1000
 """Milliseconds of a day."""
+
+
+class Answer(Protocol):
+    """What of an engagement decides."""
+
+    @property
+    def kind(self) -> str:
+        """What happened."""
+
+    @property
+    def engaged_at(self) -> int:
+        """When, in milliseconds."""
+
+
+A = TypeVar("A", bound=Answer)
 
 
 class LabelPolicy(BaseModel):
@@ -73,7 +88,7 @@ class LabelPolicy(BaseModel):
             return 1
         return 0 if kind in self.negative else None
 
-    def deciding(self, engagements: Iterable[Engagement], applied_at: int) -> Engagement | None:
+    def deciding(self, engagements: Iterable[A], applied_at: int) -> A | None:
         """Return the engagement that decides about an application of ``applied_at`` (ms); ``None`` where none does.
 
         The earliest positive one, else the earliest negative one: a function of the set, whatever the order of arrival.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream_qa.events import Application
 from stream_qa.learning.arrays import Floats
 
 #: Log-odds beyond this say nothing more: a probability of 1e-13.
@@ -24,9 +23,8 @@ class GlobalModel:
     base_rate: float = 0.25
     version: str = "none"
 
-    def log_odds(self, application: Application) -> float:
-        """Return the global log-odds of ``application``, within plus and minus ``LOG_ODDS_BOUND``."""
-        brought = application.global_log_odds
+    def log_odds(self, brought: float | None) -> float:
+        """Return the global log-odds of an application that has ``brought`` its own, or none, within the bound."""
         if brought is None:
             return math.log(self.base_rate / (1.0 - self.base_rate))
         return min(max(brought, -LOG_ODDS_BOUND), LOG_ODDS_BOUND)

@@ -28,7 +28,7 @@ class RandomEffect:
     rule: AdaptiveSGD = field(default_factory=AdaptiveSGD)
     feature_bound: float = 20.0
 
-    def whiten(self, features: Sequence[Sequence[float]]) -> Floats:
+    def whiten(self, features: Sequence[Sequence[float] | Floats]) -> Floats:
         """Return the rule's features, shape ``(n, 1 + k)``, from ``n`` feature vectors of ``k`` numbers each.
 
         An intercept in front, clipped to the bound, scaled by the prior.
@@ -40,7 +40,9 @@ class RandomEffect:
         design[:, 1:] = np.clip(np.asarray(features), -self.feature_bound, self.feature_bound)
         return design * self.prior.scale(dimension)
 
-    def score(self, entities: Sequence[bytes | None], features: Sequence[Sequence[float]]) -> tuple[Floats, Integers]:
+    def score(
+        self, entities: Sequence[bytes | None], features: Sequence[Sequence[float] | Floats]
+    ) -> tuple[Floats, Integers]:
         """Return the effect's log-odds and the entities' versions, shapes ``(n,)``, from ``n`` packed entities.
 
         Raises

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import orjson
 
 from stream_qa.errors import FeatureSchemaMismatchError, LateApplicationError, OrphanEngagementError, RejectedError
@@ -21,7 +22,8 @@ from stream_qa.labels.event_time import (
     unpack_moment,
     watermark,
 )
-from stream_qa.labels.life_cycle import pack, unpack
+from stream_qa.labels.life_cycle import KnownApplication
+from stream_qa.labels.record import pack, unpack
 from stream_qa.learning import GlobalModel, RandomEffect
 from stream_qa.learning.entity import entity_key
 from stream_qa.learning.features import FeatureSchema
@@ -33,7 +35,7 @@ _FEATURE_SCHEMA = b"feature-schema"
 class Revision(NamedTuple):
     """A label to be sent."""
 
-    application: Application
+    application: KnownApplication
     number: int
     verdict: Verdict
     watermark: int
@@ -107,9 +109,8 @@ class LabelStage:
     def _labels(self, partition: int, revisions: Sequence[Revision], jobs: StateReader) -> list[Message]:
         """Return the messages for ``revisions``, with the job's part of the score as it stands now."""
         stored = jobs.get_many([entity_key(revision.application.job_id) for revision in revisions])
-        scores, versions = self.job_effect.score(
-            stored, [revision.application.member_features for revision in revisions]
-        )
+        features = [np.frombuffer(revision.application.member_features) for revision in revisions]
+        scores, versions = self.job_effect.score(stored, features)
         return [
             self._label(partition, revision, score, version)
             for revision, score, version in zip(revisions, scores.tolist(), versions.tolist(), strict=True)
@@ -118,26 +119,21 @@ class LabelStage:
     def _label(self, partition: int, revision: Revision, job_log_odds: float, job_version: int) -> Message:
         application, verdict = revision.application, revision.verdict
         label = {
-            "application_id": application.application_id,
-            "member_id": application.member_id,
-            "job_id": application.job_id,
             "revision": revision.number,
             "value": verdict.value,
             "weight": verdict.weight,
             "final": verdict.final,
             "reason": verdict.reason,
             "happened_at": verdict.happened_at,
-            "applied_at": application.applied_at,
-            "feature_schema": application.feature_schema,
-            "member_features": application.member_features,
-            "job_features": application.job_features,
-            "global_log_odds": self.global_model.log_odds(application),
+            "global_log_odds": self.global_model.log_odds(application.global_log_odds),
             "job_log_odds": job_log_odds,
             "job_version": job_version,
             "origin": partition,
             "watermark": revision.watermark,
         }
-        return Message(self.topics.labels, application.member_id.encode(), orjson.dumps(label))
+        # Two JSON objects become one: ids, application time and features go on as they were written down.
+        value = b",".join((application.content[:-1], orjson.dumps(label)[1:]))
+        return Message(self.topics.labels, application.member_id.encode(), value)
 
 
 class _Chunk:
@@ -209,8 +205,10 @@ class _Chunk:
         life_cycle = self._life_cycle(application.application_id)
         if life_cycle.apply(application, self.policy):
             self._send(life_cycle, life_cycle.open())
-            self._send(life_cycle, life_cycle.step(self.now, self.policy))
-            self._remind(life_cycle.closes_at(self.policy), application.application_id)
+            closes_at = life_cycle.closes_at(self.policy)
+            if life_cycle.engagements or self.now >= closes_at:
+                self._send(life_cycle, life_cycle.step(self.now, self.policy))
+            self._remind(closes_at, application.application_id)
             self.touched.add(application.application_id)
 
     def _check_schema(self, application: Application) -> None:
@@ -248,27 +246,35 @@ class _Chunk:
         life_cycle = self.life_cycles[application_id]
         if life_cycle is None:
             return
-        self.touched.add(application_id)
         if life_cycle.forget_at is not None:
             if self.now >= life_cycle.forget_at:
-                self.life_cycles[application_id] = None
+                self._forget(application_id)
         elif life_cycle.application is None:
             self._give_up_waiting(application_id, life_cycle)
         elif self.now >= (over_at := life_cycle.application.applied_at + self.policy.retention):
             forget_at = over_at + self.policy.memory
             self.life_cycles[application_id] = LifeCycle(forget_at=forget_at)
+            self.touched.add(application_id)
             self._remind(forget_at, application_id)
         else:
-            self._send(life_cycle, life_cycle.step(self.now, self.policy))
+            verdict = life_cycle.step(self.now, self.policy)
+            if verdict is not None:
+                self._send(life_cycle, verdict)
+                self.touched.add(application_id)
             if self.now >= life_cycle.closes_at(self.policy):
                 self._remind(over_at, application_id)
 
     def _give_up_waiting(self, application_id: str, life_cycle: LifeCycle) -> None:
         """Reject the engagements that have waited too long for their application."""
         for waiting in life_cycle.give_up(self.now, self.policy):
-            self.reject(waiting.record(), OrphanEngagementError("its application did not come in time"))
+            self.reject(waiting.record, OrphanEngagementError("its application did not come in time"))
+        self.touched.add(application_id)
         if not life_cycle.waiting:
-            self.life_cycles[application_id] = None
+            self._forget(application_id)
+
+    def _forget(self, application_id: str) -> None:
+        self.life_cycles[application_id] = None
+        self.touched.add(application_id)
 
     def _life_cycle(self, application_id: str) -> LifeCycle:
         life_cycle = self.life_cycles[application_id]

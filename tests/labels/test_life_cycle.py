@@ -6,7 +6,8 @@ from builders import DAY, START, application, as_record, engagement
 from stream_qa.errors import ConflictingDuplicateError, OrphanEngagementError
 from stream_qa.events import Engagement
 from stream_qa.labels import LabelPolicy, LifeCycle, Verdict
-from stream_qa.labels.life_cycle import MAX_ENGAGEMENTS, pack, unpack
+from stream_qa.labels.life_cycle import MAX_ENGAGEMENTS, KnownEngagement
+from stream_qa.labels.record import pack, unpack
 
 POLICY = LabelPolicy()
 WINDOW = 14 * DAY
@@ -262,7 +263,7 @@ def test_a_waiting_engagement_keeps_its_record_byte_for_byte() -> None:
         life_cycle = LifeCycle()
         life_cycle.wait(early, record, POLICY)
         [waiting] = unpack(pack(life_cycle)).waiting
-        assert waiting.record() == record
+        assert waiting.record == record
 
 
 def test_an_engagement_long_before_its_application_answers_another_one() -> None:
@@ -286,7 +287,7 @@ def test_an_application_remembers_so_many_engagements_and_always_the_deciding_on
         life_cycle.engage(engagement("rejection", engaged_at=START + moment), POLICY)
         life_cycle.engage(engagement("note", engaged_at=START + moment), POLICY)
     assert len(life_cycle.engagements) == MAX_ENGAGEMENTS
-    assert deciding in life_cycle.engagements
+    assert KnownEngagement.of(deciding) in life_cycle.engagements
     assert life_cycle.step(START + DAY, POLICY) == positive(START + 1)
 
 

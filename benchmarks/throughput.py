@@ -1,6 +1,6 @@
 """Source events a CPU second and a second: one worker on a real broker, beside the same stages in one process.
 
-    python benchmarks/throughput.py [--applications 60000] [--rounds 3] [--json]
+    python benchmarks/throughput.py [--applications 60000 | --log LOG] [--rounds 3] [--json]
 
 The same log goes through both, in turn, and their counts must agree before they are compared. It is in the input
 topics before the worker starts, so that nothing but the worker and the broker runs while it is measured: CPU seconds
@@ -22,6 +22,7 @@ from typing import Any
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
+from stream_qa.events import TopicNames
 from stream_qa.replay.log import read_log
 from stream_qa.replay.report import Report
 from stream_qa.replay.to_kafka import KafkaReplay
@@ -37,14 +38,15 @@ def main() -> None:
     """Run the rounds and print the figures."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--applications", type=int, default=60_000)
+    arguments.add_argument("--log", type=Path, help="a log of your own instead of a simulated one")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--json", action="store_true")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory) / "log.jsonl"
-        stream_qa("simulate", str(log), "--applications", str(options.applications))
-        with log.open("rb") as lines:
-            events = sum(1 for _ in lines)
+        log = options.log or Path(directory) / "log.jsonl"
+        if options.log is None:
+            stream_qa("simulate", str(log), "--applications", str(options.applications))
+        events = len(read_log([log], TopicNames()).events)
         broker = DevelopmentBroker(Path(directory) / "broker", free_port())
         broker.up()
         try:

@@ -62,7 +62,7 @@ class PartitionCountError(TopicsError):
 
 
 class BrokerError(StreamQAError):
-    """Something about the broker itself."""
+    """The broker refuses something. The message says what; the broker's own log says more."""
 
 
 class BrokerUnavailableError(BrokerError):

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream_qa.errors import SettingsError
@@ -13,6 +13,7 @@ from stream_qa.events.decoding import DEFAULT_MAX_MESSAGE_BYTES
 from stream_qa.events.topics import TopicNames
 
 PREFIX = "STREAM_QA_"
+_LAST_PORT = 65_535
 
 
 class Settings(BaseSettings):
@@ -56,11 +57,12 @@ class Settings(BaseSettings):
     max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
         DEFAULT_MAX_MESSAGE_BYTES
     )
-    chunk_records: Annotated[int, Field(ge=1, description="records that one commit of a partition covers at most")] = (
-        5_000
-    )
+    chunk_records: Annotated[
+        int, Field(ge=1, description="records after which a commit of a lane takes no further chunk")
+    ] = 5_000
     session_timeout_seconds: Annotated[
-        float, Field(ge=1, allow_inf_nan=False, description="a worker silent for longer loses its partitions")
+        float,
+        Field(ge=6, le=1_800, description="a worker silent for longer loses its partitions; brokers allow this range"),
     ] = 10.0
     state_cache_bytes: Annotated[
         int, Field(ge=1 << 20, description="block cache that all tables of a worker share")
@@ -71,6 +73,15 @@ class Settings(BaseSettings):
     web_host: Annotated[str, Field(description="address it listens on; it has no authentication")] = "127.0.0.1"
     web_port: Annotated[int, Field(ge=1, le=65_535, description="port it listens on")] = 6066
 
+    @field_validator("broker")
+    @classmethod
+    def _addresses(cls, broker: str) -> str:
+        for address in broker.split(","):
+            host, _, port = address.strip().rpartition(":")
+            if not host or "/" in host or not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
+                raise ValueError(f"{address!r} is not host:port")
+        return broker
+
     @property
     def topics(self) -> TopicNames:
         """The names of the topics on the broker."""
@@ -79,7 +90,7 @@ class Settings(BaseSettings):
     @property
     def bootstrap_servers(self) -> list[str]:
         """The broker's addresses, one string each."""
-        return [address.strip() for address in self.broker.split(",") if address.strip()]
+        return [address.strip() for address in self.broker.split(",")]
 
 
 def load_settings() -> Settings:

@@ -139,13 +139,7 @@ def error_classes() -> list[object]:
     """Return the classes of errors.py but the root, which is caught and never raised."""
     tree = ast.parse(Path(errors.__file__).read_text())
     found = [getattr(errors, node.name) for node in tree.body if isinstance(node, ast.ClassDef)]
-    # Raised itself where a broker refuses a request, and yet it says no more than what it is.
-    lacking = pytest.mark.xfail(reason="its docstring has no instruction", strict=True)
-    return [
-        pytest.param(error, marks=lacking) if error is errors.BrokerError else error
-        for error in found
-        if error is not errors.StreamQAError
-    ]
+    return [error for error in found if error is not errors.StreamQAError]
 
 
 @pytest.mark.parametrize("error", error_classes())

@@ -33,7 +33,7 @@ def test_everything_has_a_default() -> None:
 
 
 def test_a_variable_sets_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STREAM_QA_BROKER", "one:9092, two:9092,")
+    monkeypatch.setenv("STREAM_QA_BROKER", "one:9092, two:9092")
     monkeypatch.setenv("STREAM_QA_BASE_RATE", "0.1")
     monkeypatch.setenv("STREAM_QA_POLICY", "policy.yaml")
     monkeypatch.setenv("STREAM_QA_WEB_ENABLED", "false")
@@ -120,3 +120,10 @@ def test_the_names_of_the_topics() -> None:
         "coefficient-snapshots",
         "dead-letters",
     )
+
+
+@pytest.mark.parametrize("broker", ["", ",", "host", "host:abc", "kafka://host:9092", "host:0", "host:70000", ":9092"])
+def test_an_address_that_is_not_host_and_port_is_refused(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_QA_BROKER", broker)
+    with pytest.raises(SettingsError, match=r"STREAM_QA_BROKER: .*host:port"):
+        load_settings()

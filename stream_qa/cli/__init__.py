@@ -3,6 +3,7 @@
 import sys
 
 import typer
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from stream_qa.cli import broker, config, demo, replay, simulate, topics
@@ -28,7 +29,7 @@ def main() -> None:
     """Run the command line: an error of ours is one sentence on stderr and exit code 1, never a traceback."""
     try:
         application()
-    except StreamQAError as error:
+    except (StreamQAError, KafkaError) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"{type(error).__name__}: {error}", style="red", markup=False, highlight=False
         )

@@ -25,7 +25,7 @@ from stream_qa.demo.progress import Progress
 from stream_qa.demo.worker_process import worker_process
 from stream_qa.errors import WorkerStartError
 from stream_qa.replay.log import LogEvent, read_log
-from stream_qa.replay.to_kafka import KafkaReplay
+from stream_qa.replay.to_kafka import KafkaReplay, both
 from stream_qa.settings import PREFIX, Settings, load_settings
 from stream_qa.simulation import Marketplace, simulate
 from stream_qa.topics import apply
@@ -49,7 +49,8 @@ def demo(
     console = Console()
     directory = Path(tempfile.mkdtemp(prefix="stream-qa-demo-"))
     # Ended from outside is ended as by Ctrl-C: in order.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     try:
         _run(console, directory, seconds, seed)
     except KeyboardInterrupt:
@@ -90,6 +91,8 @@ def _run(console: Console, directory: Path, seconds: float, seed: int) -> None:
             asyncio.run(_feed(console, settings, progress, events, seconds=seconds, check=check))
         console.print(_summary(progress))
     finally:
+        # A second Ctrl-C must not leave the broker behind; this takes a second or two.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         broker.down()
 
 
@@ -128,20 +131,17 @@ async def _feed(
         produced.set()
 
     async with KafkaReplay(settings, progress) as replay:
-        tasks = [asyncio.create_task(produce(replay)), asyncio.create_task(replay.follow(produced, _PATIENCE_SECONDS))]
+        feeding = asyncio.create_task(both(produce(replay), replay.follow(produced, _PATIENCE_SECONDS)))
         try:
             with Live(console=console, auto_refresh=False) as live:
-                pending = set(tasks)
-                while pending:
-                    done, pending = await asyncio.wait(pending, timeout=_REFRESH_SECONDS)
-                    for task in done:
-                        task.result()
+                while not feeding.done():
+                    await asyncio.wait([feeding], timeout=_REFRESH_SECONDS)
                     check()
                     live.update(_view(progress, sent, len(events), time.monotonic() - started), refresh=True)
+            feeding.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
 
 
 def _view(progress: Progress, sent: int, total: int, seconds: float) -> Group:

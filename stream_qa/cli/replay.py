@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import Log, chunks, read_log
 from stream_qa.replay.report import Report
-from stream_qa.replay.to_kafka import KafkaReplay
+from stream_qa.replay.to_kafka import KafkaReplay, both
 from stream_qa.settings import Settings, load_settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.garbage import collect_rarely
@@ -83,16 +83,14 @@ async def _through_kafka(
     task = progress.add_task("produced", total=len(log.events))
     produced = asyncio.Event()
     async with KafkaReplay(settings, report) as through:
-        following = asyncio.create_task(through.follow(produced, patience))
-        try:
+
+        async def produce() -> None:
             await through.keep(log.dead_letters)
             await through.produce(log.events, speed, lambda count: progress.advance(task, count))
             produced.set()
-            waiting = progress.add_task("waiting for the workers", total=None)
-            await following
-            progress.remove_task(waiting)
-        finally:
-            following.cancel()
+            progress.add_task("waiting for the workers", total=None)
+
+        await both(produce(), through.follow(produced, patience))
 
 
 def _speed(pace: str) -> float | None:

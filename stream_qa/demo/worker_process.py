@@ -42,6 +42,9 @@ def worker_process(
         try:
             process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
+            pass
+        finally:
+            # Whether it took too long or a second Ctrl-C came: nothing is left running.
             process.kill()
             process.wait()
 

@@ -21,6 +21,8 @@ from stream_qa.labels.policy import LabelPolicy
 
 #: Engagements remembered of one application. Beyond it only those that could decide replace others.
 MAX_ENGAGEMENTS = 64
+#: Of the records put aside for one application: they must fit, with room to spare, into one message of a changelog.
+MAX_WAITING_BYTES = 256_000
 
 
 class KnownApplication(NamedTuple):
@@ -132,6 +134,8 @@ class LifeCycle:
             return False
         if len(self.waiting) >= policy.orphan_count:
             raise OrphanEngagementError(f"{len(self.waiting)} engagements wait for this application already")
+        if sum(map(_bytes_of, [*(waiting.record for waiting in self.waiting), record])) > MAX_WAITING_BYTES:
+            raise OrphanEngagementError("it came before its application and is too large to wait for it")
         original = Record(record.topic, record.partition, record.offset, record.key, record.value, list(record.headers))
         self.waiting.append(WaitingEngagement(known, original))
         return True
@@ -216,6 +220,11 @@ class LifeCycle:
 
 def _open(applied_at: int) -> Verdict:
     return Verdict(value=None, weight=0.0, final=False, reason="opened", happened_at=applied_at)
+
+
+def _bytes_of(record: SourceRecord) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def _seen(engagement: KnownEngagement, others: list[KnownEngagement]) -> bool:

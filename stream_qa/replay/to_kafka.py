@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Self
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -180,6 +180,17 @@ class KafkaReplay:
 
     def _places(self, *topics: str) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in topics for partition in range(self._counts[topic])]
+
+
+async def both(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
+    """Run two to their ends; where one fails, end the other and raise its error at once."""
+    tasks = [asyncio.create_task(first), asyncio.create_task(second)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _acknowledged(pending: list["asyncio.Future[object]"]) -> int:

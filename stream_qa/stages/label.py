@@ -55,10 +55,12 @@ class LabelStage:
         Scores every application.
     job_effect
         Reads the job's part of the score from the job learner's table; the label carries it.
+    applications, engagements
+        Decode the two inputs.
     feature_schema
         What applications must bring; ``None`` adopts that of a partition's first application.
-    max_message_bytes
-        A larger message is rejected.
+    name
+        Names the stage in dead letters.
     """
 
     topics: TopicNames
@@ -261,8 +263,9 @@ class _Chunk:
             if verdict is not None:
                 self._send(life_cycle, verdict)
                 self.touched.add(application_id)
-            if self.now >= life_cycle.closes_at(self.policy):
-                self._remind(over_at, application_id)
+            # Where the window is longer now than when it was reminded of, it closes later.
+            closes_at = life_cycle.closes_at(self.policy)
+            self._remind(over_at if self.now >= closes_at else closes_at, application_id)
 
     def _give_up_waiting(self, application_id: str, life_cycle: LifeCycle) -> None:
         """Reject the engagements that have waited too long for their application."""

@@ -76,4 +76,5 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
                 chunk: Chunk = event.value
                 self.lanes.add(chunk)
 
-        self.agent(self.topic(*topics, schema=RawSchema()), name=by)(hand_over)
+        # Without acknowledgements: nobody reads them here, and Faust would keep every chunk's offset for ever.
+        self.agent(self.topic(*topics, schema=RawSchema(), acks=False), name=by)(hand_over)

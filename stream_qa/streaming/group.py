@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import repeat
 
+from stream_qa.errors import BrokerUnavailableError
 from stream_qa.events import Message
 from stream_qa.streaming.batch_producer import Destination
 from stream_qa.streaming.lane import Chunk, Lane, Work
@@ -30,37 +32,52 @@ class LaneGroup:
         Records of a lane in one commit, about.
     committed
         Called after every commit: there is room for new chunks.
+    failed
+        Called with what went wrong, if anything does.
     """
 
     def __init__(
-        self, lanes: Sequence[Lane], send: Send, destine: Destine, *, most: int, committed: Callable[[], None]
+        self,
+        lanes: Sequence[Lane],
+        send: Send,
+        destine: Destine,
+        *,
+        most: int,
+        committed: Callable[[], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         self.lanes = lanes
         self._send = send
         self._destine = destine
         self._most = most
         self._committed = committed
+        self._failed = failed
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
-    def start(self, failed: Callable[[BaseException], None]) -> None:
-        """Run until stopped; ``failed`` gets what went wrong, if anything does."""
+    def start(self) -> None:
+        """Run until stopped."""
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"lanes of partition {self.lanes[0].partition}")
 
         def ended(task: "asyncio.Task[None]") -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
-                failed(error)
+                self._failed(error)
 
         self._task.add_done_callback(ended)
 
-    async def stop(self) -> None:
-        """Let the commit in flight end, and forget all that has not been begun."""
+    async def stop(self, seconds: float) -> None:
+        """Let the commit in flight end, and forget all that has not been begun.
+
+        What has not ended after ``seconds`` never may: it fails, as the partitions are soon another worker's.
+        """
         self._stopping = True
         self._wake.set()
         if self._task is not None:
-            await asyncio.wait([self._task])
+            _, pending = await asyncio.wait([self._task], timeout=seconds)
+            if pending:
+                self._failed(BrokerUnavailableError("the broker does not take what is in flight"))
             self._task = None
         for lane in self.lanes:
             lane.drop()
@@ -95,7 +112,7 @@ class LaneGroup:
             for message in done.messages:
                 messages[self._destine(message)].append(message)
             topic = lane.changelog
-            changelogs[topic, lane.partition] = [Message(topic, key, value) for key, value in done.changes.items()]
+            changelogs[topic, lane.partition] = list(map(Message, repeat(topic), done.changes, done.changes.values()))
         await self._send(messages)
         offsets = await self._send(changelogs)
         for lane, done in work.items():

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import rocksdict
 
-from stream_qa.errors import StateError
+from stream_qa.errors import BrokerUnavailableError, StateError, TopicMissingError
 from stream_qa.events import Message
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 #: Records that may wait in a lane, in chunks of its commits: enough that it never runs dry, few enough for memory.
 _QUEUED_CHUNKS = 3
+_RETRY_SECONDS = 0.5
 
 Place = tuple[str, int]
 """A source topic and a partition of it."""
@@ -69,9 +70,9 @@ class Lanes:
         return lane.session
 
     def position(self, place: Place) -> int | None:
-        """Return the committed next offset of a place; ``None`` where it is not read here."""
+        """Return the committed next offset of a place; ``None`` where it is not read here, or not yet."""
         lane = self._lanes.get(place)
-        return lane.positions[place[0]] if lane is not None and lane.is_open else None
+        return None if lane is None else lane.positions.get(place[0])
 
     def places(self) -> list[Place]:
         """Return the places that are read here."""
@@ -105,7 +106,7 @@ class Lanes:
         async with self._changing:
             started = time.monotonic()
             await self._stop_groups()
-            self._partition_counts = await check_topics(self._settings)
+            self._partition_counts = await self._check_topics()
             self._take_over(set(assigned))
             await self._producer.start()
             lanes = [lane for group in self._groups.values() for lane in group.lanes]
@@ -122,7 +123,7 @@ class Lanes:
             for lane in lanes:
                 lane.open({topic: positions[topic, lane.partition] for topic in lane.sources})
             for group in self._groups.values():
-                group.start(self._failed)
+                group.start()
             self.room.set()
             seconds = time.monotonic() - started
             _log.info(
@@ -141,8 +142,21 @@ class Lanes:
             self._take_over(set())
             await self._producer.stop()
 
+    async def _check_topics(self) -> dict[str, int]:
+        """Check them again, as they may have changed, with patience: brokers are busy in a rebalance."""
+        deadline = time.monotonic() + self._settings.session_timeout_seconds
+        while True:
+            try:
+                return await check_topics(self._settings)
+            except (BrokerUnavailableError, TopicMissingError) as error:
+                if time.monotonic() > deadline:
+                    raise
+                _log.warning("looking at the topics again: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
     async def _stop_groups(self) -> None:
-        await asyncio.gather(*(group.stop() for group in self._groups.values()))
+        seconds = self._settings.session_timeout_seconds
+        await asyncio.gather(*(group.stop(seconds) for group in self._groups.values()))
 
     def _take_over(self, assigned: set[Place]) -> None:
         """Open the tables of the assigned partitions, close those of all others."""
@@ -160,6 +174,7 @@ class Lanes:
                 self._destination,
                 most=self._settings.chunk_records,
                 committed=self.room.set,
+                failed=self._failed,
             )
         self._lanes = {
             (topic, lane.partition): lane

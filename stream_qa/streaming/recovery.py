@@ -18,6 +18,9 @@ class LaneRecovery(Recovery):  # type: ignore[misc] # Faust is not typed for sub
     async def _restore(self) -> None:
         lanes: Lanes = self.app.lanes
         consumer = self.app.consumer
+        # Where nothing was assigned before, Faust has not stopped the flow; a chunk must not pass while it resumes.
+        consumer.stop_flow()
+        self.app.flow_control.suspend()
         places = [(place.topic, place.partition) for place in consumer.assignment()]
         try:
             await lanes.restore(places, consumer.seek_lanes)

@@ -6,21 +6,26 @@ membership, the agents and the web server. docs/decisions/0002-our-own-transport
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as faust_driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from mode import Service
 
 from stream_qa.settings import Settings
 from stream_qa.streaming.assignor import TogetherAssignor
 from stream_qa.streaming.lane import Chunk
 from stream_qa.streaming.lanes import Lanes, Place
+
+_log = logging.getLogger(__name__)
 
 SCHEME = "chunks"
 """The broker's address in Faust's terms is ``chunks://host:port``."""
@@ -28,6 +33,8 @@ SCHEME = "chunks"
 _FETCH_WAIT_MILLISECONDS = 25
 _FETCH_BYTES = 1 << 20
 _HEARTBEATS_A_SESSION = 3
+_RESTORE_MILLISECONDS = 300_000
+_NEVER = 2**31 - 1
 #: Between two looks at whether the worker is to stop.
 _LOOK_UP_SECONDS = 0.5
 
@@ -75,7 +82,10 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
             group_id=settings.app_id,
             partition_assignment_strategy=[TogetherAssignor],
             session_timeout_ms=session,
-            rebalance_timeout_ms=session,
+            # A member that restores its tables answers a rebalance when it has done so.
+            rebalance_timeout_ms=_RESTORE_MILLISECONDS,
+            # aiokafka would leave the group while nothing is asked for, as during a long restore.
+            max_poll_interval_ms=_NEVER,
             heartbeat_interval_ms=session // _HEARTBEATS_A_SESSION,
             enable_auto_commit=False,
             # Lanes seek to the position in their state; this is only for the moment before.
@@ -92,8 +102,6 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 # Faust's own
         super().__init__(*args, **kwargs)
         self._lanes: Lanes = self.app.lanes
-        # Where a fetch held control records only, the next chunk begins where that one began.
-        self._held: dict[TopicPartition, tuple[int, int]] = {}
 
     @property
     def kafka_consumer(self) -> AIOKafkaConsumer:
@@ -113,7 +121,6 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         for place, offset in offsets.items():
             positions[place] = beginnings[places[place]] if offset is None else offset
             consumer.seek(places[place], positions[place])
-        self._held.clear()
         return positions
 
     async def perform_seek(self) -> None:
@@ -138,11 +145,27 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
     def _new_offset(self, tp: TP) -> int | None:
         return self._lanes.position((tp.topic, tp.partition))
 
-    def ack(self, message: ConsumerMessage) -> bool:
-        """Forget a chunk: what is done with it is the lane's to know."""
-        message.acked = True
-        self._unacked_messages.discard(message)
-        return True
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        try:
+            return bool(await super()._commit(offsets))
+        except KafkaError as error:
+            _log.warning("the group's offsets could not be shown: %r", error)
+            return False
+
+    @Service.task  # type: ignore[untyped-decorator] # Faust's services are not typed
+    async def _watch_the_group(self) -> None:
+        """End the worker on an error that aiokafka keeps until somebody asks, as its own calls for records would.
+
+        Otherwise a worker that can never join its group again would live on and do nothing.
+        """
+        while not self.should_stop:
+            await self.sleep(_LOOK_UP_SECONDS)
+            coordinator = getattr(self._thread._consumer, "_coordinator", None)  # noqa: SLF001
+            try:
+                if coordinator is not None and not self.should_stop:
+                    coordinator.check_errors()
+            except KafkaError as error:
+                self.app.fail(error)
 
     async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 # Faust's own
         """Hand chunks to the agents until the worker stops."""
@@ -153,16 +176,18 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
                     continue
                 for chunk in await self._take():
                     await self.callback(self._message(chunk))
-        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+        except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
+        except Exception as error:  # noqa: BLE001 # Faust would end in an orderly way, which may never come to its end
+            if not self.app.should_stop:
+                self.app.fail(error)
 
     def _message(self, chunk: Chunk) -> ConsumerMessage:
-        last = chunk.records[-1]
         return ConsumerMessage(
             topic=chunk.topic,
             partition=chunk.partition,
-            offset=last.offset,
+            offset=chunk.end - 1,
             timestamp=monotonic(),
             timestamp_type=0,
             headers=None,
@@ -182,16 +207,14 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         chunks = [chunk for place in list(fetcher._records) if (chunk := self._chunk(fetcher, place)) is not None]  # noqa: SLF001
         if chunks:
             return chunks
-        # aiokafka leaves the group when nobody seems to ask for records; being inside this context is asking.
-        with fetcher._subscriptions.fetch_context():  # noqa: SLF001
-            fetched = fetcher._create_fetch_waiter()  # noqa: SLF001
-            room = asyncio.ensure_future(self._lanes.room.wait())
-            await asyncio.wait([fetched, room], timeout=_LOOK_UP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            room.cancel()
-            if fetched.done():
-                fetched.result()
-            else:
-                fetched.cancel()
+        fetched = fetcher._create_fetch_waiter()  # noqa: SLF001
+        room = asyncio.ensure_future(self._lanes.room.wait())
+        await asyncio.wait([fetched, room], timeout=_LOOK_UP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        room.cancel()
+        if fetched.done():
+            fetched.result()
+        else:
+            fetched.cancel()
         return []
 
     def _chunk(self, fetcher: Any, place: TopicPartition) -> Chunk | None:  # noqa: ANN401
@@ -214,12 +237,7 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
             self._discard(fetcher, place)
         if state.position == start:
             return None
-        held_session, held_start = self._held.pop(place, (session, start))
-        if held_session == session:
-            start = held_start
-        if not records:
-            self._held[place] = (session, start)
-            return None
+        # Without records where there were control records only: the position moves on all the same.
         return Chunk(place.topic, place.partition, session, start, state.position, records)
 
     @staticmethod

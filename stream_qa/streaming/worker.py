@@ -8,6 +8,7 @@ import sys
 from typing import IO, NoReturn
 
 import faust
+from aiokafka.errors import KafkaError
 
 from stream_qa.errors import StateError, StreamQAError
 from stream_qa.settings import Settings
@@ -51,8 +52,10 @@ def fail(error: BaseException) -> NoReturn:
     """
     if isinstance(error, StreamQAError):
         _log.critical("the worker stops: %s: %s", type(error).__name__, error)
+    elif isinstance(error, KafkaError):
+        _log.critical("the worker stops, as the broker did not take what it sent: %r; restart it", error)
     else:
-        _log.critical("the worker stops on a bug, and has committed nothing of this chunk", exc_info=error)
+        _log.critical("the worker stops on a bug; this chunk will be read again", exc_info=error)
     logging.shutdown()
     os._exit(EXIT_FAILED)
 

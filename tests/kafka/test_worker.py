@@ -10,11 +10,13 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaConsumer
 from ground import PARTITIONS, Ground
 
 from stream_qa.broker.ports import free_port
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, PARTITION, STAGE, TOPIC
 from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.worker import EXIT_FAILED
 from stream_qa.topics import apply
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
@@ -176,6 +178,36 @@ def test_asked_to_end_it_ends_in_order(ground: Ground) -> None:
     with ground.worker() as worker:
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=15) == 0
+
+
+def test_a_worker_that_can_never_join_its_group_ends_and_says_so(ground: Ground) -> None:
+    """Left to itself aiokafka would keep the error until it is asked for records in its own way, and do nothing."""
+
+    async def beside_a_stranger() -> tuple[int | None, str]:
+        stranger = AIOKafkaConsumer(
+            ground.settings.topics.labels,
+            bootstrap_servers=ground.settings.bootstrap_servers,
+            group_id=ground.settings.app_id,
+        )
+        await stranger.start()
+        try:
+            while not stranger.assignment():
+                await stranger.getmany(timeout_ms=100)
+            worker = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info"),
+                env={**os.environ, **ground.environment, "STREAM_QA_DATA_DIRECTORY": str(ground.directory / "worker")},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            output, _ = await asyncio.wait_for(worker.communicate(), 60)
+            return worker.returncode, output.decode()
+        finally:
+            await stranger.stop()
+
+    code, output = asyncio.run(beside_a_stranger())
+    assert code == EXIT_FAILED, output
+    assert "the worker stops" in output
+    assert "InconsistentGroupProtocol" in output
 
 
 def test_its_web_server_listens_on_loopback_only_and_can_be_off(ground: Ground) -> None:

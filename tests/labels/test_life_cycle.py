@@ -6,7 +6,7 @@ from builders import DAY, START, application, as_record, engagement
 from stream_qa.errors import ConflictingDuplicateError, OrphanEngagementError
 from stream_qa.events import Engagement
 from stream_qa.labels import LabelPolicy, LifeCycle, Verdict
-from stream_qa.labels.life_cycle import MAX_ENGAGEMENTS, KnownEngagement
+from stream_qa.labels.life_cycle import MAX_ENGAGEMENTS, MAX_WAITING_BYTES, KnownEngagement
 from stream_qa.labels.record import pack, unpack
 
 POLICY = LabelPolicy()
@@ -278,6 +278,20 @@ def test_an_engagement_long_before_its_application_answers_another_one() -> None
 
 
 # Bounds and records.
+
+
+def test_what_waits_for_an_application_stays_small_enough_for_one_message_of_the_changelog() -> None:
+    life_cycle = LifeCycle()
+    large = b"{" + b" " * (MAX_WAITING_BYTES // 2) + b"}"
+    for offset in range(2):
+        early = engagement(engaged_at=START + offset)
+        record = as_record(early, offset)._replace(value=large if offset else large[: -2 * len("job-1") - 2])
+        if offset:
+            with pytest.raises(OrphanEngagementError, match="too large"):
+                life_cycle.wait(early, record, POLICY)
+        else:
+            assert life_cycle.wait(early, record, POLICY)
+    assert len(pack(life_cycle)) < 1_000_000
 
 
 def test_an_application_remembers_so_many_engagements_and_always_the_deciding_one() -> None:

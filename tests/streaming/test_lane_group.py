@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import rocksdict
 
-from stream_qa.errors import OffsetGapError
+from stream_qa.errors import BrokerUnavailableError, OffsetGapError
 from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.stages.state import Outcome
 from stream_qa.streaming.batch_producer import Destination
@@ -17,6 +17,7 @@ from stream_qa.streaming.lane import Chunk, Lane
 from stream_qa.streaming.table import CHANGELOG_OFFSET, Table, position_key
 
 STAGES = ("label", "member", "job")
+PATIENCE = 10.0
 
 
 class Broker:
@@ -88,6 +89,7 @@ class Group:
             lambda message: (message.topic, 5),
             most=100,
             committed=self.after_commit,
+            failed=self.after_failure,
         )
 
     def after_commit(self) -> None:
@@ -101,7 +103,7 @@ class Group:
     def begin(self) -> None:
         for stage, lane in self.lanes.items():
             lane.open({f"{stage}-source": 0})
-        self.group.start(self.after_failure)
+        self.group.start()
 
     def add(self, stage: str, start: int, end: int) -> None:
         lane = self.lanes[stage]
@@ -128,7 +130,7 @@ async def test_outputs_are_sent_first_then_changelogs_then_the_tables_are_writte
     group.add("label", 0, 2)
     group.add("job", 0, 1)
     await group.next_commit()
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
 
     assert group.broker.sends == [
         [("job-output", 5), ("label-output", 5)],
@@ -149,7 +151,7 @@ async def test_the_changelog_has_all_of_the_table_and_the_table_its_place_in_it(
     for start in (0, 2):
         group.add("label", start, start + 2)
         await group.next_commit()
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
     table = group.tables["label"]
     log = group.broker.logs["label-changelog", 2]
     in_log = {message.key: message.value for message in log}
@@ -166,7 +168,7 @@ async def test_messages_of_all_lanes_keep_their_order_within_a_destination(group
     await group.next_commit()
     group.add("label", 3, 5)
     await group.next_commit()
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
     sent = group.broker.logs["label-output", 5]
     assert [message.key for message in sent] == [b"0", b"1", b"2", b"3", b"4"]
 
@@ -183,7 +185,7 @@ async def test_a_failing_send_leaves_the_table_and_the_position_and_is_reported(
     assert list(group.tables["label"].scan(b"", b"\xff")) == []
     assert group.lanes["label"].positions == {"label-source": 0}
     assert group.commits == 0
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
     assert not group.lanes["label"].is_open
 
 
@@ -192,13 +194,13 @@ async def test_what_failed_is_processed_again_when_the_lanes_are_opened_again(gr
     group.broker.refuses = "label-changelog"
     group.add("label", 0, 2)
     await asyncio.wait_for(group.failed.wait(), 10)
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
 
     group.broker.refuses = None
     group.begin()
     group.add("label", 0, 2)
     await group.next_commit()
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
     assert contents(group.tables["label"]) == [b"0", b"1"]
     assert len(group.failures) == 1
 
@@ -209,7 +211,7 @@ async def test_a_hole_in_the_source_is_reported_and_nothing_is_sent(group: Group
     await asyncio.wait_for(group.failed.wait(), 10)
     assert isinstance(group.failures[0], OffsetGapError)
     assert group.broker.sends == []
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
 
 
 async def test_stopping_lets_the_commit_in_flight_end_and_forgets_the_rest(group: Group) -> None:
@@ -219,7 +221,7 @@ async def test_stopping_lets_the_commit_in_flight_end_and_forgets_the_rest(group
     await asyncio.wait_for(group.broker.waiting.wait(), 10)
     group.add("label", 2, 4)
 
-    stopping = asyncio.create_task(group.group.stop())
+    stopping = asyncio.create_task(group.group.stop(PATIENCE))
     for _ in range(20):  # turns of the event loop: nothing but the gate is waited for
         await asyncio.sleep(0)
     assert not stopping.done()
@@ -233,16 +235,26 @@ async def test_stopping_lets_the_commit_in_flight_end_and_forgets_the_rest(group
     assert group.failures == []
 
 
+async def test_a_commit_that_does_not_end_while_stopping_is_a_failure(group: Group) -> None:
+    group.begin()
+    group.broker.gate.clear()
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.broker.waiting.wait(), 10)
+    await group.group.stop(seconds=0.01)
+    assert isinstance(group.failures[0], BrokerUnavailableError)
+    assert contents(group.tables["label"]) == []
+
+
 async def test_after_stopping_nothing_is_taken_in(group: Group) -> None:
     group.begin()
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
     group.add("label", 0, 2)
     assert group.lanes["label"].queued == 0
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
 
 
 async def test_a_group_that_never_began_can_be_stopped(group: Group) -> None:
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
     assert group.broker.sends == []
 
 
@@ -250,12 +262,12 @@ async def test_a_stopped_group_goes_on_where_it_was_when_it_is_started_again(gro
     group.begin()
     group.add("label", 0, 2)
     await group.next_commit()
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
     group.lanes["label"].open(group.lanes["label"].positions)
-    group.group.start(group.after_failure)
+    group.group.start()
     group.add("label", 2, 3)
     await group.next_commit()
-    await group.group.stop()
+    await group.group.stop(PATIENCE)
     assert contents(group.tables["label"]) == [b"0", b"1", b"2"]
     assert group.commits == 2
     assert group.failures == []

@@ -1,0 +1,34 @@
+"""The Faust application: what of Faust it uses, and what it keeps Faust from doing."""
+
+from pathlib import Path
+
+import pytest
+
+from stream_qa.settings import Settings
+from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.streaming.faust_app import ChunkApp
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> ChunkApp:
+    """Give an application that is not started."""
+    settings = Settings(data_directory=tmp_path)
+    app = ChunkApp(settings, build_pipeline(settings))
+    app.read(settings.topics.applications, settings.topics.engagements, by="label")
+    app.read(settings.topics.labels, by="member")
+    return app
+
+
+def test_faust_does_not_keep_the_offset_of_every_chunk(app: ChunkApp) -> None:
+    """Nothing here ever takes them out of its lists again: a worker would grow until it is killed."""
+    assert {name: agent.channel.acks for name, agent in app.agents.items()} == {"label": False, "member": False}
+
+
+def test_its_web_server_binds_loopback_unless_told_otherwise(app: ChunkApp) -> None:
+    assert (app.conf.web_bind, app.conf.web_host) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_it_makes_no_topics_and_keeps_no_tables_of_its_own(app: ChunkApp) -> None:
+    assert not app.conf.topic_allow_declare
+    assert app.conf.topic_disable_leader
+    assert not app.tables

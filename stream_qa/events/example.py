@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stream_qa.events.fields import CheckedIdentifier, Count, Event, EventTime, Features, LogOdds, Origin
+from stream_qa.events.fields import CheckedFeatures, CheckedIdentifier, Count, Event, EventTime, LogOdds, Origin
 from stream_qa.events.label import Value
 
 
@@ -21,7 +21,7 @@ class Example(Event):
     happened_at: EventTime
     applied_at: EventTime
     feature_schema: CheckedIdentifier
-    member_features: Features
+    member_features: CheckedFeatures
     global_log_odds: LogOdds
     member_log_odds: Annotated[LogOdds, Field(description="the member's part of the score, without this label's step")]
     member_version: Count

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MAX_ID_BYTES = 256
 MAX_FEATURES = 1024
+NOT_FINITE = "all numbers should be finite"
 #: The last millisecond of the year 9999: what is later is a unit gone wrong, not a date.
 MAX_EVENT_TIME = 253_402_300_799_999
 
@@ -18,10 +19,15 @@ def _within_id_bytes(value: str) -> str:
     return value
 
 
-def _all_finite(values: list[float]) -> list[float]:
+def all_finite(values: list[float]) -> bool:
+    """Return whether no value is NaN or infinite."""
     # A sum is finite only if all terms are, and takes half the time of asking each; finite terms may overflow it.
-    if not math.isfinite(sum(values)) and not all(map(math.isfinite, values)):
-        raise ValueError("all numbers should be finite")
+    return math.isfinite(sum(values)) or all(map(math.isfinite, values))
+
+
+def _checked_finite(values: list[float]) -> list[float]:
+    if not all_finite(values):
+        raise ValueError(NOT_FINITE)
     return values
 
 
@@ -38,9 +44,13 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 LogOdds = Annotated[float, Field(ge=-1e9, le=1e9)]
 Features = Annotated[
     list[float],
-    AfterValidator(_all_finite),
+    AfterValidator(_checked_finite),
     Field(max_length=MAX_FEATURES, description="in the order of the feature schema, without the intercept"),
 ]
+
+
+#: In messages of our own, of which a reader checks those features that it uses.
+CheckedFeatures = Annotated[list[float], Field(max_length=MAX_FEATURES)]
 
 
 class Event(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream_qa.events.fields import CheckedIdentifier, Count, Event, EventTime, Features, LogOdds, Origin
+from stream_qa.events.fields import CheckedFeatures, CheckedIdentifier, Count, Event, EventTime, LogOdds, Origin
 
 Value = Literal[0, 1]
 LabelKind = Literal["open", "provisional", "positive", "negative"]
@@ -27,8 +27,8 @@ class Label(Event):
     happened_at: Annotated[EventTime, Field(description="event time of what caused this revision")]
     applied_at: EventTime
     feature_schema: CheckedIdentifier
-    member_features: Features
-    job_features: Features
+    member_features: CheckedFeatures
+    job_features: CheckedFeatures
     global_log_odds: LogOdds
     job_log_odds: Annotated[LogOdds, Field(description="the job's part of the score when this was written")]
     job_version: Count

@@ -47,10 +47,9 @@ class Record(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What a stage sends. Its partition follows from the key, unless ``partition`` names one."""
+    """What a stage sends; its partition follows from the key."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-    partition: int | None = None

@@ -12,8 +12,9 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from stream_qa.coefficients import Publisher
-from stream_qa.errors import FeatureSchemaMismatchError, RejectedError
+from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError
 from stream_qa.events import Decoder, Example, Label, Message, SourceRecord, dead_letter
+from stream_qa.events.fields import NOT_FINITE, all_finite
 from stream_qa.labels.event_time import pack_moment, unpack_moment
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Integers
@@ -107,14 +108,17 @@ class LearnStage(Generic[L]):
             if isinstance(label, RejectedError):
                 error = label
             else:
-                features = len(self.source.features(label))
-                if dimension is None:
-                    dimension = 1 + features
-                    outcome.changes[DIMENSION] = dimension.to_bytes(2, "big")
-                if 1 + features == dimension:
-                    labels.append(label)
-                    continue
-                error = FeatureSchemaMismatchError(f"{features} features where {dimension - 1} are learned")
+                features = self.source.features(label)
+                if not all_finite(features):
+                    error = InvalidEventError(f"features: {NOT_FINITE}")
+                else:
+                    if dimension is None:
+                        dimension = 1 + len(features)
+                        outcome.changes[DIMENSION] = dimension.to_bytes(2, "big")
+                    if 1 + len(features) == dimension:
+                        labels.append(label)
+                        continue
+                    error = FeatureSchemaMismatchError(f"{len(features)} features where {dimension - 1} are learned")
             outcome.messages.append(dead_letter(self.dead_letters, self.name, record, error))
         return labels
 

@@ -1,16 +1,21 @@
 """Messages to the broker, a batch a partition at a time, acknowledged before anything goes on."""
 
+import time
 from asyncio import Future
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 from aiokafka import AIOKafkaProducer
 
 from stream_qa.errors import StateError
-from stream_qa.events import Message
+from stream_qa.events import Headers
 
 Destination = tuple[str, int]
 """A topic and a partition of it."""
+
+Entry = tuple[bytes | None, bytes | None, Headers]
+"""Key, value and headers of a message to a destination: a commit has thousands, so no more than a tuple."""
 
 #: Below the broker's default limit for a batch, so that many messages never add up to one that is refused.
 _BATCH_BYTES = 900_000
@@ -44,7 +49,7 @@ class BatchProducer:
             await self._producer.stop()
             self._producer = None
 
-    async def send(self, messages: Mapping[Destination, Sequence[Message]]) -> dict[Destination, int]:
+    async def send(self, messages: Mapping[Destination, Sequence[Entry]]) -> dict[Destination, int]:
         """Send messages, in order within each destination; return the offset of the last one of each.
 
         Raises
@@ -64,20 +69,18 @@ class BatchProducer:
             last[destination] = metadata.offset + count - 1
         return last
 
-    async def _send_batches(
-        self, destination: Destination, messages: Sequence[Message]
-    ) -> list[tuple[int, Future[Any]]]:
+    async def _send_batches(self, destination: Destination, entries: Sequence[Entry]) -> list[tuple[int, Future[Any]]]:
         if self._producer is None:
             raise StateError("the producer has not been started")
         topic, partition = destination
         sent = []
         position = 0
-        while position < len(messages):
+        now = round(time.time() * 1000)
+        while position < len(entries):
             batch = self._producer.create_batch()
             count = 0
-            for message in messages[position:]:
-                headers = list(message.headers)
-                if batch.append(timestamp=None, key=message.key, value=message.value, headers=headers) is None:
+            for key, value, headers in islice(entries, position, None):
+                if batch.append(timestamp=now, key=key, value=value, headers=headers or []) is None:
                     break
                 count += 1
             batch.close()

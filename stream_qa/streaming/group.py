@@ -4,16 +4,15 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import repeat
 
 from stream_qa.errors import BrokerUnavailableError
 from stream_qa.events import Message
-from stream_qa.streaming.batch_producer import Destination
+from stream_qa.streaming.batch_producer import Destination, Entry
 from stream_qa.streaming.lane import Chunk, Lane, Work
 
 _log = logging.getLogger(__name__)
 
-Send = Callable[[Mapping[Destination, Sequence[Message]]], Awaitable[dict[Destination, int]]]
+Send = Callable[[Mapping[Destination, Sequence[Entry]]], Awaitable[dict[Destination, int]]]
 Destine = Callable[[Message], Destination]
 
 
@@ -106,13 +105,12 @@ class LaneGroup:
 
         In this order a crash in between repeats messages, which their readers know, and loses nothing.
         """
-        messages: defaultdict[Destination, list[Message]] = defaultdict(list)
-        changelogs: dict[Destination, list[Message]] = {}
+        messages: defaultdict[Destination, list[Entry]] = defaultdict(list)
+        changelogs: dict[Destination, list[Entry]] = {}
         for lane, done in work.items():
             for message in done.messages:
-                messages[self._destine(message)].append(message)
-            topic = lane.changelog
-            changelogs[topic, lane.partition] = list(map(Message, repeat(topic), done.changes, done.changes.values()))
+                messages[self._destine(message)].append((message.key, message.value, message.headers))
+            changelogs[lane.changelog, lane.partition] = [(key, value, ()) for key, value in done.changes.items()]
         await self._send(messages)
         offsets = await self._send(changelogs)
         for lane, done in work.items():

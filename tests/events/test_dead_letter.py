@@ -28,10 +28,10 @@ def test_the_original_headers_come_first_and_untouched() -> None:
     assert message.headers[: len(ORIGINAL)] == ORIGINAL
 
 
-def test_key_and_value_are_untouched_and_the_key_decides_the_partition() -> None:
+def test_key_and_value_are_untouched() -> None:
     for key, value in ((b"job-1", b"\xffno json"), (None, b""), (b"\xff", None)):
         message = dead_letter("dead-letters", "label", record(key, value), RejectedError("whatever"))
-        assert (message.key, message.value, message.partition) == (key, value, None)
+        assert (message.key, message.value) == (key, value)
 
 
 def test_a_dead_letter_that_is_sent_again_and_fails_again_keeps_both_reasons() -> None:

@@ -49,7 +49,7 @@ def remembered(partition: LabelPartition) -> bool:
 def test_a_label_is_keyed_by_member_and_carries_all_that_learning_from_it_needs() -> None:
     partition = LabelPartition()
     [message] = partition.read(as_record(application(global_log_odds=0.75)))
-    assert (message.topic, message.key, message.partition) == ("labels", b"member-1", None)
+    assert (message.topic, message.key) == ("labels", b"member-1")
     assert partition.labels == [
         Label(
             application_id="application-1",

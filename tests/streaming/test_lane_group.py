@@ -11,7 +11,7 @@ import rocksdict
 from stream_qa.errors import BrokerUnavailableError, OffsetGapError
 from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.stages.state import Outcome
-from stream_qa.streaming.batch_producer import Destination
+from stream_qa.streaming.batch_producer import Destination, Entry
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Chunk, Lane
 from stream_qa.streaming.table import CHANGELOG_OFFSET, Table, position_key
@@ -24,7 +24,7 @@ class Broker:
     """Partitions in memory; what a group sends waits at the gate, and is refused while ``refuses`` is set."""
 
     def __init__(self) -> None:
-        self.logs: defaultdict[Destination, list[Message]] = defaultdict(list)
+        self.logs: defaultdict[Destination, list[Entry]] = defaultdict(list)
         self.sends: list[list[Destination]] = []
         self.tables_at_send: list[dict[str, list[bytes]]] = []
         self.tables: dict[str, Table] = {}
@@ -33,7 +33,7 @@ class Broker:
         self.waiting = asyncio.Event()
         self.refuses: str | None = None
 
-    async def send(self, messages: Mapping[Destination, Sequence[Message]]) -> dict[Destination, int]:
+    async def send(self, messages: Mapping[Destination, Sequence[Entry]]) -> dict[Destination, int]:
         self.sends.append(sorted(messages))
         self.tables_at_send.append({stage: contents(table) for stage, table in self.tables.items()})
         self.waiting.set()
@@ -154,7 +154,7 @@ async def test_the_changelog_has_all_of_the_table_and_the_table_its_place_in_it(
     await group.group.stop(PATIENCE)
     table = group.tables["label"]
     log = group.broker.logs["label-changelog", 2]
-    in_log = {message.key: message.value for message in log}
+    in_log = {key: value for key, value, _ in log}
     in_table = dict(table.scan(b"", b"\xff"))
     del in_table[CHANGELOG_OFFSET]
     assert in_log == in_table
@@ -170,7 +170,7 @@ async def test_messages_of_all_lanes_keep_their_order_within_a_destination(group
     await group.next_commit()
     await group.group.stop(PATIENCE)
     sent = group.broker.logs["label-output", 5]
-    assert [message.key for message in sent] == [b"0", b"1", b"2", b"3", b"4"]
+    assert [key for key, _, _ in sent] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 @pytest.mark.parametrize("refused", ["label-output", "label-changelog"])

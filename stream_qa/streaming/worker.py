@@ -31,8 +31,11 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
         settings: Settings = self.app.stream_qa_settings
         try:
             lock = _lock_data_directory(settings)
-            # What goes wrong here is said in one sentence; the client would add its own.
-            logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+            # What goes wrong here is said in one sentence; the client would add its own. Later, with Faust's spinner,
+            # the root logger is at debug level: records would be made for every request, and thrown away.
+            client_log = logging.getLogger("aiokafka")
+            client_log.addHandler(logging.NullHandler())
+            client_log.setLevel(logging.INFO)
             asyncio.new_event_loop().run_until_complete(check_topics(settings))
         except StreamQAError as error:
             sys.stderr.write(f"The worker does not start: {error}\n")

@@ -56,7 +56,7 @@ def fail(error: BaseException) -> NoReturn:
     if isinstance(error, StreamQAError):
         _log.critical("the worker stops: %s: %s", type(error).__name__, error)
     elif isinstance(error, KafkaError):
-        _log.critical("the worker stops, as the broker did not take what it sent: %r; restart it", error)
+        _log.critical("the worker stops on an error of the broker: %r", error)
     else:
         _log.critical("the worker stops on a bug; this chunk will be read again", exc_info=error)
     logging.shutdown()

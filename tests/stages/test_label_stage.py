@@ -14,7 +14,7 @@ from stream_qa.stages.state import MemoryState
 
 CLOSES_AT = START + 14 * DAY
 OVER_AT = CLOSES_AT + 14 * DAY
-FORGOTTEN_AT = OVER_AT + 365 * DAY
+FORGOTTEN_AT = OVER_AT + 1_095 * DAY
 ALWAYS_KEPT = {b"reached/applications", b"reached/engagements", b"feature-schema"}
 
 

@@ -46,7 +46,7 @@ class LabelPolicy(BaseModel):
         float, Field(gt=0, le=3_650, description="after the window, how long a late engagement can still revise")
     ] = 14
     memory_days: Annotated[
-        float, Field(gt=0, le=3_650, description="after that, how long its id is remembered, for repeats and very late answers")
+        float, Field(gt=0, le=3_650, description="after that, how long its id is remembered: for repeats, late answers")
     ] = 1_095
     orphan_days: Annotated[
         float, Field(gt=0, le=3_650, description="how long an engagement waits for its application")

@@ -89,7 +89,7 @@ def _run(console: Console, directory: Path, seconds: float, seed: int) -> None:
                     raise WorkerStartError(f"the worker ended with code {worker.returncode}; its log is {worker_log}")
 
             asyncio.run(_feed(console, settings, progress, events, seconds=seconds, check=check))
-        console.print(_summary(progress))
+        console.print(f"\n{_summary(progress)}")
     finally:
         # A second Ctrl-C must not leave the broker behind; this takes a second or two.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

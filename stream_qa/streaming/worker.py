@@ -4,13 +4,14 @@ import asyncio
 import fcntl
 import logging
 import os
+import socket
 import sys
 from typing import IO, NoReturn
 
 import faust
 from aiokafka.errors import KafkaError
 
-from stream_qa.errors import StateError, StreamQAError
+from stream_qa.errors import SettingsError, StateError, StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.streaming.topic_check import check_topics
@@ -29,8 +30,12 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
     def execute_from_commandline(self) -> NoReturn:
         """Check, then run until a signal ends it."""
         settings: Settings = self.app.stream_qa_settings
+        # Faust's command line switches the web server on, whatever the application was set up with.
+        self.app.conf.web_enabled = self.app.conf.web_enabled and settings.web_enabled
         try:
             lock = _lock_data_directory(settings)
+            if self.app.conf.web_enabled:
+                _check_port(self.app.conf.web_bind, self.app.conf.web_port)
             # What goes wrong here is said in one sentence; the client would add its own. Later, with Faust's spinner,
             # the root logger is at debug level: records would be made for every request, and thrown away.
             client_log = logging.getLogger("aiokafka")
@@ -40,8 +45,6 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
         except StreamQAError as error:
             sys.stderr.write(f"The worker does not start: {error}\n")
             sys.exit(EXIT_REFUSED)
-        # Faust's command line switches the web server on, whatever the application was set up with.
-        self.app.conf.web_enabled = self.app.conf.web_enabled and settings.web_enabled
         collect_rarely()
         with lock:
             super().execute_from_commandline()
@@ -61,6 +64,17 @@ def fail(error: BaseException) -> NoReturn:
         _log.critical("the worker stops on a bug; this chunk will be read again", exc_info=error)
     logging.shutdown()
     os._exit(EXIT_FAILED)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Check that the web server will be able to listen."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise SettingsError(
+            f"the web server cannot listen on {host}, port {port} ({error.strerror}); "
+            "set STREAM_QA_WEB_PORT, or STREAM_QA_WEB_ENABLED=false"
+        ) from error
 
 
 def _lock_data_directory(settings: Settings) -> IO[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -89,6 +90,14 @@ def test_it_refuses_to_start_in_the_directory_of_another_worker(ground: Ground) 
             {**ground.environment, "STREAM_QA_DATA_DIRECTORY": str(ground.directory / "shared")}, ground.directory
         )
     assert "another worker uses" in said
+
+
+def test_it_refuses_to_start_where_its_web_port_is_taken(ground: Ground) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        said = refusal({**ground.environment, "STREAM_QA_WEB_PORT": port}, ground.directory)
+    assert f"port {port}" in said
+    assert "STREAM_QA_WEB_PORT" in said
 
 
 def test_what_it_cannot_use_is_kept_untouched_with_the_reason_and_the_partition_goes_on(ground: Ground) -> None:
@@ -193,13 +202,22 @@ def test_a_worker_that_can_never_join_its_group_ends_and_says_so(ground: Ground)
         try:
             while not stranger.assignment():
                 await stranger.getmany(timeout_ms=100)
+            settings = {
+                "STREAM_QA_DATA_DIRECTORY": str(ground.directory / "worker"),
+                "STREAM_QA_WEB_ENABLED": "false",
+            }
             worker = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info"),
-                env={**os.environ, **ground.environment, "STREAM_QA_DATA_DIRECTORY": str(ground.directory / "worker")},
+                env={**os.environ, **ground.environment, **settings},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
-            output, _ = await asyncio.wait_for(worker.communicate(), 60)
+            try:
+                output, _ = await asyncio.wait_for(worker.communicate(), 60)
+            finally:
+                if worker.returncode is None:
+                    worker.kill()
+                    await worker.wait()
             return worker.returncode, output.decode()
         finally:
             await stranger.stop()

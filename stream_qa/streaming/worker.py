@@ -6,10 +6,12 @@ import logging
 import os
 import socket
 import sys
+import warnings
 from typing import IO, NoReturn
 
 import faust
 from aiokafka.errors import KafkaError
+from faust.exceptions import AlreadyConfiguredWarning
 
 from stream_qa.errors import SettingsError, StateError, StreamQAError
 from stream_qa.settings import Settings
@@ -30,8 +32,11 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
     def execute_from_commandline(self) -> NoReturn:
         """Check, then run until a signal ends it."""
         settings: Settings = self.app.stream_qa_settings
-        # Faust's command line switches the web server on, whatever the application was set up with.
-        self.app.conf.web_enabled = self.app.conf.web_enabled and settings.web_enabled
+        if not settings.web_enabled:
+            # Faust's command line has switched it on, whatever the application was set up with. Faust warns that its
+            # banner names the address already.
+            with warnings.catch_warnings(action="ignore", category=AlreadyConfiguredWarning):
+                self.app.conf.web_enabled = False
         try:
             lock = _lock_data_directory(settings)
             if self.app.conf.web_enabled:

@@ -95,13 +95,16 @@ class LabelPolicy(BaseModel):
         Too late are those from the end of the window on; too early those that would not have waited for the application
         had they come before it.
         """
-        candidates = [
-            (-value, engagement.engaged_at, engagement.kind, engagement)
-            for engagement in engagements
-            if applied_at - self.orphan_wait < engagement.engaged_at < applied_at + self.window
-            and (value := self.value(engagement.kind)) is not None
-        ]
-        return min(candidates, key=lambda candidate: candidate[:3])[3] if candidates else None
+        earliest, latest = applied_at - self.orphan_wait, applied_at + self.window
+        first: A | None = None
+        first_rank = (0, 0, "")
+        for engagement in engagements:
+            value = self.value(engagement.kind)
+            if value is not None and earliest < engagement.engaged_at < latest:
+                rank = (-value, engagement.engaged_at, engagement.kind)
+                if first is None or rank < first_rank:
+                    first, first_rank = engagement, rank
+        return first
 
 
 def _milliseconds(days: float) -> int:

@@ -22,6 +22,14 @@ class FeatureSchema(NamedTuple):
         """Return the schema that ``application`` claims and the lengths that it has."""
         return cls(application.feature_schema, len(application.member_features), len(application.job_features))
 
+    def fits(self, application: Application) -> bool:
+        """Return whether this is the schema of ``application``."""
+        return (
+            application.feature_schema == self.name
+            and len(application.member_features) == self.member_features
+            and len(application.job_features) == self.job_features
+        )
+
     def pack(self) -> bytes:
         """Return the table's record of the schema."""
         return orjson.dumps(list(self))

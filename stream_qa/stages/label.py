@@ -156,6 +156,8 @@ class _Chunk:
         self.life_cycles: dict[str, LifeCycle | None] = {}
         self.touched: set[str] = set()
         self.deadlines: list[tuple[int, str]] = []
+        self.until = self.now
+        """The event time that the chunk can reach at most."""
 
     def load(self, events: Iterable[Application | Engagement]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
@@ -167,7 +169,8 @@ class _Chunk:
                 applications = max(applications, event.applied_at)
             else:
                 engagements = max(engagements, event.engaged_at)
-        start, end = deadline_range(self.now, watermark(applications, engagements))
+        self.until = watermark(applications, engagements)
+        start, end = deadline_range(self.now, self.until)
         # In order already, and so a heap.
         self.deadlines = [deadline(key) for key, _ in self.state.scan(start, end)]
         ids.update((application_id, None) for _, application_id in self.deadlines)
@@ -214,12 +217,13 @@ class _Chunk:
             self.touched.add(application.application_id)
 
     def _check_schema(self, application: Application) -> None:
-        schema = FeatureSchema.of(application)
         if self.schema is None:
-            self.schema = schema
-            self.changes[_FEATURE_SCHEMA] = schema.pack()
-        elif schema != self.schema:
-            raise FeatureSchemaMismatchError(f"features are {schema}, and {self.schema} is learned")
+            self.schema = FeatureSchema.of(application)
+            self.changes[_FEATURE_SCHEMA] = self.schema.pack()
+        elif not self.schema.fits(application):
+            raise FeatureSchemaMismatchError(
+                f"features are {FeatureSchema.of(application)}, and {self.schema} is learned"
+            )
 
     def _engage(self, record: SourceRecord, engagement: Engagement) -> None:
         life_cycle = self._life_cycle(engagement.application_id)
@@ -259,7 +263,9 @@ class _Chunk:
             self.touched.add(application_id)
             self._remind(forget_at, application_id)
         else:
-            verdict = life_cycle.step(self.now, self.policy)
+            # Time alone changes no final label: an engagement does, and then it was judged at once.
+            final = life_cycle.verdict is not None and life_cycle.verdict.final
+            verdict = None if final else life_cycle.step(self.now, self.policy)
             if verdict is not None:
                 self._send(life_cycle, verdict)
                 self.touched.add(application_id)
@@ -287,7 +293,8 @@ class _Chunk:
 
     def _remind(self, due: int, application_id: str) -> None:
         self.changes[deadline_key(due, application_id)] = b""
-        heapq.heappush(self.deadlines, (due, application_id))
+        if due <= self.until:
+            heapq.heappush(self.deadlines, (due, application_id))
 
     def _send(self, life_cycle: LifeCycle, verdict: Verdict | None) -> None:
         if verdict is not None and life_cycle.application is not None:

@@ -68,8 +68,7 @@ class InProcessReplay:
         """Return the messages as records of their partitions, each in order."""
         records: defaultdict[int, list[Record]] = defaultdict(list)
         for message in messages:
-            # A record without a key is an invalid event, which any partition can say.
-            partition = 0 if message.key is None else partition_of(message.key, self._partitions)
+            partition = partition_of(message.key, self._partitions)
             place = (message.topic, partition)
             records[partition].append(Record(*place, self._offsets[place], message.key, message.value))
             self._offsets[place] += 1

@@ -156,7 +156,7 @@ class KafkaReplay:
         return True
 
     async def _send(self, message: Message) -> "asyncio.Future[object]":
-        partition = 0 if message.key is None else partition_of(message.key, self._counts[message.topic])
+        partition = partition_of(message.key, self._counts[message.topic])
         future: asyncio.Future[object] = await self._producer.send(
             message.topic, value=message.value, key=message.key, partition=partition, headers=list(message.headers)
         )

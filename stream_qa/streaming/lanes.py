@@ -219,7 +219,5 @@ class Lanes:
         return Table(path, self._cache, self._settings.state_write_buffer_bytes)
 
     def _destination(self, message: Message) -> Destination:
-        """Say to which partition a message goes: its key's; without a key, the first."""
-        if message.key is None:
-            return message.topic, 0
+        """Say to which partition a message goes."""
         return message.topic, partition_of(message.key, self._partition_counts[message.topic])

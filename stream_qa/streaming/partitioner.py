@@ -6,7 +6,12 @@ from aiokafka.partitioner import murmur2
 
 
 @lru_cache(maxsize=1 << 17)
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition of ``key`` among ``partitions``: murmur2, as Kafka's Java client computes it."""
+def partition_of(key: bytes | None, partitions: int) -> int:
+    """Return the partition of ``key`` among ``partitions``: murmur2, as Kafka's Java client computes it.
+
+    What has no key goes to the first: no event of ours is without one, so it is a dead letter or will be.
+    """
+    if key is None:
+        return 0
     hashed: int = murmur2(key)
     return (hashed & 0x7FFFFFFF) % partitions

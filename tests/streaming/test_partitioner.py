@@ -30,3 +30,7 @@ def test_every_key_has_a_partition_and_always_the_same(key: bytes, partitions: i
     assert 0 <= partition < partitions
     partition_of.cache_clear()
     assert partition_of(key, partitions) == partition
+
+
+def test_what_has_no_key_goes_to_the_first_partition() -> None:
+    assert [partition_of(None, partitions) for partitions in (1, 4, 32)] == [0, 0, 0]

@@ -2,7 +2,18 @@
 
 from collections.abc import Sequence
 
-from stream_qa.events import Application, Engagement, Example, Headers, Label, Record, TopicNames
+from stream_qa.events import (
+    Application,
+    Decoder,
+    Engagement,
+    Example,
+    Headers,
+    Label,
+    Record,
+    TopicNames,
+    WireDecoder,
+    wire,
+)
 from stream_qa.events.fields import Event
 
 DAY = 86_400_000
@@ -135,6 +146,20 @@ def example(
             "watermark": watermark,
         }
     )
+
+
+def read_application(event: Application) -> wire.Application:
+    """Return an application as a stage has read it."""
+    [read] = WireDecoder(wire.Application, Decoder(Application)).decode([event.model_dump_json().encode()])
+    assert isinstance(read, wire.Application), read
+    return read
+
+
+def read_engagement(event: Engagement) -> wire.Engagement:
+    """Return an engagement as a stage has read it."""
+    [read] = WireDecoder(wire.Engagement, Decoder(Engagement)).decode([event.model_dump_json().encode()])
+    assert isinstance(read, wire.Engagement), read
+    return read
 
 
 def as_record(event: Event, offset: int = 0, *, partition: int = 0, headers: Headers = ()) -> Record:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from builders import as_records
 
-from stream_qa.events import Application, Decoder, Engagement, Label, Message, Record, TopicNames
+from stream_qa.events import Application, Decoder, Engagement, Label, Message, Record, TopicNames, WireDecoder, wire
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
 from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect
@@ -26,8 +26,8 @@ def label_stage(policy: LabelPolicy, schema: FeatureSchema | None = None) -> Lab
         policy=policy,
         global_model=GlobalModel(BASE_RATE),
         job_effect=RandomEffect("job", Prior(4.0, 16.0), AdaptiveSGD()),
-        applications=Decoder(Application),
-        engagements=Decoder(Engagement),
+        applications=WireDecoder(wire.Application, Decoder(Application)),
+        engagements=WireDecoder(wire.Engagement, Decoder(Engagement)),
         feature_schema=schema,
     )
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 
 from stream_qa.errors import StateError
-from stream_qa.events import EntityKind, Message
+from stream_qa.events import EntityKind, Message, wire
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.entity import Records
 
@@ -46,25 +45,40 @@ class Publisher:
         published = self.effect.published(after["coefficients"])
         if not np.isfinite(published).all():
             raise StateError(f"coefficients of a {self.effect.kind} are not finite")
-        changes = published - base
         messages = []
-        for row, entity_id in enumerate(entity_ids):
-            entity = after[row]
-            base_version, version = int(before["version"][row]), int(entity["version"])
+        for entity_id, base_version, version, labels, newest_at, change, coefficients in zip(
+            entity_ids,
+            before["version"].tolist(),
+            after["version"].tolist(),
+            after["labels"].tolist(),
+            after["newest_at"].tolist(),
+            (published - base).tolist(),
+            published.tolist(),
+            strict=True,
+        ):
             key = entity_key(self.effect.kind, entity_id)
-            common = {
-                "entity_kind": self.effect.kind,
-                "entity_id": entity_id,
-                "version": version,
-                "model_version": self.model_version,
-                "labels": int(entity["labels"]),
-                "newest_at": int(entity["newest_at"]),
-            }
-            delta = {**common, "base_version": base_version, "change": changes[row]}
-            messages.append(Message(self.deltas, key, orjson.dumps(delta, option=orjson.OPT_SERIALIZE_NUMPY)))
+            delta = wire.Delta(
+                entity_kind=self.effect.kind,
+                entity_id=entity_id,
+                base_version=base_version,
+                version=version,
+                change=change,
+                model_version=self.model_version,
+                labels=labels,
+                newest_at=newest_at,
+            )
+            messages.append(Message(self.deltas, key, wire.encode(delta)))
             if version // self.snapshot_every > base_version // self.snapshot_every:
-                snapshot = {**common, "coefficients": published[row]}
-                messages.append(Message(self.snapshots, key, orjson.dumps(snapshot, option=orjson.OPT_SERIALIZE_NUMPY)))
+                snapshot = wire.Snapshot(
+                    entity_kind=self.effect.kind,
+                    entity_id=entity_id,
+                    version=version,
+                    coefficients=coefficients,
+                    model_version=self.model_version,
+                    labels=labels,
+                    newest_at=newest_at,
+                )
+                messages.append(Message(self.snapshots, key, wire.encode(snapshot)))
         return messages
 
 

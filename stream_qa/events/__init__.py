@@ -1,9 +1,10 @@
 """The messages of every topic: the schemas of record, and bytes to events or reasons."""
 
+from stream_qa.events import wire
 from stream_qa.events.application import Application
 from stream_qa.events.coefficients import Delta, EntityKind, Snapshot
 from stream_qa.events.dead_letter import dead_letter
-from stream_qa.events.decoding import Decoder
+from stream_qa.events.decoding import Decoder, WireDecoder
 from stream_qa.events.engagement import Engagement
 from stream_qa.events.example import Example
 from stream_qa.events.fields import Event
@@ -30,5 +31,7 @@ __all__ = [
     "SourceRecord",
     "TopicNames",
     "Value",
+    "WireDecoder",
     "dead_letter",
+    "wire",
 ]

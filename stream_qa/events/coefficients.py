@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream_qa.events.fields import CheckedIdentifier, Count, Event, EventTime, Number
+from stream_qa.events.fields import Count, Event, EventTime, Identifier, Number
 
 EntityKind = Literal["member", "job"]
 Vector = Annotated[list[Number], Field(description="the intercept first, then in the order of the feature schema")]
@@ -17,11 +17,11 @@ class Delta(Event):
     """
 
     entity_kind: EntityKind
-    entity_id: CheckedIdentifier
+    entity_id: Identifier
     base_version: Count
     version: Annotated[Count, Field(ge=1)]
     change: Annotated[Vector, Field(description="what to add; multiples of 2^-24, so adding is exact")]
-    model_version: CheckedIdentifier
+    model_version: Identifier
     labels: Annotated[Count, Field(description="applications behind this version")]
     newest_at: Annotated[EventTime, Field(description="event time of the newest label behind this version")]
 
@@ -30,9 +30,9 @@ class Snapshot(Event):
     """One entity's full coefficients at a version, keyed by entity: heals a gap, starts a server."""
 
     entity_kind: EntityKind
-    entity_id: CheckedIdentifier
+    entity_id: Identifier
     version: Annotated[Count, Field(ge=1)]
     coefficients: Vector
-    model_version: CheckedIdentifier
+    model_version: Identifier
     labels: Count
     newest_at: EventTime

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from stream_qa.errors import InvalidEventError, MessageTooLargeError, NotJSONError, RejectedError
@@ -11,10 +12,41 @@ from stream_qa.events.fields import Event
 DEFAULT_MAX_MESSAGE_BYTES = 1_000_000
 
 E = TypeVar("E", bound=Event)
+W = TypeVar("W", bound=msgspec.Struct)
+
+
+class WireDecoder(Generic[W]):
+    """Decodes the messages of one topic into the form that a stage reads.
+
+    Parameters
+    ----------
+    form
+        One of ``wire.py``.
+    schema
+        Judges what the form refuses: a message is rejected when the schema of record says so, and for its reason.
+    """
+
+    def __init__(self, form: type[W], schema: "Decoder[E]") -> None:
+        self._read = msgspec.json.Decoder(form).decode
+        self._judge = schema.decode
+        self._max_message_bytes = schema.max_message_bytes
+
+    def decode(self, values: Iterable[bytes | None]) -> list[W | RejectedError]:
+        """Return, for each value in its order, the message or the reason why it is none. Never raises for input."""
+        return [self._decode(value) for value in values]
+
+    def _decode(self, value: bytes | None) -> W | RejectedError:
+        if value is not None and len(value) <= self._max_message_bytes:
+            try:
+                return self._read(value)
+            except (msgspec.MsgspecError, RecursionError):
+                pass
+        [verdict] = self._judge([value])
+        return verdict if isinstance(verdict, RejectedError) else self._read(verdict.model_dump_json().encode())
 
 
 class Decoder(Generic[E]):
-    """Decodes the messages of one topic.
+    """Decodes the messages of one topic by their schema of record.
 
     Parameters
     ----------
@@ -27,7 +59,7 @@ class Decoder(Generic[E]):
     def __init__(self, model: type[E], max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> None:
         # The compiled validator itself: the adapter around it costs as much again.
         self._validate_json = TypeAdapter(model).validator.validate_json
-        self._max_message_bytes = max_message_bytes
+        self.max_message_bytes = max_message_bytes
 
     def decode(self, values: Iterable[bytes | None]) -> list[E | RejectedError]:
         """Return, for each value in its order, the event or the reason why it is none. Never raises for input."""
@@ -36,8 +68,8 @@ class Decoder(Generic[E]):
     def _decode(self, value: bytes | None) -> E | RejectedError:
         if value is None:
             return InvalidEventError("the message has no value")
-        if len(value) > self._max_message_bytes:
-            return MessageTooLargeError(f"{len(value)} bytes where at most {self._max_message_bytes} are allowed")
+        if len(value) > self.max_message_bytes:
+            return MessageTooLargeError(f"{len(value)} bytes where at most {self.max_message_bytes} are allowed")
         try:
             event: E = self._validate_json(value)
         except ValidationError as error:

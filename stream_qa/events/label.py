@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream_qa.events.fields import CheckedFeatures, CheckedIdentifier, Count, Event, EventTime, LogOdds, Origin
+from stream_qa.events.fields import Count, Event, EventTime, Features, Identifier, LogOdds, Origin, Revision, Weight
 
 Value = Literal[0, 1]
 LabelKind = Literal["open", "provisional", "positive", "negative"]
@@ -16,19 +16,19 @@ class Label(Event):
     Self-contained: features and offsets are inside, so the topic is also the training set.
     """
 
-    application_id: CheckedIdentifier
-    member_id: CheckedIdentifier
-    job_id: CheckedIdentifier
-    revision: Annotated[Count, Field(ge=1, description="strictly increasing for an application")]
+    application_id: Identifier
+    member_id: Identifier
+    job_id: Identifier
+    revision: Revision
     value: Annotated[Value | None, Field(description="1 heard back, 0 did not, null not known yet")]
-    weight: Annotated[float, Field(ge=0, le=1, description="how much the value counts; 0 while it is not known")]
+    weight: Weight
     final: Annotated[bool, Field(description="no engagement still to come can change it; a late one may")]
     reason: Annotated[str, Field(description="opened, explicit:<kind>, window-closed, late-engagement:<kind>")]
     happened_at: Annotated[EventTime, Field(description="event time of what caused this revision")]
     applied_at: EventTime
-    feature_schema: CheckedIdentifier
-    member_features: CheckedFeatures
-    job_features: CheckedFeatures
+    feature_schema: Identifier
+    member_features: Features
+    job_features: Features
     global_log_odds: LogOdds
     job_log_odds: Annotated[LogOdds, Field(description="the job's part of the score when this was written")]
     job_version: Count

@@ -1,18 +1,50 @@
-"""Event time of one partition: how far both inputs have come, and what is due.
+"""Event time of one partition: how far both inputs have come, and what falls due on the way.
 
-Keys of the label table. A deadline is a reminder to look at an application at a moment of event time; its key begins
-with that moment, so what is due is one range of the table, in order, and costs nothing before.
+Everything that time does to an application happens at a fixed age, so the table has one index, of applications by the
+moment they were sent. What falls due while event time moves on is, for each such age, one range of that index, in
+order; a deadline itself is nowhere. Engagements that wait for their application have an index of the same kind.
 """
 
 import struct
+from enum import IntEnum
+
+from stream_qa.labels.policy import LabelPolicy
 
 _MOMENT = struct.Struct(">q")
-_DEADLINE = b"deadline/"
 _LIFE_CYCLE = b"application/"
 
+APPLIED = b"applied/"
+"""The index of applications by ``applied_at``."""
+WAITING = b"waiting/"
+"""The index of engagements without an application, by ``engaged_at``."""
 APPLICATIONS_REACHED = b"reached/applications"
 ENGAGEMENTS_REACHED = b"reached/engagements"
 NOT_BEGUN = -1
+
+
+class Due(IntEnum):
+    """What event time brings about."""
+
+    GIVING_UP = 0
+    """An engagement has waited too long for its application."""
+    CLOSING = 1
+    """The window of an application ends."""
+    OVER = 2
+    """Nothing can change an application's label any more."""
+    FORGETTING = 3
+    """The application's id may be used again."""
+
+
+def ages(policy: LabelPolicy) -> dict[bytes, list[tuple[Due, int]]]:
+    """Return, for each index, what falls due at which age (ms), the youngest first."""
+    return {
+        WAITING: [(Due.GIVING_UP, policy.orphan_wait)],
+        APPLIED: [
+            (Due.CLOSING, policy.window),
+            (Due.OVER, policy.retention),
+            (Due.FORGETTING, policy.retention + policy.memory),
+        ],
+    }
 
 
 def life_cycle_key(application_id: str) -> bytes:
@@ -20,20 +52,23 @@ def life_cycle_key(application_id: str) -> bytes:
     return _LIFE_CYCLE + application_id.encode()
 
 
-def deadline_key(due: int, application_id: str) -> bytes:
-    """Return the key that reminds of an application at event time ``due`` (ms)."""
-    return _DEADLINE + _MOMENT.pack(due) + application_id.encode()
+def index_key(index: bytes, moment: int, application_id: str) -> bytes:
+    """Return the key of an application in an index, under a moment of event time (ms)."""
+    return index + _MOMENT.pack(moment) + application_id.encode()
 
 
-def deadline(key: bytes) -> tuple[int, str]:
-    """Return the due time (ms) and the application id of a deadline's key."""
-    moment = len(_DEADLINE) + _MOMENT.size
-    return _MOMENT.unpack(key[len(_DEADLINE) : moment])[0], key[moment:].decode()
+def index_entry(index: bytes, key: bytes) -> tuple[int, str]:
+    """Return the moment (ms) and the application id of an index's key."""
+    moment = len(index) + _MOMENT.size
+    return _MOMENT.unpack(key[len(index) : moment])[0], key[moment:].decode()
 
 
-def deadline_range(after: int, until: int) -> tuple[bytes, bytes]:
-    """Return the half-open key range of the deadlines with ``after < due <= until`` (ms)."""
-    return _DEADLINE + _MOMENT.pack(after + 1), _DEADLINE + _MOMENT.pack(until + 1)
+def index_range(index: bytes, after: int, until: int) -> tuple[bytes, bytes]:
+    """Return the half-open key range of an index's entries with ``after < moment <= until`` (ms).
+
+    Event time begins at 0: a moment before it stands for that.
+    """
+    return index + _MOMENT.pack(max(after + 1, 0)), index + _MOMENT.pack(max(until + 1, 0))
 
 
 def pack_moment(moment: int) -> bytes:

@@ -11,12 +11,12 @@
                                           over, when nothing can change it any more; in the end forgotten
 """
 
-from array import array
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Self
+
+from msgspec import Struct, field, structs
 
 from stream_qa.errors import ConflictingDuplicateError, OrphanEngagementError
-from stream_qa.events import Application, Engagement, Record, SourceRecord, Value
+from stream_qa.events import SourceRecord, Value, wire
 from stream_qa.labels.policy import LabelPolicy
 
 #: Engagements remembered of one application. Beyond it only those that could decide replace others.
@@ -25,34 +25,43 @@ MAX_ENGAGEMENTS = 64
 MAX_WAITING_BYTES = 256_000
 
 
-class KnownApplication(NamedTuple):
-    """An application as it is kept: what decides by itself, and the rest as bytes that labels carry on unread."""
+class KnownApplication(Struct, frozen=True, gc=False, array_like=True):
+    """An application as it is kept; its features are JSON text, which labels carry on unread."""
 
     application_id: str
     member_id: str
     job_id: str
     applied_at: int
-    global_log_odds: float | None
-    content: bytes
-    """The application's fields as a JSON object, but for ``global_log_odds``."""
+    feature_schema: str
     member_features: bytes
-    """As float64: what the job's part of the score needs."""
+    job_features: bytes
+    global_log_odds: float | None
 
     @classmethod
-    def of(cls, application: Application) -> "KnownApplication":
+    def of(cls, application: wire.Application) -> Self:
         """Return what is kept of ``application``."""
         return cls(
             application.application_id,
             application.member_id,
             application.job_id,
             application.applied_at,
+            application.feature_schema,
+            bytes(application.member_features),
+            bytes(application.job_features),
             application.global_log_odds,
-            application.__pydantic_serializer__.to_json(application, exclude={"global_log_odds"}),
-            array("d", application.member_features).tobytes(),
         )
 
+    def says_the_same_as(self, other: "KnownApplication") -> bool:
+        """Return whether both are equal, however their numbers are written."""
+        if self == other:
+            return True
+        as_written = structs.replace(other, member_features=self.member_features, job_features=self.job_features)
+        vectors = [self.member_features, self.job_features, other.member_features, other.job_features]
+        member, job, other_member, other_job = wire.vectors(vectors)
+        return self == as_written and (member, job) == (other_member, other_job)
 
-class KnownEngagement(NamedTuple):
+
+class KnownEngagement(Struct, frozen=True, gc=False, array_like=True):
     """An engagement as it is kept."""
 
     job_id: str
@@ -61,12 +70,12 @@ class KnownEngagement(NamedTuple):
     engagement_id: str | None
 
     @classmethod
-    def of(cls, engagement: Engagement) -> "KnownEngagement":
+    def of(cls, engagement: wire.Engagement) -> Self:
         """Return what is kept of ``engagement``."""
         return cls(engagement.job_id, engagement.kind, engagement.engaged_at, engagement.engagement_id)
 
 
-class Verdict(NamedTuple):
+class Verdict(Struct, frozen=True, gc=False, array_like=True):
     """What the label of an application is, and why."""
 
     value: Value | None
@@ -76,31 +85,37 @@ class Verdict(NamedTuple):
     happened_at: int
 
 
-class WaitingEngagement(NamedTuple):
-    """An engagement whose application has not come, with the record it was read from."""
+class WaitingEngagement(Struct, frozen=True, gc=False, array_like=True):
+    """An engagement whose application has not come: a source record still, to be rejected as it was read."""
 
     engagement: KnownEngagement
-    record: Record
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+    @classmethod
+    def of(cls, engagement: KnownEngagement, record: SourceRecord) -> Self:
+        """Return what is kept of ``record``, in which ``engagement`` was."""
+        return cls(
+            engagement, record.topic, record.partition, record.offset, record.key, record.value, list(record.headers)
+        )
 
 
-@dataclass(slots=True)
-class LifeCycle:
+class LifeCycle(Struct, gc=False, array_like=True):
     """All that is kept of one application until nothing can change it any more: a record of the label table."""
 
-    forget_at: int | None = None
-    """Nothing can change it any more: what is left, until this event time (ms), is that the id was used."""
-    application: KnownApplication | None = None
-    waiting: list[WaitingEngagement] = field(default_factory=list)
-    engagements: list[KnownEngagement] = field(default_factory=list)
     revision: int = 0
     verdict: Verdict | None = None
+    engagements: list[KnownEngagement] = field(default_factory=list)
+    application: KnownApplication | None = None
+    waiting: list[WaitingEngagement] = field(default_factory=list)
+    over: bool = False
+    """Nothing can change it any more: what is left, until it is forgotten, is that the id was used."""
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing can change it any more."""
-        return self.forget_at is not None
-
-    def apply(self, application: Application, policy: LabelPolicy) -> bool:
+    def apply(self, application: KnownApplication, policy: LabelPolicy) -> bool:
         """Take in the application, and what waited for it; return whether it was news.
 
         Raises
@@ -108,18 +123,17 @@ class LifeCycle:
         ConflictingDuplicateError
             Another application was sent under this id.
         """
-        known = KnownApplication.of(application)
         if self.application is None:
-            self.application = known
+            self.application = application
             for waiting in self.waiting:
                 self._take(waiting.engagement, policy)
             self.waiting = []
             return True
-        if self.application != known:
+        if not self.application.says_the_same_as(application):
             raise ConflictingDuplicateError("an application with this id and other content came before")
         return False
 
-    def wait(self, engagement: Engagement, record: SourceRecord, policy: LabelPolicy) -> bool:
+    def wait(self, engagement: wire.Engagement, record: SourceRecord, policy: LabelPolicy) -> bool:
         """Put aside an engagement that came before its application; return whether it was news.
 
         Raises
@@ -134,10 +148,9 @@ class LifeCycle:
             return False
         if len(self.waiting) >= policy.orphan_count:
             raise OrphanEngagementError(f"{len(self.waiting)} engagements wait for this application already")
-        if sum(map(_bytes_of, [*(waiting.record for waiting in self.waiting), record])) > MAX_WAITING_BYTES:
+        if sum(map(_bytes_of, [*self.waiting, record])) > MAX_WAITING_BYTES:
             raise OrphanEngagementError("it came before its application and is too large to wait for it")
-        original = Record(record.topic, record.partition, record.offset, record.key, record.value, list(record.headers))
-        self.waiting.append(WaitingEngagement(known, original))
+        self.waiting.append(WaitingEngagement.of(known, record))
         return True
 
     def give_up(self, now: int, policy: LabelPolicy) -> list[WaitingEngagement]:
@@ -146,7 +159,7 @@ class LifeCycle:
         self.waiting = [waiting for waiting in self.waiting if waiting not in orphans]
         return orphans
 
-    def engage(self, engagement: Engagement, policy: LabelPolicy) -> bool:
+    def engage(self, engagement: wire.Engagement, policy: LabelPolicy) -> bool:
         """Take in an engagement of a known application; return whether it was news.
 
         Raises
@@ -172,7 +185,7 @@ class LifeCycle:
         if previous is None or current == previous:
             return None
         if previous.final and now >= self.closes_at(policy):
-            current = current._replace(reason=current.reason.replace("explicit:", "late-engagement:", 1))
+            current = structs.replace(current, reason=current.reason.replace("explicit:", "late-engagement:", 1))
             if current == previous:
                 return None
         return self._revise(current)

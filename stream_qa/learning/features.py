@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import orjson
 
-from stream_qa.events import Application
+from stream_qa.events import wire
+from stream_qa.labels.life_cycle import KnownApplication
 
 
 class FeatureSchema(NamedTuple):
@@ -18,16 +19,17 @@ class FeatureSchema(NamedTuple):
         return f"{self.name} ({self.member_features} of the member, {self.job_features} of the job)"
 
     @classmethod
-    def of(cls, application: Application) -> "FeatureSchema":
+    def of(cls, application: KnownApplication) -> "FeatureSchema":
         """Return the schema that ``application`` claims and the lengths that it has."""
-        return cls(application.feature_schema, len(application.member_features), len(application.job_features))
+        member_features, job_features = wire.length(application.member_features), wire.length(application.job_features)
+        return cls(application.feature_schema, member_features, job_features)
 
-    def fits(self, application: Application) -> bool:
+    def fits(self, application: KnownApplication) -> bool:
         """Return whether this is the schema of ``application``."""
         return (
             application.feature_schema == self.name
-            and len(application.member_features) == self.member_features
-            and len(application.job_features) == self.job_features
+            and wire.length(application.member_features) == self.member_features
+            and wire.length(application.job_features) == self.job_features
         )
 
     def pack(self) -> bytes:

@@ -28,22 +28,25 @@ class RandomEffect:
     rule: AdaptiveSGD = field(default_factory=AdaptiveSGD)
     feature_bound: float = 20.0
 
-    def whiten(self, features: Sequence[Sequence[float] | Floats]) -> Floats:
-        """Return the rule's features, shape ``(n, 1 + k)``, from ``n`` feature vectors of ``k`` numbers each.
+    def whiten(self, features: Floats) -> Floats:
+        """Return the rule's features, shape ``(n, 1 + k)``, from raw ``features``, shape ``(n, k)``.
 
         An intercept in front, clipped to the bound, scaled by the prior.
         """
-        if not features:
-            return np.zeros((0, 1))
-        dimension = 1 + len(features[0])
-        design = np.ones((len(features), dimension))
-        design[:, 1:] = np.clip(np.asarray(features), -self.feature_bound, self.feature_bound)
-        return design * self.prior.scale(dimension)
+        count, width = features.shape
+        design = np.ones((count, 1 + width))
+        np.clip(features, -self.feature_bound, self.feature_bound, out=design[:, 1:])
+        return design * self.prior.scale(1 + width)
 
-    def score(
-        self, entities: Sequence[bytes | None], features: Sequence[Sequence[float] | Floats]
-    ) -> tuple[Floats, Integers]:
-        """Return the effect's log-odds and the entities' versions, shapes ``(n,)``, from ``n`` packed entities.
+    def score(self, entities: Sequence[bytes | None], features: Floats) -> tuple[Floats, Integers]:
+        """Return the effect's log-odds and the entities' versions, shapes ``(n,)``.
+
+        Parameters
+        ----------
+        entities
+            ``n`` packed entities.
+        features
+            Raw, shape ``(n, k)``.
 
         Raises
         ------

@@ -3,20 +3,26 @@
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from typing import NamedTuple
 
 import numpy as np
-import orjson
+from msgspec import Raw
 
 from stream_qa.errors import FeatureSchemaMismatchError, LateApplicationError, OrphanEngagementError, RejectedError
-from stream_qa.events import Application, Decoder, Engagement, Message, SourceRecord, TopicNames, dead_letter
+from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dead_letter, wire
 from stream_qa.labels import LabelPolicy, LifeCycle, Verdict
 from stream_qa.labels.event_time import (
     APPLICATIONS_REACHED,
+    APPLIED,
     ENGAGEMENTS_REACHED,
-    deadline,
-    deadline_key,
-    deadline_range,
+    WAITING,
+    Due,
+    ages,
+    index_entry,
+    index_key,
+    index_range,
     life_cycle_key,
     pack_moment,
     unpack_moment,
@@ -67,8 +73,8 @@ class LabelStage:
     policy: LabelPolicy
     global_model: GlobalModel
     job_effect: RandomEffect
-    applications: Decoder[Application]
-    engagements: Decoder[Engagement]
+    applications: WireDecoder[wire.Application]
+    engagements: WireDecoder[wire.Engagement]
     feature_schema: FeatureSchema | None = None
     name: str = "label"
 
@@ -102,16 +108,20 @@ class LabelStage:
         labels = self._labels(partition, chunk.revisions, jobs)
         return Outcome(chunk.changes, [*chunk.dead_letters, *labels])
 
-    def _decode(self, records: Sequence[SourceRecord]) -> list[Application | Engagement | RejectedError]:
+    def _decode(self, records: Sequence[SourceRecord]) -> list[wire.Application | wire.Engagement | RejectedError]:
         """Decode a chunk of both topics, in its order."""
-        applications = iter(self.applications.decode(r.value for r in records if r.topic == self.topics.applications))
-        engagements = iter(self.engagements.decode(r.value for r in records if r.topic != self.topics.applications))
-        return [next(applications if r.topic == self.topics.applications else engagements) for r in records]
+        topic = self.topics.applications
+        of_applications = [record.topic == topic for record in records]
+        applications = iter(self.applications.decode(r.value for r in compress(records, of_applications)))
+        engagements = iter(self.engagements.decode(r.value for r in compress(records, map(not_, of_applications))))
+        return [next(applications if is_application else engagements) for is_application in of_applications]
 
     def _labels(self, partition: int, revisions: Sequence[Revision], jobs: StateReader) -> list[Message]:
         """Return the messages for ``revisions``, with the job's part of the score as it stands now."""
+        if not revisions:
+            return []
         stored = jobs.get_many([entity_key(revision.application.job_id) for revision in revisions])
-        features = [np.frombuffer(revision.application.member_features) for revision in revisions]
+        features = np.array(wire.vectors([revision.application.member_features for revision in revisions]), np.float64)
         scores, versions = self.job_effect.score(stored, features)
         return [
             self._label(partition, revision, score, version)
@@ -120,22 +130,27 @@ class LabelStage:
 
     def _label(self, partition: int, revision: Revision, job_log_odds: float, job_version: int) -> Message:
         application, verdict = revision.application, revision.verdict
-        label = {
-            "revision": revision.number,
-            "value": verdict.value,
-            "weight": verdict.weight,
-            "final": verdict.final,
-            "reason": verdict.reason,
-            "happened_at": verdict.happened_at,
-            "global_log_odds": self.global_model.log_odds(application.global_log_odds),
-            "job_log_odds": job_log_odds,
-            "job_version": job_version,
-            "origin": partition,
-            "watermark": revision.watermark,
-        }
-        # Two JSON objects become one: ids, application time and features go on as they were written down.
-        value = b",".join((application.content[:-1], orjson.dumps(label)[1:]))
-        return Message(self.topics.labels, application.member_id.encode(), value)
+        label = wire.Label(
+            application_id=application.application_id,
+            member_id=application.member_id,
+            job_id=application.job_id,
+            revision=revision.number,
+            value=verdict.value,
+            weight=verdict.weight,
+            final=verdict.final,
+            reason=verdict.reason,
+            happened_at=verdict.happened_at,
+            applied_at=application.applied_at,
+            feature_schema=application.feature_schema,
+            member_features=Raw(application.member_features),
+            job_features=Raw(application.job_features),
+            global_log_odds=self.global_model.log_odds(application.global_log_odds),
+            job_log_odds=job_log_odds,
+            job_version=job_version,
+            origin=partition,
+            watermark=revision.watermark,
+        )
+        return Message(self.topics.labels, application.member_id.encode(), wire.encode(label))
 
 
 class _Chunk:
@@ -155,32 +170,40 @@ class _Chunk:
         self.schema = stage.feature_schema or (None if schema is None else FeatureSchema.unpack(schema))
         self.life_cycles: dict[str, LifeCycle | None] = {}
         self.touched: set[str] = set()
-        self.deadlines: list[tuple[int, str]] = []
+        self.ages = ages(stage.policy)
+        self.due: list[tuple[int, str, Due]] = []
+        """A heap: when, of which application, what."""
         self.until = self.now
         """The event time that the chunk can reach at most."""
 
-    def load(self, events: Iterable[Application | Engagement]) -> None:
+    def load(self, events: Iterable[wire.Application | wire.Engagement]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
         applications, engagements = self.applications_reached, self.engagements_reached
         ids: dict[str, None] = {}
         for event in events:
             ids[event.application_id] = None
-            if isinstance(event, Application):
+            if isinstance(event, wire.Application):
                 applications = max(applications, event.applied_at)
             else:
                 engagements = max(engagements, event.engaged_at)
         self.until = watermark(applications, engagements)
-        start, end = deadline_range(self.now, self.until)
-        # In order already, and so a heap.
-        self.deadlines = [deadline(key) for key, _ in self.state.scan(start, end)]
-        ids.update((application_id, None) for _, application_id in self.deadlines)
+        for index, at_ages in self.ages.items():
+            for due, age in at_ages:
+                for key, _ in self.state.scan(*index_range(index, self.now - age, self.until - age)):
+                    moment, application_id = index_entry(index, key)
+                    self.due.append((moment + age, application_id, due))
+                    # What is over is replaced and forgotten unread.
+                    if due < Due.OVER:
+                        ids[application_id] = None
+        # Sorted, and so a heap.
+        self.due.sort()
         stored = self.state.get_many([life_cycle_key(application_id) for application_id in ids])
         for application_id, record in zip(ids, stored, strict=True):
             self.life_cycles[application_id] = None if record is None else unpack(record)
 
-    def take(self, record: SourceRecord, event: Application | Engagement) -> None:
+    def take(self, record: SourceRecord, event: wire.Application | wire.Engagement) -> None:
         """Take in one event, then move event time on and do what falls due."""
-        if isinstance(event, Application):
+        if isinstance(event, wire.Application):
             self._apply(event)
             self.applications_reached = max(self.applications_reached, event.applied_at)
         else:
@@ -200,23 +223,26 @@ class _Chunk:
         self.changes[APPLICATIONS_REACHED] = pack_moment(self.applications_reached)
         self.changes[ENGAGEMENTS_REACHED] = pack_moment(self.engagements_reached)
 
-    def _apply(self, application: Application) -> None:
+    def _apply(self, event: wire.Application) -> None:
+        application = KnownApplication.of(event)
         self._check_schema(application)
         known = self.life_cycles[application.application_id]
         if known is not None and known.over:
             return
         if application.applied_at + self.policy.retention <= self.now:
             raise LateApplicationError("it came after the last moment at which its label could be revised")
-        life_cycle = self._life_cycle(application.application_id)
+        life_cycle = known or LifeCycle()
+        waited = [waiting.engagement.engaged_at for waiting in life_cycle.waiting]
         if life_cycle.apply(application, self.policy):
             self._send(life_cycle, life_cycle.open())
-            closes_at = life_cycle.closes_at(self.policy)
-            if life_cycle.engagements or self.now >= closes_at:
+            if life_cycle.engagements or self.now >= life_cycle.closes_at(self.policy):
                 self._send(life_cycle, life_cycle.step(self.now, self.policy))
-            self._remind(closes_at, application.application_id)
-            self.touched.add(application.application_id)
+            for engaged_at in waited:
+                self.changes[index_key(WAITING, engaged_at, application.application_id)] = None
+            self._remind(APPLIED, application.applied_at, application.application_id)
+            self._keep(application.application_id, life_cycle)
 
-    def _check_schema(self, application: Application) -> None:
+    def _check_schema(self, application: KnownApplication) -> None:
         if self.schema is None:
             self.schema = FeatureSchema.of(application)
             self.changes[_FEATURE_SCHEMA] = self.schema.pack()
@@ -225,8 +251,8 @@ class _Chunk:
                 f"features are {FeatureSchema.of(application)}, and {self.schema} is learned"
             )
 
-    def _engage(self, record: SourceRecord, engagement: Engagement) -> None:
-        life_cycle = self._life_cycle(engagement.application_id)
+    def _engage(self, record: SourceRecord, engagement: wire.Engagement) -> None:
+        life_cycle = self.life_cycles[engagement.application_id] or LifeCycle()
         if life_cycle.over:
             return
         if life_cycle.application is not None:
@@ -236,65 +262,56 @@ class _Chunk:
         else:
             if not life_cycle.wait(engagement, record, self.policy):
                 return
-            self._remind(engagement.engaged_at + self.policy.orphan_wait, engagement.application_id)
-        self.touched.add(engagement.application_id)
+            self._remind(WAITING, engagement.engaged_at, engagement.application_id)
+        self._keep(engagement.application_id, life_cycle)
+
+    def _keep(self, application_id: str, life_cycle: LifeCycle | None) -> None:
+        self.life_cycles[application_id] = life_cycle
+        self.touched.add(application_id)
+
+    def _remind(self, index: bytes, moment: int, application_id: str) -> None:
+        """Put an application into an index, and take note of what falls due in this chunk already."""
+        self.changes[index_key(index, moment, application_id)] = b""
+        for due, age in self.ages[index]:
+            if moment + age > self.until:
+                break
+            heapq.heappush(self.due, (moment + age, application_id, due))
 
     def _advance(self, until: int) -> None:
-        """Move event time on, stopping at every deadline on the way, in order."""
-        while self.deadlines and self.deadlines[0][0] <= until:
-            due, application_id = heapq.heappop(self.deadlines)
-            self.now = max(self.now, due)
-            self._due(due, application_id)
+        """Move event time on, stopping on the way at everything that falls due, in order."""
+        while self.due and self.due[0][0] <= until:
+            moment, application_id, due = heapq.heappop(self.due)
+            self.now = max(self.now, moment)
+            if due is Due.CLOSING:
+                self._close(application_id)
+            elif due is Due.GIVING_UP:
+                self._give_up_waiting(application_id)
+            elif due is Due.OVER:
+                self._keep(application_id, LifeCycle(over=True))
+            else:
+                self.changes[
+                    index_key(APPLIED, moment - self.policy.retention - self.policy.memory, application_id)
+                ] = None
+                self._keep(application_id, None)
         self.now = max(self.now, until)
 
-    def _due(self, due: int, application_id: str) -> None:
-        self.changes[deadline_key(due, application_id)] = None
+    def _close(self, application_id: str) -> None:
+        """Look at an application whose window ends."""
+        life_cycle = self.life_cycles[application_id]
+        # Time alone changes no final label: an engagement does, and then it was judged at once.
+        if life_cycle is not None and life_cycle.verdict is not None and not life_cycle.verdict.final:
+            self._send(life_cycle, life_cycle.step(self.now, self.policy))
+            self._keep(application_id, life_cycle)
+
+    def _give_up_waiting(self, application_id: str) -> None:
+        """Reject the engagements that have waited too long for their application."""
         life_cycle = self.life_cycles[application_id]
         if life_cycle is None:
             return
-        if life_cycle.forget_at is not None:
-            if self.now >= life_cycle.forget_at:
-                self._forget(application_id)
-        elif life_cycle.application is None:
-            self._give_up_waiting(application_id, life_cycle)
-        elif self.now >= (over_at := life_cycle.application.applied_at + self.policy.retention):
-            forget_at = over_at + self.policy.memory
-            self.life_cycles[application_id] = LifeCycle(forget_at=forget_at)
-            self.touched.add(application_id)
-            self._remind(forget_at, application_id)
-        else:
-            # Time alone changes no final label: an engagement does, and then it was judged at once.
-            final = life_cycle.verdict is not None and life_cycle.verdict.final
-            verdict = None if final else life_cycle.step(self.now, self.policy)
-            if verdict is not None:
-                self._send(life_cycle, verdict)
-                self.touched.add(application_id)
-            # Where the window is longer now than when it was reminded of, it closes later.
-            closes_at = life_cycle.closes_at(self.policy)
-            self._remind(over_at if self.now >= closes_at else closes_at, application_id)
-
-    def _give_up_waiting(self, application_id: str, life_cycle: LifeCycle) -> None:
-        """Reject the engagements that have waited too long for their application."""
         for waiting in life_cycle.give_up(self.now, self.policy):
-            self.reject(waiting.record, OrphanEngagementError("its application did not come in time"))
-        self.touched.add(application_id)
-        if not life_cycle.waiting:
-            self._forget(application_id)
-
-    def _forget(self, application_id: str) -> None:
-        self.life_cycles[application_id] = None
-        self.touched.add(application_id)
-
-    def _life_cycle(self, application_id: str) -> LifeCycle:
-        life_cycle = self.life_cycles[application_id]
-        if life_cycle is None:
-            life_cycle = self.life_cycles[application_id] = LifeCycle()
-        return life_cycle
-
-    def _remind(self, due: int, application_id: str) -> None:
-        self.changes[deadline_key(due, application_id)] = b""
-        if due <= self.until:
-            heapq.heappush(self.deadlines, (due, application_id))
+            self.changes[index_key(WAITING, waiting.engagement.engaged_at, application_id)] = None
+            self.reject(waiting, OrphanEngagementError("its application did not come in time"))
+            self._keep(application_id, life_cycle if life_cycle.waiting else None)
 
     def _send(self, life_cycle: LifeCycle, verdict: Verdict | None) -> None:
         if verdict is not None and life_cycle.application is not None:

@@ -10,14 +10,14 @@ from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+from msgspec import MsgspecError, Raw
 
 from stream_qa.coefficients import Publisher
 from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError
-from stream_qa.events import Decoder, Example, Label, Message, SourceRecord, dead_letter
-from stream_qa.events.fields import NOT_FINITE, all_finite
+from stream_qa.events import Message, SourceRecord, WireDecoder, dead_letter, wire
 from stream_qa.labels.event_time import pack_moment, unpack_moment
 from stream_qa.learning import RandomEffect
-from stream_qa.learning.arrays import Integers
+from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.entity import (
     DIMENSION,
     clock_key,
@@ -32,7 +32,7 @@ from stream_qa.learning.entity import (
 from stream_qa.learning.rounds import Batch, learn
 from stream_qa.stages.state import Outcome, StateReader
 
-L = TypeVar("L", bound=Label | Example)
+L = TypeVar("L", bound=wire.Label | wire.Example)
 V = TypeVar("V")
 
 
@@ -40,9 +40,9 @@ V = TypeVar("V")
 class LearnerInput(Generic[L]):
     """What a random effect reads of a label."""
 
-    decoder: Decoder[L]
+    decoder: WireDecoder[L]
     entity_id: Callable[[L], str]
-    features: Callable[[L], list[float]]
+    features: Callable[[L], Raw]
     offset: Callable[[L], float]
     """The log-odds of everything but this effect."""
 
@@ -92,38 +92,46 @@ class LearnStage(Generic[L]):
     def process(self, partition: int, records: Sequence[SourceRecord], state: StateReader) -> Outcome:
         """Return what a chunk of one partition, in log order, changes and sends."""
         outcome = Outcome({}, [])
-        labels = self._decode(records, state, outcome)
+        labels, features = self._decode(records, state, outcome)
         if labels:
-            outcome.messages.extend(self.forward(partition, self._learn(labels, state, outcome)))
+            steps = self._learn(labels, np.array(features, np.float64), state, outcome)
+            outcome.messages.extend(self.forward(partition, steps))
         return outcome
 
-    def _decode(self, records: Sequence[SourceRecord], state: StateReader, outcome: Outcome) -> list[L]:
-        """Return the labels; what is none, or has another number of features than was learned, is rejected."""
+    def _decode(
+        self, records: Sequence[SourceRecord], state: StateReader, outcome: Outcome
+    ) -> tuple[list[L], list[list[float]]]:
+        """Return the labels and their features; what is none, or has another number of them, is rejected."""
         (stored,) = state.get_many([DIMENSION])
         dimension = None if stored is None else int.from_bytes(stored, "big")
         labels: list[L] = []
+        vectors: list[list[float]] = []
         decoded = self.source.decoder.decode(record.value for record in records)
         for record, label in zip(records, decoded, strict=True):
-            error: RejectedError
-            if isinstance(label, RejectedError):
-                error = label
+            try:
+                if isinstance(label, RejectedError):
+                    raise label
+                features = self._features(label)
+                if dimension is None:
+                    dimension = 1 + len(features)
+                    outcome.changes[DIMENSION] = dimension.to_bytes(2, "big")
+                if 1 + len(features) != dimension:
+                    raise FeatureSchemaMismatchError(f"{len(features)} features where {dimension - 1} are learned")
+            except RejectedError as error:
+                outcome.messages.append(dead_letter(self.dead_letters, self.name, record, error))
             else:
-                features = self.source.features(label)
-                if not all_finite(features):
-                    error = InvalidEventError(f"features: {NOT_FINITE}")
-                else:
-                    if dimension is None:
-                        dimension = 1 + len(features)
-                        outcome.changes[DIMENSION] = dimension.to_bytes(2, "big")
-                    if 1 + len(features) == dimension:
-                        labels.append(label)
-                        continue
-                    error = FeatureSchemaMismatchError(f"{len(features)} features where {dimension - 1} are learned")
-            outcome.messages.append(dead_letter(self.dead_letters, self.name, record, error))
-        return labels
+                labels.append(label)
+                vectors.append(features)
+        return labels, vectors
 
-    def _learn(self, labels: Sequence[L], state: StateReader, outcome: Outcome) -> list[Step[L]]:
-        """Step the entities through the labels that are news to them."""
+    def _features(self, label: L) -> list[float]:
+        try:
+            return wire.vector(self.source.features(label))
+        except MsgspecError as error:
+            raise InvalidEventError(f"features: {error}") from None
+
+    def _learn(self, labels: Sequence[L], features: Floats, state: StateReader, outcome: Outcome) -> list[Step[L]]:
+        """Step the entities through the labels, with their features ``(n, k)``, that are news to them."""
         entity_ids, entity_of = _distinct([self.source.entity_id(label) for label in labels])
         applications, application_of = _distinct(
             [contribution_key(label.origin, label.applied_at, label.application_id) for label in labels]
@@ -132,7 +140,7 @@ class LearnStage(Generic[L]):
         entity_keys = [entity_key(entity_id) for entity_id in entity_ids]
         clock_keys = [clock_key(origin) for origin in origins]
         stored = iter(state.get_many([*entity_keys, *applications, *clock_keys]))
-        dimension = 1 + len(self.source.features(labels[0]))
+        dimension = 1 + features.shape[1]
         before = unpack_many(entity_type(dimension), list(islice(stored, len(entity_keys))))
         contributions = unpack_many(contribution_type(dimension), list(islice(stored, len(applications))))
         reached = {origin: unpack_moment(moment) for origin, moment in zip(origins, stored, strict=True)}
@@ -141,7 +149,12 @@ class LearnStage(Generic[L]):
         rows = np.array(self._news(labels, application_of, contributions["revision"].tolist(), clocks), np.int64)
         fresh = [labels[row] for row in rows]
         after = before.copy()
-        seen = learn(self.effect.rule, after, contributions, self._batch(fresh, entity_of[rows], application_of[rows]))
+        seen = learn(
+            self.effect.rule,
+            after,
+            contributions,
+            self._batch(fresh, features[rows], entity_of[rows], application_of[rows]),
+        )
 
         moved = np.flatnonzero(after["version"] != before["version"])
         moved_ids = [entity_ids[index] for index in moved]
@@ -172,11 +185,11 @@ class LearnStage(Generic[L]):
                 rows.append(row)
         return rows
 
-    def _batch(self, labels: Sequence[L], entity: Integers, application: Integers) -> Batch:
+    def _batch(self, labels: Sequence[L], features: Floats, entity: Integers, application: Integers) -> Batch:
         return Batch(
             entity=entity,
             application=application,
-            features=self.effect.whiten([self.source.features(label) for label in labels]),
+            features=self.effect.whiten(features),
             offset=np.array([self.source.offset(label) for label in labels], np.float64),
             value=np.array([-1 if label.value is None else label.value for label in labels], np.int64),
             weight=np.array([0.0 if label.value is None else label.weight for label in labels], np.float64),

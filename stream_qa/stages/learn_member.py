@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-import orjson
 
-from stream_qa.events import Label, Message, TopicNames
+from stream_qa.events import Message, TopicNames, wire
 from stream_qa.learning import probability
 from stream_qa.stages.learn import Step
 
 
-def offset(label: Label) -> float:
+def offset(label: wire.Label) -> float:
     """Return the log-odds of everything but the member's effect: the label carries the job's part."""
     return label.global_log_odds + label.job_log_odds
 
@@ -22,7 +21,7 @@ class MemberOutput:
         self._topics = topics
         self._model_version = model_version
 
-    def __call__(self, partition: int, steps: Sequence[Step[Label]]) -> list[Message]:
+    def __call__(self, partition: int, steps: Sequence[Step[wire.Label]]) -> list[Message]:
         """Return a score for every application that opens and an example for every label that was learned from."""
         opened = [step for step in steps if step.label.revision == 1]
         totals = np.array([offset(step.label) + step.log_odds for step in opened])
@@ -32,42 +31,42 @@ class MemberOutput:
         ]
         return [*scores, *(self._example(partition, step) for step in steps if step.learned)]
 
-    def _score(self, step: Step[Label], log_odds: float, chance: float) -> Message:
+    def _score(self, step: Step[wire.Label], log_odds: float, chance: float) -> Message:
         label = step.label
-        score = {
-            "application_id": label.application_id,
-            "member_id": label.member_id,
-            "job_id": label.job_id,
-            "applied_at": label.applied_at,
-            "global_log_odds": label.global_log_odds,
-            "member_log_odds": step.log_odds,
-            "job_log_odds": label.job_log_odds,
-            "log_odds": log_odds,
-            "probability": chance,
-            "model_version": self._model_version,
-            "member_version": step.version,
-            "job_version": label.job_version,
-        }
-        return Message(self._topics.scores, label.member_id.encode(), orjson.dumps(score))
+        score = wire.Score(
+            application_id=label.application_id,
+            member_id=label.member_id,
+            job_id=label.job_id,
+            applied_at=label.applied_at,
+            global_log_odds=label.global_log_odds,
+            member_log_odds=step.log_odds,
+            job_log_odds=label.job_log_odds,
+            log_odds=log_odds,
+            probability=chance,
+            model_version=self._model_version,
+            member_version=step.version,
+            job_version=label.job_version,
+        )
+        return Message(self._topics.scores, label.member_id.encode(), wire.encode(score))
 
-    def _example(self, partition: int, step: Step[Label]) -> Message:
+    def _example(self, partition: int, step: Step[wire.Label]) -> Message:
         label = step.label
-        example = {
-            "application_id": label.application_id,
-            "member_id": label.member_id,
-            "job_id": label.job_id,
-            "revision": label.revision,
-            "value": label.value,
-            "weight": label.weight,
-            "final": label.final,
-            "happened_at": label.happened_at,
-            "applied_at": label.applied_at,
-            "feature_schema": label.feature_schema,
-            "member_features": label.member_features,
-            "global_log_odds": label.global_log_odds,
-            "member_log_odds": step.log_odds,
-            "member_version": step.version,
-            "origin": partition,
-            "watermark": label.watermark,
-        }
-        return Message(self._topics.examples, label.job_id.encode(), orjson.dumps(example))
+        example = wire.Example(
+            application_id=label.application_id,
+            member_id=label.member_id,
+            job_id=label.job_id,
+            revision=label.revision,
+            value=label.value,
+            weight=label.weight,
+            final=label.final,
+            happened_at=label.happened_at,
+            applied_at=label.applied_at,
+            feature_schema=label.feature_schema,
+            member_features=label.member_features,
+            global_log_odds=label.global_log_odds,
+            member_log_odds=step.log_odds,
+            member_version=step.version,
+            origin=partition,
+            watermark=label.watermark,
+        )
+        return Message(self._topics.examples, label.job_id.encode(), wire.encode(example))

@@ -9,7 +9,7 @@
 from dataclasses import dataclass
 
 from stream_qa.coefficients import Publisher
-from stream_qa.events import Application, Decoder, Engagement, EntityKind, Example, Label
+from stream_qa.events import Application, Decoder, Engagement, EntityKind, Example, Label, WireDecoder, wire
 from stream_qa.labels import load_policy
 from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect
 from stream_qa.settings import Settings
@@ -23,8 +23,8 @@ class Pipeline:
     """What decides: bytes in, bytes out, no Kafka."""
 
     label: LabelStage
-    member: LearnStage[Label]
-    job: LearnStage[Example]
+    member: LearnStage[wire.Label]
+    job: LearnStage[wire.Example]
 
 
 def build_pipeline(settings: Settings) -> Pipeline:
@@ -46,14 +46,14 @@ def build_pipeline(settings: Settings) -> Pipeline:
             policy=policy,
             global_model=global_model,
             job_effect=job_effect,
-            applications=Decoder(Application, settings.max_message_bytes),
-            engagements=Decoder(Engagement, settings.max_message_bytes),
+            applications=WireDecoder(wire.Application, Decoder(Application, settings.max_message_bytes)),
+            engagements=WireDecoder(wire.Engagement, Decoder(Engagement, settings.max_message_bytes)),
         ),
         member=LearnStage(
             name="member",
             effect=member_effect,
             source=LearnerInput(
-                decoder=Decoder(Label, settings.max_message_bytes),
+                decoder=WireDecoder(wire.Label, Decoder(Label, settings.max_message_bytes)),
                 entity_id=lambda label: label.member_id,
                 features=lambda label: label.job_features,
                 offset=learn_member.offset,
@@ -67,7 +67,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             name="job",
             effect=job_effect,
             source=LearnerInput(
-                decoder=Decoder(Example, settings.max_message_bytes),
+                decoder=WireDecoder(wire.Example, Decoder(Example, settings.max_message_bytes)),
                 entity_id=lambda example: example.job_id,
                 features=lambda example: example.member_features,
                 offset=learn_job.offset,

@@ -1,12 +1,16 @@
 """The life of one application, from its first label to its last."""
 
+from typing import Any
+
+import builders
 import pytest
-from builders import DAY, START, application, as_record, engagement
+from builders import DAY, START
+from msgspec import structs
 
 from stream_qa.errors import ConflictingDuplicateError, OrphanEngagementError
-from stream_qa.events import Engagement
+from stream_qa.events import Record, wire
 from stream_qa.labels import LabelPolicy, LifeCycle, Verdict
-from stream_qa.labels.life_cycle import MAX_ENGAGEMENTS, MAX_WAITING_BYTES, KnownEngagement
+from stream_qa.labels.life_cycle import MAX_ENGAGEMENTS, MAX_WAITING_BYTES, KnownApplication, KnownEngagement
 from stream_qa.labels.record import pack, unpack
 
 POLICY = LabelPolicy()
@@ -17,7 +21,19 @@ OPEN = Verdict(value=None, weight=0.0, final=False, reason="opened", happened_at
 SILENCE = Verdict(value=0, weight=1.0, final=True, reason="window-closed", happened_at=CLOSES_AT)
 
 
-def opened(*engagements: Engagement) -> LifeCycle:
+def application(**fields: Any) -> KnownApplication:  # noqa: ANN401 # as the builder takes them
+    return KnownApplication.of(builders.read_application(builders.application(**fields)))
+
+
+def engagement(kind: str = "message", **fields: Any) -> wire.Engagement:  # noqa: ANN401 # as the builder takes them
+    return builders.read_engagement(builders.engagement(kind, **fields))
+
+
+def record_of(early: wire.Engagement, offset: int = 0, *, partition: int = 0) -> Record:
+    return Record("engagements", partition, offset, early.job_id.encode(), wire.encode(early))
+
+
+def opened(*engagements: wire.Engagement) -> LifeCycle:
     """Return the life cycle of the default application with its first label, and engagements not yet judged."""
     life_cycle = LifeCycle()
     assert life_cycle.apply(application(), POLICY)
@@ -35,8 +51,8 @@ def negative(happened_at: int, *, final: bool, reason: str = "explicit:rejection
     return Verdict(value=0, weight=1.0, final=final, reason=reason, happened_at=happened_at)
 
 
-def wait(life_cycle: LifeCycle, early: Engagement, policy: LabelPolicy = POLICY) -> bool:
-    return life_cycle.wait(early, as_record(early), policy)
+def wait(life_cycle: LifeCycle, early: wire.Engagement, policy: LabelPolicy = POLICY) -> bool:
+    return life_cycle.wait(early, record_of(early), policy)
 
 
 # In time.
@@ -164,7 +180,7 @@ def test_another_window_is_a_setting() -> None:
     policy = LabelPolicy(window_days=2)
     life_cycle = opened()
     assert life_cycle.step(START + 2 * DAY - 1, policy) is None
-    assert life_cycle.step(START + 2 * DAY, policy) == SILENCE._replace(happened_at=START + 2 * DAY)
+    assert life_cycle.step(START + 2 * DAY, policy) == structs.replace(SILENCE, happened_at=START + 2 * DAY)
 
 
 # Repeats.
@@ -175,6 +191,14 @@ def test_a_repeated_application_changes_nothing() -> None:
     before = pack(life_cycle)
     assert not life_cycle.apply(application(), POLICY)
     assert pack(life_cycle) == before
+
+
+def test_a_repeat_may_write_its_numbers_in_another_way() -> None:
+    life_cycle = opened()
+    again = structs.replace(application(), member_features=b"[ 5e-1, -1 ]", job_features=b"[2]")
+    assert not life_cycle.apply(again, POLICY)
+    with pytest.raises(ConflictingDuplicateError):
+        life_cycle.apply(structs.replace(again, job_features=b"[2.5]"), POLICY)
 
 
 @pytest.mark.parametrize("engagement_id", [None, "engagement-1"])
@@ -258,12 +282,12 @@ def test_an_engagement_has_waited_too_long_at_exactly_its_days() -> None:
 def test_a_waiting_engagement_keeps_its_record_byte_for_byte() -> None:
     early = engagement()
     headers = [("trace", b"\x00\xff"), ("trace", b""), ("null", None)]
-    for key, value in ((b"\xff", early.model_dump_json().encode()), (None, b' {"odd" : "\xff"}')):
-        record = as_record(early, 17, partition=3)._replace(key=key, value=value, headers=headers)
+    for key, value in ((b"\xff", wire.encode(early)), (None, b' {"odd" : "\xff"}')):
+        record = record_of(early, 17, partition=3)._replace(key=key, value=value, headers=headers)
         life_cycle = LifeCycle()
         life_cycle.wait(early, record, POLICY)
         [waiting] = unpack(pack(life_cycle)).waiting
-        assert waiting.record == record
+        assert Record(*(getattr(waiting, field) for field in Record._fields)) == record
 
 
 def test_an_engagement_long_before_its_application_answers_another_one() -> None:
@@ -285,7 +309,7 @@ def test_what_waits_for_an_application_stays_small_enough_for_one_message_of_the
     large = b"{" + b" " * (MAX_WAITING_BYTES // 2) + b"}"
     for offset in range(2):
         early = engagement(engaged_at=START + offset)
-        record = as_record(early, offset)._replace(value=large if offset else large[: -2 * len("job-1") - 2])
+        record = record_of(early, offset)._replace(value=large if offset else large[: -2 * len("job-1") - 2])
         if offset:
             with pytest.raises(OrphanEngagementError, match="too large"):
                 life_cycle.wait(early, record, POLICY)

@@ -161,7 +161,7 @@ def test_numbers_stay_finite_and_within_the_bound_for_any_finite_input(
     features: Floats, offset: Floats, value: Floats, weight: Floats
 ) -> None:
     effect = RandomEffect("member")
-    whitened = effect.whiten(features.tolist())
+    whitened = effect.whiten(features)
     learned = nothing_learned(4)
     contributions = []
     for _ in range(3):
@@ -177,7 +177,7 @@ def test_numbers_stay_finite_and_within_the_bound_for_any_finite_input(
 
 def test_a_hundred_thousand_steps_of_one_sign_stay_finite_and_within_the_bound() -> None:
     effect = RandomEffect("job", Prior(intercept_precision=0.3, slope_precision=0.3))
-    features = effect.whiten([[1e300, -1e300]])
+    features = effect.whiten(np.array([[1e300, -1e300]]))
     learned = nothing_learned()
     offset = np.array([-1e9])
     for _ in range(100_000):

@@ -7,7 +7,7 @@ from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, r
 
 from stream_qa.events import Application, Engagement, Label
 from stream_qa.labels import LabelPolicy
-from stream_qa.labels.event_time import deadline_key, life_cycle_key
+from stream_qa.labels.event_time import APPLIED, index_key, life_cycle_key
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.state import MemoryState
@@ -39,7 +39,7 @@ def remembered(partition: LabelPartition) -> bool:
     """Whether the table holds that the id was used, and until when, and nothing else about the application."""
     return sorted(kept(partition)) == [
         life_cycle_key("application-1"),
-        deadline_key(FORGOTTEN_AT, "application-1"),
+        index_key(APPLIED, START, "application-1"),
     ]
 
 
@@ -313,9 +313,9 @@ def test_the_state_of_an_application_is_bounded_and_goes_away() -> None:
     partition = LabelPartition()
     partition.take(application(), engagement("message"), *until(OVER_AT - 1))
     [record] = [key for key in kept(partition) if key.startswith(b"application/")]
-    assert len(items(partition.state)[record]) > 300
+    assert len(items(partition.state)[record]) > 120
     partition.take(*until(OVER_AT))
-    assert len(items(partition.state)[record]) < 150
+    assert len(items(partition.state)[record]) < 20
     partition.take(*until(FORGOTTEN_AT - 1))
     assert record in kept(partition)
     partition.take(*until(FORGOTTEN_AT))
@@ -343,7 +343,7 @@ def test_a_repeat_of_what_is_over_changes_nothing_while_its_id_is_remembered(mom
 
 
 def test_an_id_is_remembered_as_long_even_if_an_engagement_waited_for_its_application() -> None:
-    """The reminder to give up waiting falls due when the application is over already: it must not forget the id."""
+    """Waiting would end when the application is over already: that must not forget the id."""
     partition = LabelPartition(LabelPolicy(orphan_days=40))
     partition.take(engagement("message", engaged_at=START + DAY), application())
     partition.take(*until(OVER_AT))

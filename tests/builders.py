@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from stream_qa.events import (
     Application,
     Decoder,
@@ -193,6 +195,6 @@ def as_records(events: Sequence[Event], *, partition: int = 0) -> list[Record]:
     for event in events:
         record = as_record(event, partition=partition)
         offset = offsets.get(record.topic, 0)
-        records.append(record._replace(offset=offset))
+        records.append(structs.replace(record, offset=offset))
         offsets[record.topic] = offset + 1
     return records

@@ -58,25 +58,25 @@ class Publisher:
         ):
             key = entity_key(self.effect.kind, entity_id)
             delta = wire.Delta(
-                entity_kind=self.effect.kind,
-                entity_id=entity_id,
-                base_version=base_version,
-                version=version,
-                change=change,
-                model_version=self.model_version,
-                labels=labels,
-                newest_at=newest_at,
+                self.effect.kind,
+                entity_id,
+                base_version,
+                version,
+                change,
+                self.model_version,
+                labels,
+                newest_at,
             )
             messages.append(Message(self.deltas, key, wire.encode(delta)))
             if version // self.snapshot_every > base_version // self.snapshot_every:
                 snapshot = wire.Snapshot(
-                    entity_kind=self.effect.kind,
-                    entity_id=entity_id,
-                    version=version,
-                    coefficients=coefficients,
-                    model_version=self.model_version,
-                    labels=labels,
-                    newest_at=newest_at,
+                    self.effect.kind,
+                    entity_id,
+                    version,
+                    coefficients,
+                    self.model_version,
+                    labels,
+                    newest_at,
                 )
                 messages.append(Message(self.snapshots, key, wire.encode(snapshot)))
         return messages

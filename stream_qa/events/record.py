@@ -1,7 +1,9 @@
 """What comes from a topic and what goes to one, in the pure code's own terms."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 #: Kafka allows a header without a value.
 Headers = Sequence[tuple[str, bytes | None]]
@@ -35,7 +37,7 @@ class SourceRecord(Protocol):
         """The headers, in their order."""
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, gc=False):
     """A source record that did not come from a broker: a line of a log, a record put aside."""
 
     topic: str
@@ -46,7 +48,7 @@ class Record(NamedTuple):
     headers: Headers = ()
 
 
-class Message(NamedTuple):
+class Message(Struct, frozen=True, gc=False):
     """What a stage sends; its partition follows from the key."""
 
     topic: str

@@ -2,6 +2,8 @@
 
 A stage reads three times as fast by these as by the schemas, and a vector that it only passes on is never parsed. What
 is valid is decided by the schemas of record; ``decoding.py`` asks them wherever these refuse a message.
+
+The stages make them of positions, in the order of the fields: naming each would take longer than writing the JSON.
 """
 
 from collections.abc import Sequence

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import not_
-from typing import NamedTuple
 
 import numpy as np
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from stream_qa.errors import FeatureSchemaMismatchError, LateApplicationError, OrphanEngagementError, RejectedError
 from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dead_letter, wire
@@ -38,7 +37,7 @@ from stream_qa.stages.state import Outcome, StateReader
 _FEATURE_SCHEMA = b"feature-schema"
 
 
-class Revision(NamedTuple):
+class Revision(Struct, frozen=True, gc=False):
     """A label to be sent."""
 
     application: KnownApplication
@@ -131,24 +130,24 @@ class LabelStage:
     def _label(self, partition: int, revision: Revision, job_log_odds: float, job_version: int) -> Message:
         application, verdict = revision.application, revision.verdict
         label = wire.Label(
-            application_id=application.application_id,
-            member_id=application.member_id,
-            job_id=application.job_id,
-            revision=revision.number,
-            value=verdict.value,
-            weight=verdict.weight,
-            final=verdict.final,
-            reason=verdict.reason,
-            happened_at=verdict.happened_at,
-            applied_at=application.applied_at,
-            feature_schema=application.feature_schema,
-            member_features=Raw(application.member_features),
-            job_features=Raw(application.job_features),
-            global_log_odds=self.global_model.log_odds(application.global_log_odds),
-            job_log_odds=job_log_odds,
-            job_version=job_version,
-            origin=partition,
-            watermark=revision.watermark,
+            application.application_id,
+            application.member_id,
+            application.job_id,
+            revision.number,
+            verdict.value,
+            verdict.weight,
+            verdict.final,
+            verdict.reason,
+            verdict.happened_at,
+            application.applied_at,
+            application.feature_schema,
+            Raw(application.member_features),
+            Raw(application.job_features),
+            self.global_model.log_odds(application.global_log_odds),
+            job_log_odds,
+            job_version,
+            partition,
+            revision.watermark,
         )
         return Message(self.topics.labels, application.member_id.encode(), wire.encode(label))
 

@@ -7,10 +7,10 @@ into chunks changes nothing: neither coefficients nor versions, to the last bit.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
-from msgspec import MsgspecError, Raw
+from msgspec import MsgspecError, Raw, Struct
 
 from stream_qa.coefficients import Publisher
 from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError
@@ -47,7 +47,7 @@ class LearnerInput(Generic[L]):
     """The log-odds of everything but this effect."""
 
 
-class Step(NamedTuple, Generic[L]):
+class Step(Struct, Generic[L], frozen=True, gc=False):
     """One label that was news to its entity."""
 
     label: L

@@ -283,11 +283,11 @@ def test_a_waiting_engagement_keeps_its_record_byte_for_byte() -> None:
     early = engagement()
     headers = [("trace", b"\x00\xff"), ("trace", b""), ("null", None)]
     for key, value in ((b"\xff", wire.encode(early)), (None, b' {"odd" : "\xff"}')):
-        record = record_of(early, 17, partition=3)._replace(key=key, value=value, headers=headers)
+        record = structs.replace(record_of(early, 17, partition=3), key=key, value=value, headers=headers)
         life_cycle = LifeCycle()
         life_cycle.wait(early, record, POLICY)
         [waiting] = unpack(pack(life_cycle)).waiting
-        assert Record(*(getattr(waiting, field) for field in Record._fields)) == record
+        assert Record(*(getattr(waiting, field) for field in Record.__struct_fields__)) == record
 
 
 def test_an_engagement_long_before_its_application_answers_another_one() -> None:
@@ -309,7 +309,7 @@ def test_what_waits_for_an_application_stays_small_enough_for_one_message_of_the
     large = b"{" + b" " * (MAX_WAITING_BYTES // 2) + b"}"
     for offset in range(2):
         early = engagement(engaged_at=START + offset)
-        record = record_of(early, offset)._replace(value=large if offset else large[: -2 * len("job-1") - 2])
+        record = structs.replace(record_of(early, offset), value=large if offset else large[: -2 * len("job-1") - 2])
         if offset:
             with pytest.raises(OrphanEngagementError, match="too large"):
                 life_cycle.wait(early, record, POLICY)

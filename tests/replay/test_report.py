@@ -4,6 +4,7 @@ from pathlib import Path
 
 import orjson
 from builders import START, application, as_record, engagement, label
+from msgspec import structs
 
 from stream_qa.errors import InvalidEventError, NotJSONError
 from stream_qa.events import Label, Message, Record, TopicNames, dead_letter
@@ -76,7 +77,7 @@ def test_a_report_that_saw_nothing_counts_nothing() -> None:
 def test_what_was_emitted_is_one_file_a_topic(tmp_path: Path) -> None:
     emitted = tmp_path / "new" / "directory"
     with Report(TopicNames.with_prefix("eu-"), emitted) as report:
-        report.add(message(LABELS[0])._replace(topic="eu-labels"))
+        report.add(structs.replace(message(LABELS[0]), topic="eu-labels"))
         report.add(Message("eu-coefficients", b"m", b'{"version":1}'))
         report.add(Message("eu-coefficient-snapshots", b"m", None))
     assert {path.name: path.read_bytes() for path in emitted.iterdir()} == {

@@ -4,6 +4,7 @@ import orjson
 import pytest
 from builders import DAY, START, application, as_record, engagement
 from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, reasons_of
+from msgspec import structs
 
 from stream_qa.events import Application, Engagement, Label
 from stream_qa.labels import LabelPolicy
@@ -196,8 +197,8 @@ def test_an_engagement_before_its_application_waits_for_it() -> None:
 
 def test_a_record_that_is_no_event_is_a_dead_letter_and_the_rest_goes_on() -> None:
     partition = LabelPartition()
-    broken = as_record(application())._replace(key=b"\xff", value=b"{", offset=12, headers=[("trace", b"1")])
-    labels = partition.read(broken, as_record(application()), as_record(engagement())._replace(value=None))
+    broken = structs.replace(as_record(application()), key=b"\xff", value=b"{", offset=12, headers=[("trace", b"1")])
+    labels = partition.read(broken, as_record(application()), structs.replace(as_record(engagement()), value=None))
     assert steps(partition.labels) == [(1, "opened")]
     assert reasons_of(labels) == ["NotJSONError", "InvalidEventError"]
     [dead, _] = partition.dead_letters
@@ -267,8 +268,11 @@ def test_conflicting_duplicates_are_dead_letters() -> None:
 def test_an_engagement_whose_application_never_comes_is_a_dead_letter_as_it_was_read() -> None:
     partition = LabelPartition()
     orphan = engagement("message", engaged_at=START)
-    record = as_record(orphan, 99)._replace(
-        key=b"\xff", value=b" " + orphan.model_dump_json().encode(), headers=[("trace", b"\x00"), ("null", None)]
+    record = structs.replace(
+        as_record(orphan, 99),
+        key=b"\xff",
+        value=b" " + orphan.model_dump_json().encode(),
+        headers=[("trace", b"\x00"), ("null", None)],
     )
     partition.read(record)
     partition.take(*until(START + 14 * DAY - 1))

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 from stream_qa.errors import FencedError, OutcomeUnknownError, TransactionError
 from stream_qa.events import Message
 from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.lane import Chunk, Lane, Work
-from stream_qa.streaming.transactions import Transactions
 
 _log = logging.getLogger(__name__)
 
@@ -17,6 +17,16 @@ _log = logging.getLogger(__name__)
 _FENCED_AT_MOST = 3
 
 Destine = Callable[[Message], Destination]
+
+
+class Transactional(Protocol):
+    """The transactions of a group: :class:`~stream_qa.streaming.transactions.Transactions`."""
+
+    async def initialise(self) -> None:
+        """Fence former owners."""
+
+    async def commit(self, batches: Batches) -> dict[Destination, int]:
+        """Write all of it or nothing; return the offset of the last record of each partition."""
 
 
 class LaneGroup:
@@ -45,7 +55,7 @@ class LaneGroup:
     def __init__(
         self,
         lanes: Sequence[Lane],
-        transactions: Transactions,
+        transactions: Transactional,
         destine: Destine,
         reopen: Callable[["LaneGroup", TransactionError], Awaitable[None]],
         *,
@@ -137,8 +147,8 @@ class LaneGroup:
             finally:
                 self._committing = False
             self._committed()
-            if not self._stopping and all(lane.queued < self._most for lane in self.lanes):
-                await asyncio.sleep(began + self._pause - time.monotonic())
+            if all(lane.queued < self._most for lane in self.lanes):
+                await asyncio.sleep(max(0, began + self._pause - time.monotonic()))
 
     def _drop(self) -> None:
         for lane in self.lanes:

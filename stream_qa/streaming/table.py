@@ -52,11 +52,16 @@ class Table:
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the items with ``start <= key < end`` in the order of their keys' bytes."""
+        last = start
         try:
             for key, value in cast("Iterator[tuple[bytes, bytes]]", self._database.items(from_key=start)):
                 if key >= end:
                     return
                 yield key, value
+                last = key
+            self._check_end(last)
+        except StateError:
+            raise
         except Exception as error:
             raise self._translated(error) from error
 
@@ -99,6 +104,14 @@ class Table:
         except Exception as error:
             raise self._translated(error) from error
 
+    def _check_end(self, last: bytes) -> None:
+        """Check that nothing comes after ``last``: the binding takes damage for the end of the table."""
+        iterator = self._database.iter()
+        iterator.seek(last)
+        while iterator.valid() and iterator.key() <= last:
+            iterator.next()
+        iterator.status()
+
     def _write(self, changes: Changes, mark: Mark | None) -> None:
         batch = rocksdict.WriteBatch(raw_mode=True)
         put, delete = batch.put, batch.delete
@@ -118,7 +131,7 @@ class Table:
         """Say in our own errors what RocksDB means; its binding has one type of error for all, with RocksDB's text."""
         if "Corruption" in str(error):
             return CorruptTableError(f"the table {self._path} is damaged: {error}")
-        return DiskError(f"the table {self._path} cannot be used: {error}")
+        return DiskError(f"the table {self._path} cannot be read or written: {error}")
 
 
 def _options(cache: rocksdict.Cache, write_buffer_bytes: int) -> rocksdict.Options:

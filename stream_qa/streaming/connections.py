@@ -151,7 +151,7 @@ class Connections:
             No broker answers.
         """
         node = self._connected().get_random_node()
-        topics = [(_NO_ID, topic, {}) for topic in self._topics]
+        topics: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, topic, {}) for topic in self._topics]
         try:
             answer = await self.send(node, Exactly(MetadataRequest_v12, topics, False, False, {}))  # noqa: FBT003
         except NotImplementedError:

@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka.errors import for_code
 from aiokafka.protocol.produce import ProduceRequest
@@ -207,7 +207,7 @@ class Transactions:
         for topic, partition in destinations:
             by_topic[topic].append((partition, batches[topic, partition]))
         if producer.epoch_a_transaction:
-            topics = [
+            topics: list[Any] = [
                 (topic, [(number, data, {}) for number, data in partitions], {}) for topic, partitions in by_topic.items()
             ]
             return Exactly(

@@ -19,11 +19,13 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
+from stream_qa.errors import StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.streaming import fetched
 from stream_qa.streaming.assignor import TogetherAssignor
 from stream_qa.streaming.lane import Chunk
 from stream_qa.streaming.lanes import Lanes, Place
+from stream_qa.streaming.membership import Member, instance_id
 
 _log = logging.getLogger(__name__)
 
@@ -76,10 +78,11 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
     def _create_worker_consumer(self, transport: "ChunkTransport") -> AIOKafkaConsumer:
         settings: Settings = transport.app.stream_qa_settings
         session = int(settings.session_timeout_seconds * 1000)
-        return AIOKafkaConsumer(
+        return Member(
             bootstrap_servers=settings.bootstrap_servers,
             client_id=settings.app_id,
             group_id=settings.app_id,
+            group_instance_id=instance_id(settings),
             partition_assignment_strategy=[TogetherAssignor],
             session_timeout_ms=session,
             # A member that restores its tables answers a rebalance when it has done so.
@@ -169,7 +172,7 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
             try:
                 if coordinator is not None and not self.should_stop:
                     coordinator.check_errors()
-            except KafkaError as error:
+            except (KafkaError, StreamQAError) as error:
                 self.app.fail(error)
 
     async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 # Faust's own

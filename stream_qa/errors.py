@@ -184,6 +184,24 @@ class ConflictingDuplicateError(RejectedError):
     """The id was used before for something else. Find the producer that reuses ids."""
 
 
+class FutureEventError(RejectedError):
+    """The event's time is further ahead than ``jump_days`` of the policy. Look at the clock or the unit of its producer.
+
+    When a second event agrees, event time moves on; then send the first one again.
+    """
+
+
+class MismatchedJobError(RejectedError):
+    """The engagement names another job than the application it answers. Mend the producer."""
+
+
+class WrongPartitionError(RejectedError):
+    """The record is not in the partition of its key. Set the producer's partitioner to Kafka's own, murmur2.
+
+    With librdkafka that is ``partitioner=murmur2_random``. Then send the record again.
+    """
+
+
 class LateApplicationError(RejectedError):
     """The application came after its whole life was over, labels and revisions included. Find what held it back."""
 

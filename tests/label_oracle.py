@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from stream_qa.events import Application, Engagement, Label
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
+from stream_qa.labels.policy import Precedence, SilenceRule
 
 
 class Outcome(NamedTuple):
@@ -21,6 +22,11 @@ class Outcome(NamedTuple):
 def outcome_of(label: Label) -> Outcome:
     """Return that part of a label."""
     return Outcome(label.value, label.weight, label.final, label.reason, label.happened_at)
+
+
+def without_moment_of_silence(outcome: Outcome) -> Outcome:
+    """Return an outcome in which it does not matter which of several answers to others made it a negative."""
+    return outcome._replace(happened_at=0) if outcome.reason.startswith("silence:") else outcome
 
 
 def without_wording(outcome: Outcome) -> Outcome:
@@ -41,29 +47,63 @@ def expected_outcomes(events: Sequence[Event], policy: LabelPolicy) -> dict[str,
         return {}
     # A label is closed by the event time that both inputs have reached.
     end = min(max(a.applied_at for a in applications), max((e.engaged_at for e in engagements), default=-1))
+    answers = {a.application_id: _answers(a, engagements, policy) for a in applications}
+    answered = [a for a in applications if answers[a.application_id]]
     return {
-        application.application_id: _expected(
-            application, [e for e in engagements if e.application_id == application.application_id], policy, end
+        a.application_id: _expected(
+            a,
+            answers[a.application_id],
+            policy,
+            end,
+            silent=any(other.job_id == a.job_id and other.applied_at > a.applied_at for other in answered),
         )
-        for application in applications
+        for a in applications
     }
 
 
-def _expected(application: Application, engagements: Sequence[Engagement], policy: LabelPolicy, end: int) -> Outcome:
-    opens = application.applied_at - policy.orphan_wait
+def _answers(application: Application, engagements: Sequence[Engagement], policy: LabelPolicy) -> list[Engagement]:
+    """Return what answers an application, in time, in the order of time; at the same moment a positive first."""
+    opens, closes = application.applied_at - policy.orphan_wait, application.applied_at + policy.window
+    answers = [
+        engagement
+        for engagement in engagements
+        if engagement.application_id == application.application_id
+        and opens < engagement.engaged_at < closes
+        and engagement.kind in policy.positive | policy.negative
+    ]
+    return sorted(answers, key=lambda answer: (answer.engaged_at, answer.kind in policy.negative, answer.kind))
+
+
+def _deciding(answers: Sequence[Engagement], policy: LabelPolicy) -> Engagement:
+    positive = [answer for answer in answers if answer.kind in policy.positive]
+    negative = [answer for answer in answers if answer.kind in policy.negative]
+    match policy.precedence:
+        case Precedence.POSITIVE:
+            return (positive or negative)[0]
+        case Precedence.NEGATIVE:
+            return (negative or positive)[0]
+        case Precedence.FIRST:
+            return answers[0]
+        case Precedence.LAST:
+            latest = [answer for answer in answers if answer.engaged_at == answers[-1].engaged_at]
+            return latest[0]
+
+
+def _expected(
+    application: Application, answers: Sequence[Engagement], policy: LabelPolicy, end: int, *, silent: bool
+) -> Outcome:
     closes = application.applied_at + policy.window
-    answers = sorted(
-        (engagement.engaged_at, engagement.kind) for engagement in engagements if opens < engagement.engaged_at < closes
-    )
     closed = closes <= end
-    for engaged_at, kind in answers:
-        if kind in policy.positive:
-            return Outcome(1, 1.0, True, f"explicit:{kind}", engaged_at)  # noqa: FBT003 - as in the label
-    for engaged_at, kind in answers:
-        if kind in policy.negative:
-            return Outcome(0, 1.0, closed, f"explicit:{kind}", closes if closed else engaged_at)
+    if answers:
+        deciding = _deciding(answers, policy)
+        value = int(deciding.kind in policy.positive)
+        settled = policy.precedence == (Precedence.POSITIVE if value else Precedence.NEGATIVE)
+        happened_at = closes if closed and not settled else deciding.engaged_at
+        return Outcome(value, 1.0, settled or closed, f"explicit:{deciding.kind}", happened_at)
     if closed:
         return Outcome(0, 1.0, True, "window-closed", closes)  # noqa: FBT003 - as in the label
+    if silent and policy.silence.rule is SilenceRule.LATER_RESPONSE:
+        return Outcome(0, policy.silence.weight, False, "silence:later-response", 0)  # noqa: FBT003 - as in the label
     return Outcome(None, 0.0, False, "opened", application.applied_at)  # noqa: FBT003 - as in the label
 
 

@@ -60,7 +60,7 @@ def messages_of(messages: Iterable[Message], topic: str = TOPICS.dead_letters) -
 class LabelPartition:
     """Partition 0 of both inputs, and all that came of it."""
 
-    policy: LabelPolicy = field(default_factory=LabelPolicy)
+    policy: LabelPolicy = field(default_factory=lambda: LabelPolicy(jump_days=36_500))
     schema: FeatureSchema | None = None
     state: MemoryState = field(default_factory=MemoryState)
     jobs: MemoryState = field(default_factory=MemoryState)

@@ -8,17 +8,24 @@ order; a deadline itself is nowhere. Engagements that wait for their application
 import struct
 from enum import IntEnum
 
+import msgspec
+from msgspec import Struct
+
+from stream_qa.errors import FutureEventError
 from stream_qa.labels.policy import LabelPolicy
 
 _MOMENT = struct.Struct(">q")
+_LENGTH = struct.Struct(">H")
 _LIFE_CYCLE = b"application/"
+_ACTIVITY = b"activity/"
 
 APPLIED = b"applied/"
 """The index of applications by ``applied_at``."""
 WAITING = b"waiting/"
 """The index of engagements without an application, by ``engaged_at``."""
-APPLICATIONS_REACHED = b"reached/applications"
-ENGAGEMENTS_REACHED = b"reached/engagements"
+_SENT_TO = b"sent-to/"
+CLOCK = b"clock"
+"""How far the inputs have come."""
 NOT_BEGUN = -1
 
 
@@ -71,8 +78,35 @@ def index_range(index: bytes, after: int, until: int) -> tuple[bytes, bytes]:
     return index + _MOMENT.pack(max(after + 1, 0)), index + _MOMENT.pack(max(until + 1, 0))
 
 
+def activity_key(job_id: str) -> bytes:
+    """Return the key of what the other side has done on a job."""
+    return _ACTIVITY + job_id.encode()
+
+
+def sent_to_key(job_id: str, applied_at: int, application_id: str) -> bytes:
+    """Return the key of an application in the index of a job's applications by ``applied_at`` (ms)."""
+    return _sent_to(job_id) + _MOMENT.pack(applied_at) + application_id.encode()
+
+
+def sent_to_entry(job_id: str, key: bytes) -> tuple[int, str]:
+    """Return ``applied_at`` (ms) and the application id of a key of a job's index."""
+    return index_entry(_sent_to(job_id), key)
+
+
+def sent_to_range(job_id: str, since: int, before: int) -> tuple[bytes, bytes]:
+    """Return the half-open key range of a job's applications with ``since <= applied_at < before`` (ms)."""
+    prefix = _sent_to(job_id)
+    return prefix + _MOMENT.pack(max(since, 0)), prefix + _MOMENT.pack(max(before, 0))
+
+
+def _sent_to(job_id: str) -> bytes:
+    # With its length in front, no job's id is the beginning of another's.
+    job = job_id.encode()
+    return _SENT_TO + _LENGTH.pack(len(job)) + job
+
+
 def pack_moment(moment: int) -> bytes:
-    """Return the table's record of an event time (ms)."""
+    """Return a record of an event time (ms)."""
     return _MOMENT.pack(moment)
 
 
@@ -81,9 +115,61 @@ def unpack_moment(record: bytes | None) -> int:
     return NOT_BEGUN if record is None else _MOMENT.unpack(record)[0]
 
 
-def watermark(applications_reached: int, engagements_reached: int) -> int:
-    """Return the partition's event time (ms): the smaller of what both inputs have reached.
+class Input(Struct, array_like=True):
+    """How far one input has come."""
 
-    A backlog on one of them closes nothing early; before both have begun it is ``NOT_BEGUN``.
-    """
-    return min(applications_reached, engagements_reached)
+    reached: int = NOT_BEGUN
+    """The largest event time (ms) that was read and believed."""
+    doubted: int = NOT_BEGUN
+    """The time (ms) of an event that was too far ahead to be believed alone."""
+    doubted_application: str = ""
+
+    def check(self, moment: int, application_id: str, jump: int) -> None:
+        """Doubt an event that is more than ``jump`` (ms) ahead, unless another one before said the same.
+
+        Raises
+        ------
+        FutureEventError
+            It is the first to say so.
+        """
+        if self.reached == NOT_BEGUN or moment - self.reached <= jump:
+            return
+        agreed = self.doubted != NOT_BEGUN and abs(moment - self.doubted) <= jump
+        if agreed and application_id != self.doubted_application:
+            return
+        ahead = moment - self.reached
+        self.doubted, self.doubted_application = moment, application_id
+        raise FutureEventError(f"its time is {ahead} ms ahead of all before it, where {jump} are believed")
+
+    def move(self, moment: int) -> None:
+        """Move on to the time (ms) of an event that was used."""
+        if moment > self.reached:
+            self.reached, self.doubted, self.doubted_application = moment, NOT_BEGUN, ""
+
+
+class Clock(Struct, array_like=True):
+    """The event time of a partition: a record of the label table."""
+
+    applications: Input = msgspec.field(default_factory=Input)
+    engagements: Input = msgspec.field(default_factory=Input)
+
+    def watermark(self, lateness: int) -> int:
+        """Return the event time (ms): the smaller of what both inputs have reached, less an allowed ``lateness`` (ms).
+
+        A backlog on one of them closes nothing early; before both have begun it is ``NOT_BEGUN``.
+        """
+        reached = min(self.applications.reached, self.engagements.reached)
+        return max(reached - lateness, NOT_BEGUN) if lateness else reached
+
+    def pack(self) -> bytes:
+        """Return the record."""
+        return _encode(self)
+
+    @staticmethod
+    def unpack(record: bytes | None) -> "Clock":
+        """Return what :meth:`pack` packed; one that has not begun where there is none."""
+        return Clock() if record is None else _decode(record)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Clock).decode

@@ -104,6 +104,15 @@ class WaitingEngagement(Struct, frozen=True, gc=False, array_like=True):
         )
 
 
+class SilentNegative(Struct, frozen=True, gc=False, array_like=True):
+    """What silence says of an application that may still be answered."""
+
+    rule: str
+    weight: float
+    since: int
+    """Event time (ms) of what said it."""
+
+
 class LifeCycle(Struct, gc=False, array_like=True):
     """All that is kept of one application until nothing can change it any more: a record of the label table."""
 
@@ -114,9 +123,10 @@ class LifeCycle(Struct, gc=False, array_like=True):
     waiting: list[WaitingEngagement] = field(default_factory=list)
     over: bool = False
     """Nothing can change it any more: what is left, until it is forgotten, is that the id was used."""
+    silence: SilentNegative | None = None
 
     def apply(self, application: KnownApplication, policy: LabelPolicy) -> bool:
-        """Take in the application, and what waited for it; return whether it was news.
+        """Take in the application, and what waited for it and is about the same job; return whether it was news.
 
         Raises
         ------
@@ -126,14 +136,15 @@ class LifeCycle(Struct, gc=False, array_like=True):
         if self.application is None:
             self.application = application
             for waiting in self.waiting:
-                self._take(waiting.engagement, policy)
+                if waiting.engagement.job_id == application.job_id:
+                    self._take(waiting.engagement, policy)
             self.waiting = []
             return True
         if not self.application.says_the_same_as(application):
             raise ConflictingDuplicateError("an application with this id and other content came before")
         return False
 
-    def wait(self, engagement: wire.Engagement, record: SourceRecord, policy: LabelPolicy) -> bool:
+    def wait(self, known: KnownEngagement, record: SourceRecord, policy: LabelPolicy) -> bool:
         """Put aside an engagement that came before its application; return whether it was news.
 
         Raises
@@ -143,7 +154,6 @@ class LifeCycle(Struct, gc=False, array_like=True):
         OrphanEngagementError
             Too many wait for this application already.
         """
-        known = KnownEngagement.of(engagement)
         if _seen(known, [waiting.engagement for waiting in self.waiting]):
             return False
         if len(self.waiting) >= policy.orphan_count:
@@ -159,7 +169,7 @@ class LifeCycle(Struct, gc=False, array_like=True):
         self.waiting = [waiting for waiting in self.waiting if waiting not in orphans]
         return orphans
 
-    def engage(self, engagement: wire.Engagement, policy: LabelPolicy) -> bool:
+    def engage(self, engagement: KnownEngagement, policy: LabelPolicy) -> bool:
         """Take in an engagement of a known application; return whether it was news.
 
         Raises
@@ -167,7 +177,11 @@ class LifeCycle(Struct, gc=False, array_like=True):
         ConflictingDuplicateError
             Another engagement was sent under this id.
         """
-        return self._take(KnownEngagement.of(engagement), policy)
+        return self._take(engagement, policy)
+
+    def stay_silent(self, silence: SilentNegative) -> None:
+        """Take in what silence says from now on."""
+        self.silence = silence
 
     def closes_at(self, policy: LabelPolicy) -> int:
         """Return the event time (ms) at which silence becomes a final negative."""
@@ -195,19 +209,14 @@ class LifeCycle(Struct, gc=False, array_like=True):
         closes_at = self.closes_at(policy)
         closed = now >= closes_at
         deciding = policy.deciding(self.engagements, self._known_application().applied_at)
-        if deciding is not None:
-            value = policy.value(deciding.kind)
-            # Nothing outranks a positive engagement, so it need not wait for the window to close.
-            settled = value == 1
-            return Verdict(
-                value=value,
-                weight=1.0,
-                final=settled or closed,
-                reason=f"explicit:{deciding.kind}",
-                happened_at=closes_at if closed and not settled else deciding.engaged_at,
-            )
+        if deciding is not None and (value := policy.value(deciding.kind)) is not None:
+            settled = policy.settles(value)
+            happened_at = closes_at if closed and not settled else deciding.engaged_at
+            return Verdict(value, 1.0, settled or closed, f"explicit:{deciding.kind}", happened_at)
         if closed:
-            return Verdict(value=0, weight=1.0, final=True, reason="window-closed", happened_at=closes_at)
+            return Verdict(0, 1.0, True, "window-closed", closes_at)  # noqa: FBT003 # final
+        if self.silence is not None:
+            return Verdict(0, self.silence.weight, False, f"silence:{self.silence.rule}", self.silence.since)  # noqa: FBT003
         return _open(closes_at - policy.window)
 
     def _take(self, engagement: KnownEngagement, policy: LabelPolicy) -> bool:

@@ -1,6 +1,7 @@
 """What counts as hearing back: the policy of the context, a setting and not code."""
 
 from collections.abc import Iterable
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Protocol, TypeVar
@@ -30,17 +31,50 @@ class Answer(Protocol):
 A = TypeVar("A", bound=Answer)
 
 
-class LabelPolicy(BaseModel):
-    """Which engagement kinds say yes, which say no, and how long to wait for them.
+class Precedence(StrEnum):
+    """Which engagement decides where several say different things."""
 
-    Kinds of neither list are neutral: they are known to have happened and decide nothing. A positive engagement
-    outranks a negative one, whichever came first.
+    POSITIVE = "positive"
+    """The earliest positive one, else the earliest negative one: an offer after a rejection is an offer."""
+    NEGATIVE = "negative"
+    """The earliest negative one, else the earliest positive one."""
+    FIRST = "first"
+    """The earliest one."""
+    LAST = "last"
+    """The latest one: a rejection after an interview is a rejection, an offer after that an offer."""
+
+
+class SilenceRule(StrEnum):
+    """What silence says before the window closes."""
+
+    NONE = "none"
+    """Nothing."""
+    LATER_RESPONSE = "later-response"
+    """No, from the moment at which the other side answers an application that was sent later to the same job."""
+
+
+class Silence(BaseModel):
+    """When silence becomes a provisional negative, and how much it counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: SilenceRule = SilenceRule.LATER_RESPONSE
+    weight: Annotated[float, Field(gt=0, le=1, description="how much a provisional negative counts")] = 1.0
+
+
+class LabelPolicy(BaseModel):
+    """Which engagement kinds say yes, which say no, what silence says, and how long to wait.
+
+    Neutral kinds are known to happen and decide nothing. Kinds of no list decide nothing either, and are counted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     positive: frozenset[str] = frozenset({"profile_view", "message", "interview", "offer", "merged"})
     negative: frozenset[str] = frozenset({"rejection", "rejected"})
+    neutral: frozenset[str] = frozenset()
+    precedence: Precedence = Precedence.POSITIVE
+    silence: Silence = Silence()
     window_days: Annotated[float, Field(gt=0, le=3_650, description="silence for this long is a final negative")] = 14
     revision_days: Annotated[
         float, Field(gt=0, le=3_650, description="after the window, how long a late engagement can still revise")
@@ -54,12 +88,23 @@ class LabelPolicy(BaseModel):
     orphan_count: Annotated[int, Field(ge=1, le=1_000, description="engagements that may wait for one application")] = (
         32
     )
+    lateness_minutes: Annotated[
+        float, Field(ge=0, le=100_000, description="event time stays so far behind what both inputs have reached")
+    ] = 0
+    jump_days: Annotated[
+        float,
+        Field(gt=0, le=36_500, description="an event further ahead is believed only when a second one agrees"),
+    ] = 30
 
     @model_validator(mode="after")
     def _kinds_say_one_thing(self) -> "LabelPolicy":
-        both = self.positive & self.negative
-        if both:
-            raise ValueError(f"{sorted(both)} cannot be positive and negative")
+        for one, other, names in (
+            (self.positive, self.negative, "positive and negative"),
+            (self.positive, self.neutral, "positive and neutral"),
+            (self.negative, self.neutral, "negative and neutral"),
+        ):
+            if both := one & other:
+                raise ValueError(f"{sorted(both)} cannot be {names}")
         return self
 
     @cached_property
@@ -82,29 +127,58 @@ class LabelPolicy(BaseModel):
         """Milliseconds that an engagement waits for its application."""
         return _milliseconds(self.orphan_days)
 
+    @cached_property
+    def lateness(self) -> int:
+        """Milliseconds by which event time stays behind what both inputs have reached."""
+        return round(self.lateness_minutes * 60_000)
+
+    @cached_property
+    def jump(self) -> int:
+        """Milliseconds by which one event alone may be ahead of its input."""
+        return _milliseconds(self.jump_days)
+
     def value(self, kind: str) -> Value | None:
-        """Return the label value that an engagement of this kind asks for; ``None`` for a neutral one."""
+        """Return the label value that an engagement of this kind asks for; ``None`` for one that decides nothing."""
         if kind in self.positive:
             return 1
         return 0 if kind in self.negative else None
 
+    def knows(self, kind: str) -> bool:
+        """Return whether the policy names this kind."""
+        return kind in self.positive or kind in self.negative or kind in self.neutral
+
+    def settles(self, value: Value) -> bool:
+        """Return whether nothing that may still come can say otherwise."""
+        return self.precedence == (Precedence.POSITIVE if value else Precedence.NEGATIVE)
+
     def deciding(self, engagements: Iterable[A], applied_at: int) -> A | None:
         """Return the engagement that decides about an application of ``applied_at`` (ms); ``None`` where none does.
 
-        The earliest positive one, else the earliest negative one: a function of the set, whatever the order of arrival.
-        Too late are those from the end of the window on; too early those that would not have waited for the application
-        had they come before it.
+        By the precedence: a function of the set, whatever the order of arrival. Too late are those from the end of the
+        window on; too early those that would not have waited for the application had they come before it.
         """
         earliest, latest = applied_at - self.orphan_wait, applied_at + self.window
         first: A | None = None
-        first_rank = (0, 0, "")
+        first_rank = (0, 0, 0, "")
         for engagement in engagements:
             value = self.value(engagement.kind)
             if value is not None and earliest < engagement.engaged_at < latest:
-                rank = (-value, engagement.engaged_at, engagement.kind)
+                rank = (*self._rank(value, engagement.engaged_at), engagement.kind)
                 if first is None or rank < first_rank:
                     first, first_rank = engagement, rank
         return first
+
+    def _rank(self, value: Value, engaged_at: int) -> tuple[int, int, int]:
+        """Return what orders engagements, the deciding one first; at the same moment a positive one."""
+        match self.precedence:
+            case Precedence.POSITIVE:
+                return -value, engaged_at, 0
+            case Precedence.NEGATIVE:
+                return value, engaged_at, 0
+            case Precedence.FIRST:
+                return 0, engaged_at, -value
+            case Precedence.LAST:
+                return 0, -engaged_at, -value
 
 
 def _milliseconds(days: float) -> int:

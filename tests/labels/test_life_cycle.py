@@ -3,12 +3,13 @@
 from typing import Any
 
 import builders
+import msgspec
 import pytest
 from builders import DAY, START
 from msgspec import structs
 
 from stream_qa.errors import ConflictingDuplicateError, OrphanEngagementError
-from stream_qa.events import Record, wire
+from stream_qa.events import Record
 from stream_qa.labels import LabelPolicy, LifeCycle, Verdict
 from stream_qa.labels.life_cycle import MAX_ENGAGEMENTS, MAX_WAITING_BYTES, KnownApplication, KnownEngagement
 from stream_qa.labels.record import pack, unpack
@@ -25,15 +26,15 @@ def application(**fields: Any) -> KnownApplication:  # noqa: ANN401 # as the bui
     return KnownApplication.of(builders.read_application(builders.application(**fields)))
 
 
-def engagement(kind: str = "message", **fields: Any) -> wire.Engagement:  # noqa: ANN401 # as the builder takes them
-    return builders.read_engagement(builders.engagement(kind, **fields))
+def engagement(kind: str = "message", **fields: Any) -> KnownEngagement:  # noqa: ANN401 # as the builder takes them
+    return KnownEngagement.of(builders.read_engagement(builders.engagement(kind, **fields)))
 
 
-def record_of(early: wire.Engagement, offset: int = 0, *, partition: int = 0) -> Record:
-    return Record("engagements", partition, offset, early.job_id.encode(), wire.encode(early))
+def record_of(early: KnownEngagement, offset: int = 0, *, partition: int = 0) -> Record:
+    return Record("engagements", partition, offset, early.job_id.encode(), msgspec.json.encode(early))
 
 
-def opened(*engagements: wire.Engagement) -> LifeCycle:
+def opened(*engagements: KnownEngagement) -> LifeCycle:
     """Return the life cycle of the default application with its first label, and engagements not yet judged."""
     life_cycle = LifeCycle()
     assert life_cycle.apply(application(), POLICY)
@@ -51,7 +52,7 @@ def negative(happened_at: int, *, final: bool, reason: str = "explicit:rejection
     return Verdict(value=0, weight=1.0, final=final, reason=reason, happened_at=happened_at)
 
 
-def wait(life_cycle: LifeCycle, early: wire.Engagement, policy: LabelPolicy = POLICY) -> bool:
+def wait(life_cycle: LifeCycle, early: KnownEngagement, policy: LabelPolicy = POLICY) -> bool:
     return life_cycle.wait(early, record_of(early), policy)
 
 
@@ -282,7 +283,7 @@ def test_an_engagement_has_waited_too_long_at_exactly_its_days() -> None:
 def test_a_waiting_engagement_keeps_its_record_byte_for_byte() -> None:
     early = engagement()
     headers = [("trace", b"\x00\xff"), ("trace", b""), ("null", None)]
-    for key, value in ((b"\xff", wire.encode(early)), (None, b' {"odd" : "\xff"}')):
+    for key, value in ((b"\xff", msgspec.json.encode(early)), (None, b' {"odd" : "\xff"}')):
         record = structs.replace(record_of(early, 17, partition=3), key=key, value=value, headers=headers)
         life_cycle = LifeCycle()
         life_cycle.wait(early, record, POLICY)
@@ -325,7 +326,7 @@ def test_an_application_remembers_so_many_engagements_and_always_the_deciding_on
         life_cycle.engage(engagement("rejection", engaged_at=START + moment), POLICY)
         life_cycle.engage(engagement("note", engaged_at=START + moment), POLICY)
     assert len(life_cycle.engagements) == MAX_ENGAGEMENTS
-    assert KnownEngagement.of(deciding) in life_cycle.engagements
+    assert deciding in life_cycle.engagements
     assert life_cycle.step(START + DAY, POLICY) == positive(START + 1)
 
 

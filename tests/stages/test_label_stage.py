@@ -16,7 +16,7 @@ from stream_qa.stages.state import MemoryState
 CLOSES_AT = START + 14 * DAY
 OVER_AT = CLOSES_AT + 14 * DAY
 FORGOTTEN_AT = OVER_AT + 1_095 * DAY
-ALWAYS_KEPT = {b"reached/applications", b"reached/engagements", b"feature-schema"}
+ALWAYS_KEPT = {b"clock", b"feature-schema"}
 
 
 def until(moment: int) -> tuple[Application, Engagement]:
@@ -348,7 +348,7 @@ def test_a_repeat_of_what_is_over_changes_nothing_while_its_id_is_remembered(mom
 
 def test_an_id_is_remembered_as_long_even_if_an_engagement_waited_for_its_application() -> None:
     """Waiting would end when the application is over already: that must not forget the id."""
-    partition = LabelPartition(LabelPolicy(orphan_days=40))
+    partition = LabelPartition(LabelPolicy(orphan_days=40, jump_days=3_650))
     partition.take(engagement("message", engaged_at=START + DAY), application())
     partition.take(*until(OVER_AT))
     partition.take(*until(START + 41 * DAY))
@@ -358,7 +358,7 @@ def test_an_id_is_remembered_as_long_even_if_an_engagement_waited_for_its_applic
 
 
 def test_an_id_is_remembered_as_long_even_if_all_its_deadlines_pass_in_one_chunk() -> None:
-    partition = LabelPartition(LabelPolicy(orphan_days=20))
+    partition = LabelPartition(LabelPolicy(orphan_days=20, jump_days=3_650))
     partition.take(engagement("message", engaged_at=START + DAY), application())
     partition.take(*until(OVER_AT))
     assert remembered(partition)
@@ -373,7 +373,7 @@ def test_a_forgotten_id_that_comes_again_is_not_labelled_again() -> None:
 
 
 def test_an_application_over_and_forgotten_in_one_chunk_leaves_nothing_behind_a_late_repeat() -> None:
-    partition = LabelPartition(LabelPolicy(memory_days=1))
+    partition = LabelPartition(LabelPolicy(memory_days=1, jump_days=3_650))
     partition.take(application())
     partition.take(*until(OVER_AT + DAY), application())
     assert kept(partition) == []

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
             "the data directory, `none` makes every start a new worker",
         ),
     ] = "auto"
+    due_applications: Annotated[
+        int, Field(ge=1, description="applications that may fall due in one commit; what is more waits for the next")
+    ] = 20_000
     session_timeout_seconds: Annotated[
         float,
         Field(ge=6, le=1_800, description="a worker silent for longer loses its partitions; brokers allow this range"),

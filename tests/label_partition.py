@@ -19,7 +19,7 @@ BASE_RATE = 0.2
 BASE_LOG_ODDS = math.log(0.2 / 0.8)
 
 
-def label_stage(policy: LabelPolicy, schema: FeatureSchema | None = None) -> LabelStage:
+def label_stage(policy: LabelPolicy, schema: FeatureSchema | None = None, most_due: int = 20_000) -> LabelStage:
     """Return a label stage with this policy."""
     return LabelStage(
         topics=TOPICS,
@@ -29,6 +29,7 @@ def label_stage(policy: LabelPolicy, schema: FeatureSchema | None = None) -> Lab
         applications=WireDecoder(wire.Application, Decoder(Application)),
         engagements=WireDecoder(wire.Engagement, Decoder(Engagement)),
         feature_schema=schema,
+        most_due=most_due,
     )
 
 
@@ -65,10 +66,13 @@ class LabelPartition:
     state: MemoryState = field(default_factory=MemoryState)
     jobs: MemoryState = field(default_factory=MemoryState)
     messages: list[Message] = field(default_factory=list)
+    most_due: int = 20_000
+    unfinished: bool = False
 
     def read(self, *records: Record) -> list[Message]:
         """Take in one chunk of records; return what was sent."""
-        outcome = label_stage(self.policy, self.schema).process(0, records, self.state, self.jobs)
+        outcome = label_stage(self.policy, self.schema, self.most_due).process(0, records, self.state, self.jobs)
+        self.unfinished = outcome.unfinished
         self.state.apply(outcome.changes)
         self.messages += outcome.messages
         return outcome.messages

@@ -152,6 +152,8 @@ class Clock(Struct, array_like=True):
 
     applications: Input = msgspec.field(default_factory=Input)
     engagements: Input = msgspec.field(default_factory=Input)
+    done: int = NOT_BEGUN
+    """The event time (ms) until which all that falls due is done: behind the watermark while there is much of it."""
 
     def watermark(self, lateness: int) -> int:
         """Return the event time (ms): the smaller of what both inputs have reached, less an allowed ``lateness`` (ms).

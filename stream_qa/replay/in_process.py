@@ -49,7 +49,11 @@ class InProcessReplay:
         labels: list[Message] = []
         for partition, records in self._by_partition(events).items():
             state, jobs = self._label[partition], self._job[partition]
-            labels += self._commit(state, self._pipeline.label.process(partition, records, state, jobs))
+            outcome = self._pipeline.label.process(partition, records, state, jobs)
+            labels += self._commit(state, outcome)
+            while outcome.unfinished:
+                outcome = self._pipeline.label.process(partition, [], state, jobs)
+                labels += self._commit(state, outcome)
         examples: list[Message] = []
         for partition, records in self._by_partition(self._only(labels, self._topics.labels)).items():
             state = self._member[partition]

@@ -36,6 +36,8 @@ class LabelStage:
         Decode the two inputs.
     feature_schema
         What applications must bring; ``None`` adopts that of a partition's first application.
+    most_due
+        Applications that may fall due in one chunk, about: what is more waits for the next.
     name
         Names the stage in dead letters.
     """
@@ -47,6 +49,7 @@ class LabelStage:
     applications: WireDecoder[wire.Application]
     engagements: WireDecoder[wire.Engagement]
     feature_schema: FeatureSchema | None = None
+    most_due: int = 20_000
     name: str = "label"
 
     def process(
@@ -66,7 +69,7 @@ class LabelStage:
             The job learner's table of the partition.
         """
         events = self._decode(records)
-        chunk = LabelChunk(self.policy, self.feature_schema, state)
+        chunk = LabelChunk(self.policy, self.feature_schema, state, self.most_due)
         chunk.load(event for event in events if not isinstance(event, RejectedError))
         for record, event in zip(records, events, strict=True):
             try:
@@ -75,9 +78,11 @@ class LabelStage:
                 chunk.take(record, event)
             except RejectedError as error:
                 chunk.reject(record, error)
+        chunk.finish()
         chunk.save()
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
-        return Outcome(chunk.changes, [*rejected, *self._labels(partition, chunk.revisions, jobs)])
+        messages = [*rejected, *self._labels(partition, chunk.revisions, jobs)]
+        return Outcome(chunk.changes, messages, chunk.unfinished)
 
     def _decode(self, records: Sequence[SourceRecord]) -> list[wire.Application | wire.Engagement | RejectedError]:
         """Decode a chunk of both topics, in its order."""

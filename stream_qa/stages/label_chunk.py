@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -62,18 +62,23 @@ class LabelChunk:
         What applications must bring; ``None`` adopts that of a partition's first application.
     state
         The label table of the partition.
+    most_due
+        Applications that may fall due, about.
     """
 
-    def __init__(self, policy: LabelPolicy, schema: FeatureSchema | None, state: StateReader) -> None:
+    def __init__(self, policy: LabelPolicy, schema: FeatureSchema | None, state: StateReader, most_due: int) -> None:
         self.changes: dict[bytes, bytes | None] = {}
         """Of the table; whole after :meth:`save`."""
         self.rejected: list[tuple[SourceRecord, RejectedError]] = []
         self.revisions: list[Revision] = []
+        self.unfinished = False
+        """Whether more has fallen due than was done."""
         self._policy = policy
         self._state = state
         clock, adopted = state.get_many([CLOCK, _FEATURE_SCHEMA])
         self._clock = Clock.unpack(clock)
-        self._now = self._clock.watermark(policy.lateness)
+        self._now = self._clock.done
+        self._most_due = most_due
         self._schema = schema or (None if adopted is None else FeatureSchema.unpack(adopted))
         self._life_cycles: dict[str, LifeCycle | None] = {}
         self._touched: set[str] = set()
@@ -101,17 +106,18 @@ class LabelChunk:
             except RejectedError:
                 continue
         self._until = bound.watermark(self._policy.lateness)
-        for index, at_ages in self._ages.items():
-            for due, age in at_ages:
-                for key, job in self._state.scan(*index_range(index, self._now - age, self._until - age)):
-                    moment, application_id = index_entry(index, key)
-                    self._due.append((moment + age, application_id, due, job.decode()))
-                    if due is Due.OVER:
-                        jobs[job.decode()] = None
-                    elif due is not Due.FORGETTING:
-                        ids[application_id] = None
-        # Sorted, and so a heap.
-        self._due.sort()
+        for item in heapq.merge(*(self._scan(index, *at) for index, ats in self._ages.items() for at in ats)):
+            if len(self._due) >= self._most_due and item[0] > self._due[-1][0]:
+                self._until = self._due[-1][0]
+                self.unfinished = True
+                break
+            # In order, and so a heap.
+            self._due.append(item)
+            _, application_id, due, job_id = item
+            if due is Due.OVER:
+                jobs[job_id] = None
+            elif due is not Due.FORGETTING:
+                ids[application_id] = None
         self._load_life_cycles(list(ids))
         if self._respects_silence:
             stored = self._state.get_many([activity_key(job_id) for job_id in jobs])
@@ -129,6 +135,10 @@ class LabelChunk:
             self._clock.engagements.move(event.engaged_at)
         self._advance(self._clock.watermark(self._policy.lateness))
 
+    def finish(self) -> None:
+        """Do what has fallen due before the chunk, where no event moves time on."""
+        self._advance(self._clock.watermark(self._policy.lateness))
+
     def reject(self, record: SourceRecord, error: RejectedError) -> None:
         """Take note of a record that cannot be used."""
         self.rejected.append((record, error))
@@ -141,6 +151,7 @@ class LabelChunk:
         for job_id in self._active:
             activity = self._activities[job_id]
             self.changes[activity_key(job_id)] = None if activity == Activity() else activity.pack()
+        self._clock.done = self._now
         self.changes[CLOCK] = self._clock.pack()
 
     def _move(self, clock: Clock, event: wire.Application | wire.Engagement) -> None:
@@ -150,6 +161,12 @@ class LabelChunk:
         else:
             clock.engagements.check(event.engaged_at, event.application_id, self._policy.jump)
             clock.engagements.move(event.engaged_at)
+
+    def _scan(self, index: bytes, due: Due, age: int) -> Iterator[tuple[int, str, Due, str]]:
+        """Yield what falls due at one age, in order."""
+        for key, job in self._state.scan(*index_range(index, self._now - age, self._until - age)):
+            moment, application_id = index_entry(index, key)
+            yield moment + age, application_id, due, job.decode()
 
     def _load_life_cycles(self, ids: list[str]) -> None:
         stored = self._state.get_many([life_cycle_key(application_id) for application_id in ids])
@@ -255,6 +272,7 @@ class LabelChunk:
 
     def _advance(self, until: int) -> None:
         """Move event time on, stopping on the way at everything that falls due, in order."""
+        until = min(until, self._until)
         while self._due and self._due[0][0] <= until:
             moment, application_id, due, job_id = heapq.heappop(self._due)
             self._now = max(self._now, moment)

@@ -48,6 +48,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             job_effect=job_effect,
             applications=WireDecoder(wire.Application, Decoder(Application, settings.max_message_bytes)),
             engagements=WireDecoder(wire.Engagement, Decoder(Engagement, settings.max_message_bytes)),
+            most_due=settings.due_applications,
         ),
         member=LearnStage(
             name="member",

@@ -33,6 +33,8 @@ class Outcome(NamedTuple):
 
     changes: dict[bytes, bytes | None]
     messages: list[Message]
+    unfinished: bool = False
+    """Whether there is more to do that needs no further records: then the stage is to be called again."""
 
 
 class MemoryState:

@@ -8,7 +8,9 @@ from builders import DAY, START, engagement
 from pydantic import ValidationError
 
 from stream_qa.errors import PolicyError
+from stream_qa.events import Engagement
 from stream_qa.labels import LabelPolicy, load_policy
+from stream_qa.labels.policy import Precedence
 
 CLOSES_AT = START + 14 * DAY
 
@@ -55,6 +57,52 @@ def test_without_a_positive_the_earliest_negative_decides() -> None:
     others = [engagement("note", engaged_at=START + 1), engagement("rejection", engaged_at=START + 3)]
     for order in permutations([deciding, *others]):
         assert policy.deciding(order, START) == deciding
+
+
+INTERVIEW, REJECTION, OFFER = (
+    engagement(kind, engaged_at=START + moment) for moment, kind in enumerate(["interview", "rejection", "offer"], 1)
+)
+
+
+@pytest.mark.parametrize(
+    ("precedence", "several", "deciding"),
+    [
+        (Precedence.POSITIVE, [INTERVIEW, REJECTION], INTERVIEW),
+        (Precedence.POSITIVE, [REJECTION, OFFER], OFFER),
+        (Precedence.NEGATIVE, [INTERVIEW, REJECTION], REJECTION),
+        (Precedence.NEGATIVE, [REJECTION, OFFER], REJECTION),
+        (Precedence.FIRST, [INTERVIEW, REJECTION, OFFER], INTERVIEW),
+        (Precedence.FIRST, [REJECTION, OFFER], REJECTION),
+        (Precedence.LAST, [INTERVIEW, REJECTION], REJECTION),
+        (Precedence.LAST, [INTERVIEW, REJECTION, OFFER], OFFER),
+    ],
+)
+def test_where_several_say_different_things_the_precedence_decides(
+    precedence: Precedence, several: list[Engagement], deciding: Engagement
+) -> None:
+    for order in permutations(several):
+        assert LabelPolicy(precedence=precedence).deciding(order, START) == deciding
+
+
+@pytest.mark.parametrize("precedence", [Precedence.FIRST, Precedence.LAST])
+def test_at_the_same_moment_a_positive_one_comes_before_a_negative_one(precedence: Precedence) -> None:
+    simultaneous = [engagement("rejection", engaged_at=START), engagement("offer", engaged_at=START)]
+    for order in permutations(simultaneous):
+        assert LabelPolicy(precedence=precedence).deciding(order, START) == simultaneous[1]
+
+
+@pytest.mark.parametrize(
+    ("precedence", "settled"),
+    [(Precedence.POSITIVE, [False, True]), (Precedence.NEGATIVE, [True, False]), (Precedence.LAST, [False, False])],
+)
+def test_what_nothing_can_outrank_is_settled_at_once(precedence: Precedence, settled: list[bool]) -> None:
+    policy = LabelPolicy(precedence=precedence)
+    assert [policy.settles(0), policy.settles(1)] == settled
+
+
+def test_kinds_of_no_list_are_not_known() -> None:
+    policy = LabelPolicy(neutral=frozenset({"note"}))
+    assert [policy.knows(kind) for kind in ("message", "rejection", "note", "handshake")] == [True, True, True, False]
 
 
 def test_at_the_same_moment_the_first_kind_in_the_alphabet_decides() -> None:
@@ -134,6 +182,12 @@ def test_what_is_no_text_cannot_be_read(path: Path) -> None:
         ("positive: [yes]", "positive.0"),
         ("orphan_count: 1.5", "orphan_count"),
         ("orphan_count: 0", "orphan_count"),
+        ("precedence: loudest", "precedence"),
+        ("silence: {rule: later}", "silence.rule"),
+        ("silence: {weight: 0}", "silence.weight"),
+        ("silence: {wait: 1}", "silence.wait"),
+        ("lateness_minutes: -1", "lateness_minutes"),
+        ("jump_days: 0", "jump_days"),
         ("[message]", "the policy"),
         ("[]", "the policy"),
         ("message", "the policy"),

@@ -141,6 +141,20 @@ def test_any_interleaving_of_the_topics_gives_the_same_labels_in_the_end(
     assert {name: without_moment_of_silence(outcome) for name, outcome in found.items()} == expected
 
 
+@given(topics_in_order(), st.integers(1, 5), st.data())
+@PROPERTY
+def test_doing_what_falls_due_in_parts_gives_the_same_labels_in_the_end(
+    topics: tuple[list[Application], list[Engagement]], most_due: int, data: st.DataObject
+) -> None:
+    expected = expected_outcomes([*topics[0], *topics[1]], PATIENT)
+    partition = LabelPartition(PATIENT, most_due=most_due)
+    partition.read_in_chunks([record] for record in as_records(data.draw(interleaved(*topics))))
+    while partition.unfinished:
+        partition.read()
+    found = last_outcomes(partition.history)
+    assert {name: without_moment_of_silence(without_wording(outcome)) for name, outcome in found.items()} == expected
+
+
 @given(applications(), st.lists(ENGAGEMENTS, max_size=15), PRECEDENCES, st.data())
 @PROPERTY
 def test_whatever_the_order_the_labels_are_the_same_in_the_end_as_long_as_they_can_be_revised(

@@ -9,6 +9,7 @@ from msgspec import structs
 from stream_qa.events import Application, Engagement, Label
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.event_time import APPLIED, index_key, life_cycle_key
+from stream_qa.labels.policy import Silence, SilenceRule
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.state import MemoryState
@@ -377,3 +378,159 @@ def test_an_application_over_and_forgotten_in_one_chunk_leaves_nothing_behind_a_
     partition.take(application())
     partition.take(*until(OVER_AT + DAY), application())
     assert kept(partition) == []
+
+
+# What silence says.
+
+
+def job(number: int, name: str = "job-1", *, hours: float = 1) -> Application:
+    """Return one of several applications, each sent an hour after the one before."""
+    return application(f"application-{number}", job_id=name, applied_at=START + int(number * hours * DAY / 24))
+
+
+def answer(number: int, kind: str = "message", name: str = "job-1") -> Engagement:
+    return engagement(kind, application_id=f"application-{number}", job_id=name, engaged_at=START + DAY)
+
+
+def test_an_answer_to_a_later_application_makes_the_earlier_ones_provisional_negatives() -> None:
+    partition = LabelPartition()
+    partition.take(job(1), job(2), job(3), job(4), answer(3))
+    assert {name: label[-1].kind for name, label in partition.history.items()} == {
+        "application-1": "provisional",
+        "application-2": "provisional",
+        "application-3": "positive",
+        "application-4": "open",
+    }
+    [_, silent] = partition.history["application-1"]
+    assert (silent.value, silent.weight, silent.final) == (0, 1.0, False)
+    assert (silent.reason, silent.happened_at) == ("silence:later-response", START + DAY)
+
+
+def test_a_provisional_negative_weighs_what_the_policy_says() -> None:
+    partition = LabelPartition(LabelPolicy(silence=Silence(weight=0.75)))
+    partition.take(job(1), job(2), answer(2))
+    assert partition.history["application-1"][-1].weight == 0.75
+
+
+@pytest.mark.parametrize("kind", ["rejection", "message"])
+def test_a_rejection_is_an_answer_too(kind: str) -> None:
+    partition = LabelPartition()
+    partition.take(job(1), job(2), answer(2, kind))
+    assert partition.history["application-1"][-1].kind == "provisional"
+
+
+def test_what_decides_nothing_is_no_answer() -> None:
+    partition = LabelPartition()
+    partition.take(job(1), job(2), answer(2, "note"))
+    partition.take(engagement("message", application_id="application-2", engaged_at=CLOSES_AT + DAY))
+    assert partition.history["application-1"][-1].kind == "open"
+
+
+def test_an_answer_says_nothing_of_other_jobs_nor_of_those_that_are_answered() -> None:
+    partition = LabelPartition()
+    partition.take(job(1, "job"), job(2, "job-1"), answer(2), job(3), job(4), answer(3, "rejection"), answer(4))
+    assert steps(partition.labels, "application-1") == [(1, "opened")]
+    assert steps(partition.labels, "application-3") == [(1, "opened"), (2, "explicit:rejection")]
+
+
+def test_an_application_that_comes_after_a_later_one_was_answered_is_a_provisional_negative_at_once() -> None:
+    partition = LabelPartition()
+    partition.take(job(2), answer(2))
+    assert steps(partition.take(job(1))) == [(1, "opened"), (2, "silence:later-response")]
+
+
+def test_each_application_is_silent_once_however_busy_the_job() -> None:
+    partition = LabelPartition()
+    partition.take(*(job(number, hours=0.1) for number in range(30)))
+    for number in range(29, 20, -1):
+        partition.take(answer(number), answer(number, "offer"))
+    assert [len(partition.history[f"application-{number}"]) for number in range(20)] == [2] * 20
+
+
+def test_silence_is_revised_by_an_answer_and_closed_with_the_window() -> None:
+    partition = LabelPartition()
+    partition.take(job(0), job(1), job(2), answer(2))
+    partition.take(answer(1))
+    partition.take(*until(CLOSES_AT + DAY))
+    assert steps(partition.labels, "application-1")[2:] == [(3, "explicit:message")]
+    assert steps(partition.labels, "application-0")[1:] == [(2, "silence:later-response"), (3, "window-closed")]
+
+
+def test_silence_may_say_nothing() -> None:
+    partition = LabelPartition(LabelPolicy(silence=Silence(rule=SilenceRule.NONE)))
+    partition.take(job(1), job(2), answer(2))
+    assert steps(partition.labels) == [(1, "opened")]
+
+
+# Event time.
+
+
+def test_event_time_stays_behind_by_the_lateness_that_is_allowed() -> None:
+    partition = LabelPartition(LabelPolicy(lateness_minutes=10))
+    partition.take(application(), *until(CLOSES_AT + 599_999))
+    assert steps(partition.labels) == [(1, "opened")]
+    partition.take(*until(CLOSES_AT + 600_000))
+    assert steps(partition.labels) == [(1, "opened"), (2, "window-closed")]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_event_from_the_far_future_is_a_dead_letter_and_closes_nothing(which: int) -> None:
+    partition = LabelPartition(LabelPolicy())
+    partition.take(application(), *until(START + 1))
+    partition.take(until(START + 1_000 * DAY)[which])
+    assert reasons_of(partition.messages) == ["FutureEventError"]
+    assert steps(partition.take(*until(START + DAY))) == []
+    assert steps(partition.labels) == [(1, "opened")]
+
+
+def test_the_same_event_again_does_not_make_the_far_future_true() -> None:
+    partition = LabelPartition(LabelPolicy())
+    partition.take(application(), *until(START + 1))
+    for _ in range(3):
+        partition.take(until(START + 1_000 * DAY)[0])
+    assert reasons_of(partition.messages) == ["FutureEventError"] * 3
+
+
+def test_time_jumps_when_two_applications_agree() -> None:
+    partition = LabelPartition(LabelPolicy())
+    partition.take(application(), *until(START + 1))
+    later = START + 1_000 * DAY
+    partition.take(*until(later), *until(later + 1))
+    assert reasons_of(partition.messages) == ["FutureEventError"] * 2
+    assert steps(partition.labels) == [(1, "opened"), (2, "window-closed")]
+
+
+def test_a_jump_within_the_bound_is_believed() -> None:
+    partition = LabelPartition(LabelPolicy(jump_days=15))
+    partition.take(application(), *until(START), *until(START + 15 * DAY))
+    assert partition.dead_letters == []
+    assert steps(partition.labels) == [(1, "opened"), (2, "window-closed")]
+
+
+def test_much_that_falls_due_at_once_is_done_in_parts() -> None:
+    partition = LabelPartition(most_due=10)
+    partition.take(*(application(f"application-{number}", applied_at=START + number) for number in range(25)))
+    closed = [len(partition.take(*until(CLOSES_AT + DAY))) - 1]
+    while partition.unfinished:
+        closed.append(len(partition.take()))
+    assert closed == [10, 10, 5]
+    assert [len(history) for history in partition.history.values()] == [2] * 25 + [1]
+
+
+def test_what_falls_due_at_one_moment_is_done_together() -> None:
+    partition = LabelPartition(most_due=10)
+    partition.take(*(application(f"application-{number}") for number in range(25)))
+    partition.take(*until(CLOSES_AT))
+    assert not partition.unfinished
+    assert [len(history) for history in partition.history.values()] == [2] * 25 + [1]
+
+
+# Jobs.
+
+
+def test_an_engagement_about_another_job_than_its_application_is_a_dead_letter() -> None:
+    partition = LabelPartition()
+    partition.take(application(), engagement(job_id="job-2"))
+    partition.take(engagement(application_id="early", job_id="job-2"), application("early"))
+    assert reasons_of(partition.messages) == ["MismatchedJobError"] * 2
+    assert [history[-1].kind for history in partition.history.values()] == ["open", "open"]

@@ -26,6 +26,7 @@
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
     ├── LogError                      a replay does not start
+    ├── UnknownApplicationError
     ├── ReplayStalledError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
         ├── NotJSONError
@@ -151,6 +152,10 @@ class WorkerStartError(StreamQAError):
 
 class LogError(StreamQAError):
     """An event log cannot be opened or read. Check the path and that the file is complete."""
+
+
+class UnknownApplicationError(StreamQAError):
+    """The log does not have the application that was asked for. Check the id, and that it is the right log."""
 
 
 class ReplayStalledError(StreamQAError):

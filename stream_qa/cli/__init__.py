@@ -6,7 +6,7 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from stream_qa.cli import broker, config, demo, replay, simulate, topics
+from stream_qa.cli import broker, config, demo, labels, replay, simulate, topics
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(
@@ -20,6 +20,7 @@ application = typer.Typer(
 application.add_typer(broker.commands, name="broker", help="A real Kafka for development: stream-qa broker up")
 application.add_typer(topics.commands, name="topics")
 application.add_typer(config.commands, name="config")
+application.add_typer(labels.commands, name="labels")
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(demo.demo)

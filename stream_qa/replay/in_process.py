@@ -2,13 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from stream_qa.events import Message, Record
 from stream_qa.replay.log import LogEvent
-from stream_qa.replay.report import Report
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.stages.state import MemoryState, Outcome, State
 from stream_qa.streaming.partitioner import partition_of
+
+
+class Sink(Protocol):
+    """Takes in what the stages emit."""
+
+    def add(self, message: Message) -> None:
+        """Take in one emitted message."""
 
 
 class InProcessReplay:
@@ -30,7 +37,7 @@ class InProcessReplay:
         self,
         pipeline: Pipeline,
         partitions: int,
-        report: Report,
+        report: Sink,
         new_state: Callable[[str], State] = lambda _name: MemoryState(),
     ) -> None:
         self._pipeline = pipeline

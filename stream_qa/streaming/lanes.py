@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 #: Records that may wait in a lane, in chunks of its commits: enough that it never runs dry, few enough for memory.
 _QUEUED_CHUNKS = 3
 _FIRST_WAIT_SECONDS = 0.1
-_LONGEST_WAIT_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 2.0
 #: How long a transaction in flight may take to end when partitions are taken away or the worker is to stop.
 _END_SECONDS = 8.0
 #: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
@@ -182,8 +182,10 @@ class Lanes:
         """
         if self._source is None:
             raise error
+        wait = _FIRST_WAIT_SECONDS
         while not await self._source.is_member():
-            await asyncio.sleep(_FIRST_WAIT_SECONDS)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
         await self._open_patiently([group])
         self.room.set()
 

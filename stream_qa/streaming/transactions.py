@@ -43,7 +43,7 @@ _ALL_REPLICAS = -1
 _PRODUCE_MILLISECONDS = 5_000
 _ENDING_SECONDS = 0.001
 _FIRST_WAIT_SECONDS = 0.05
-_LONGEST_WAIT_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 2.0
 
 _channels = itertools.count()
 
@@ -77,6 +77,11 @@ class Transactions:
         self._channel = next(_channels)
         self._producer: _Producer | None = None
         self._sequences: dict[Destination, int] = {}
+
+    @property
+    def has_epoch_a_transaction(self) -> bool:
+        """Whether it was initialised with a broker that gives every transaction an epoch of its own."""
+        return self._producer is not None and self._producer.epoch_a_transaction
 
     async def initialise(self) -> None:
         """Fence all former owners of the id, and return when their last transaction has ended, one way or the other.
@@ -208,11 +213,10 @@ class Transactions:
             by_topic[topic].append((partition, batches[topic, partition]))
         if producer.epoch_a_transaction:
             topics: list[Any] = [
-                (topic, [(number, data, {}) for number, data in partitions], {}) for topic, partitions in by_topic.items()
+                (topic, [(number, data, {}) for number, data in partitions], {})
+                for topic, partitions in by_topic.items()
             ]
-            return Exactly(
-                ProduceRequest_v12, self.transactional_id, _ALL_REPLICAS, _PRODUCE_MILLISECONDS, topics, {}
-            )
+            return Exactly(ProduceRequest_v12, self.transactional_id, _ALL_REPLICAS, _PRODUCE_MILLISECONDS, topics, {})
         return ProduceRequest(self.transactional_id, _ALL_REPLICAS, _PRODUCE_MILLISECONDS, list(by_topic.items()))
 
     async def _end(self, producer: _Producer) -> _Producer:

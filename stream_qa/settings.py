@@ -74,6 +74,10 @@ class Settings(BaseSettings):
             "the data directory, `none` makes every start a new worker",
         ),
     ] = "auto"
+    order_seconds: Annotated[
+        float,
+        Field(ge=0, le=60, description="how long the input that is ahead in event time waits for records of the other"),
+    ] = 2.0
     due_applications: Annotated[
         int, Field(ge=1, description="applications that may fall due in one commit; what is more waits for the next")
     ] = 20_000

@@ -54,6 +54,25 @@ def length(text: bytes) -> int:
     return text.count(b",") + 1 if text.strip(b"[] \t\r\n") else 0
 
 
+class _Times(Struct, gc=False):
+    """The times of an application or an engagement, whichever it is."""
+
+    applied_at: EventTime = 0
+    engaged_at: EventTime = 0
+
+
+_times = msgspec.json.Decoder(_Times).decode
+
+
+def event_time(value: bytes | None) -> int:
+    """Return when an input's event happened (ms), without judging it; 0 where it does not say."""
+    try:
+        times = _times(value or b"")
+    except (msgspec.MsgspecError, RecursionError):
+        return 0
+    return times.applied_at or times.engaged_at
+
+
 class Application(Struct, frozen=True, gc=False):
     """A member applies to a job. Checked when read: it comes from outside."""
 

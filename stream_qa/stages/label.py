@@ -84,6 +84,10 @@ class LabelStage:
         messages = [*rejected, *self._labels(partition, chunk.revisions, jobs)]
         return Outcome(chunk.changes, messages, chunk.unfinished)
 
+    def event_times(self, records: Sequence[SourceRecord]) -> list[int]:
+        """Return when each record happened (ms); 0 for one that does not say, which is no event."""
+        return [wire.event_time(record.value) for record in records]
+
     def _decode(self, records: Sequence[SourceRecord]) -> list[wire.Application | wire.Engagement | RejectedError]:
         """Decode a chunk of both topics, in its order."""
         topic = self.topics.applications

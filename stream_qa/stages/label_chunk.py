@@ -76,7 +76,7 @@ class LabelChunk:
         self._policy = policy
         self._state = state
         clock, adopted = state.get_many([CLOCK, _FEATURE_SCHEMA])
-        self._clock = Clock.unpack(clock)
+        self._clock, self._stored_clock = Clock.unpack(clock), clock
         self._now = self._clock.done
         self._most_due = most_due
         self._schema = schema or (None if adopted is None else FeatureSchema.unpack(adopted))
@@ -152,7 +152,8 @@ class LabelChunk:
             activity = self._activities[job_id]
             self.changes[activity_key(job_id)] = None if activity == Activity() else activity.pack()
         self._clock.done = self._now
-        self.changes[CLOCK] = self._clock.pack()
+        if (clock := self._clock.pack()) != self._stored_clock:
+            self.changes[CLOCK] = clock
 
     def _move(self, clock: Clock, event: wire.Application | wire.Engagement) -> None:
         if isinstance(event, wire.Application):

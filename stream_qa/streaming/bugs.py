@@ -35,6 +35,8 @@ def guarded(stage: str, process: Process, dead_letters: str | None) -> Process:
         except StateError:
             raise
         except Exception as error:
+            if not records:
+                raise ChunkError(f"the {stage} stage fails on what had fallen due") from error
             _log.exception("the %s stage fails on %s; looking for the record", stage, _range(records))
             outcome = _Search(stage, process, dead_letters, state).run(records)
             if outcome is None:
@@ -54,6 +56,7 @@ class _Search:
         self._state = Overlay(state)
         self._messages: list[Message] = []
         self._found = False
+        self._unfinished = False
 
     def run(self, records: Sequence[SourceRecord]) -> Outcome | None:
         """Return the outcome of the chunk without the records that fail; ``None`` where none fails alone.
@@ -64,13 +67,13 @@ class _Search:
             One does, and this is to stop there.
         """
         self._halves(records)
-        return Outcome(dict(self._state.changes), self._messages) if self._found else None
+        return Outcome(dict(self._state.changes), self._messages, self._unfinished) if self._found else None
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
         middle = len(records) // 2
         for part in (records[:middle], records[middle:]) if middle else (records,):
             try:
-                changes, messages = self._process(part, self._state)
+                outcome = self._process(part, self._state)
             except StateError:
                 raise
             except Exception as error:  # noqa: BLE001 # of any kind: it is a bug
@@ -79,8 +82,9 @@ class _Search:
                 else:
                     self._poison(part[0], error)
             else:
-                self._state.apply(changes)
-                self._messages += messages
+                self._state.apply(outcome.changes)
+                self._messages += outcome.messages
+                self._unfinished = outcome.unfinished
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"

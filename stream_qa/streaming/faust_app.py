@@ -8,10 +8,10 @@ import faust
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming import transport
-from stream_qa.streaming.lane import Chunk
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.readiness import add_readiness
 from stream_qa.streaming.recovery import LaneTables
+from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.worker import Worker, fail
 
 #: How often the positions of the lanes are shown as the group's offsets.

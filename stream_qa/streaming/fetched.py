@@ -18,6 +18,8 @@ class Fetched(NamedTuple):
     end: int
     """The position after."""
     records: list[Any]
+    behind: int
+    """How many offsets there are beyond ``end`` that can be read, when this was fetched."""
 
 
 def record(place: TopicPartition, found: Any) -> Record:  # noqa: ANN401 # the library's own, in C
@@ -65,7 +67,9 @@ def take(fetcher: Any, place: TopicPartition, make: Callable[[TopicPartition, An
     records = result.getall(None)
     if not result.has_more():
         discard(fetcher, place)
-    return None if state.position == start else Fetched(start, state.position, records)
+    if state.position == start:
+        return None
+    return Fetched(start, state.position, records, max(0, (state.lso or 0) - state.position))
 
 
 def discard(fetcher: Any, place: TopicPartition) -> None:  # noqa: ANN401

@@ -1,6 +1,7 @@
 """A group: the lanes of one partition number. They live in one worker, take turns, and share their transactions."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,7 +10,8 @@ from typing import Protocol
 from stream_qa.errors import CorruptTableError, FencedError, OutcomeUnknownError
 from stream_qa.events import Message
 from stream_qa.streaming.batches import Batches, Destination
-from stream_qa.streaming.lane import Chunk, Lane, Work
+from stream_qa.streaming.lane import Lane, Work
+from stream_qa.streaming.sources import Chunk
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +140,7 @@ class LaneGroup:
             work = self._step()
             if not work:
                 self._wake.clear()
-                await self._wake.wait()
+                await self._until_woken()
                 continue
             began = time.monotonic()
             self._committing = True
@@ -149,6 +151,12 @@ class LaneGroup:
             self._committed()
             if all(lane.queued < self._most for lane in self.lanes):
                 await asyncio.sleep(max(0, began + self._pause - time.monotonic()))
+
+    async def _until_woken(self) -> None:
+        """Wait for a chunk, or for the end of the patience with a source that is behind."""
+        waits = [seconds for lane in self.lanes if (seconds := lane.waiting.waits) is not None]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), min(waits, default=None))
 
     def _drop(self) -> None:
         for lane in self.lanes:

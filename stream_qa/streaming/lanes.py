@@ -27,9 +27,10 @@ from stream_qa.streaming.bugs import Process, guarded
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup
-from stream_qa.streaming.lane import Chunk, Lane
+from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin, Position
+from stream_qa.streaming.sources import Chunk, Order
 from stream_qa.streaming.table import Table
 from stream_qa.streaming.topic_check import check_topics
 from stream_qa.streaming.transactions import Transactions
@@ -112,7 +113,9 @@ class Lanes:
     def session(self, place: Place) -> int | None:
         """Return the session in which a place may be read now; ``None`` while it may not."""
         lane = self._lanes.get(place)
-        if lane is None or not lane.is_open or lane.queued >= _QUEUED_CHUNKS * self._settings.chunk_records:
+        # Of the topic alone: the lane may wait for the other one to come up with it.
+        most = _QUEUED_CHUNKS * self._settings.chunk_records
+        if lane is None or not lane.is_open or lane.waiting.queued_of(place[0]) >= most:
             return None
         return lane.session
 
@@ -257,7 +260,8 @@ class Lanes:
             {(topic, lane.partition): at.offset for lane, found in positions.items() for topic, at in found.items()}
         )
         for lane, found in positions.items():
-            lane.open(found, topic_ids.get(lane.changelog, UNKNOWN_TOPIC))
+            behind = {topic: bounds[topic, lane.partition][1] - at.offset for topic, at in found.items()}
+            lane.open(found, topic_ids.get(lane.changelog, UNKNOWN_TOPIC), behind)
         seconds = time.monotonic() - began
         _log.info(
             "ready: partitions %s, %d changelog records restored in %.1f s",
@@ -334,8 +338,10 @@ class Lanes:
         job = self._table(f"job-{partition}")
         dead_letters = topics.dead_letters if self._settings.on_bug == "dead-letter" else None
 
+        order = Order(stages.label.event_times, self._settings.order_seconds)
+
         def lane(stage: str, sources: tuple[str, ...], changelog: str, table: Table, process: Process) -> Lane:
-            return Lane(stage, partition, sources, changelog, table, guarded(stage, process, dead_letters))
+            return Lane(stage, partition, sources, changelog, table, guarded(stage, process, dead_letters), order)
 
         return [
             lane(

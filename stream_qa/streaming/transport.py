@@ -23,8 +23,8 @@ from stream_qa.errors import StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.streaming import fetched
 from stream_qa.streaming.assignor import TogetherAssignor
-from stream_qa.streaming.lane import Chunk
 from stream_qa.streaming.lanes import Lanes, Place, partitions_on_disk
+from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.membership import Member, instance_id
 
 _log = logging.getLogger(__name__)
@@ -230,7 +230,7 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         found = fetched.take(fetcher, place, fetched.record)
         if session is None or found is None:
             return None
-        return Chunk(place.topic, place.partition, session, found.start, found.end, found.records)
+        return Chunk(place.topic, place.partition, session, found.start, found.end, found.records, found.behind)
 
 
 class ChunkTransport(faust_driver.Transport):  # type: ignore[misc] # Faust is not typed for subclasses

@@ -21,8 +21,9 @@ from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.group import LaneGroup
-from stream_qa.streaming.lane import Chunk, Lane
+from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.positions import CHANGELOG_MARK, Origin, Position
+from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.table import Table
 
 STAGES = ("label", "member", "job")

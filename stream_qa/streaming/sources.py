@@ -1,0 +1,187 @@
+"""What waits of the sources of a lane: taken in the order of event time where there are two."""
+
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from stream_qa.errors import OffsetGapError
+from stream_qa.events import SourceRecord
+
+EventTimes = Callable[[Sequence[SourceRecord]], Sequence[int]]
+"""The event time (ms) of each record of a chunk."""
+
+_NEVER = 2**63
+
+
+class Chunk(NamedTuple):
+    """What one fetch held for one partition."""
+
+    topic: str
+    partition: int
+    session: int
+    """The lane's session when it was fetched; in a later one it will be fetched again."""
+    start: int
+    """The partition's position before, control records counted."""
+    end: int
+    """The partition's position after."""
+    records: Sequence[SourceRecord]
+    behind: int = 0
+    """How many offsets the partition was known to have beyond ``end``."""
+
+
+class Order(NamedTuple):
+    """In which order several sources are taken: that of event time."""
+
+    event_times: EventTimes
+    patience: float
+    """Seconds to wait for a source that is known to have more."""
+    clock: Callable[[], float] = time.monotonic
+    """Tells seconds."""
+
+
+class Sources:
+    """The chunks of a lane that are not yet taken.
+
+    Two sources are read at speeds of their own, and far apart after an outage or in a replay. What was read first would
+    then come first, and the scores and provisional labels would not be those of live operation. So the source that is
+    ahead in event time waits for the other while that is known to have more, for a bounded time.
+
+    Parameters
+    ----------
+    topics
+        The sources; at the same event time the first of them comes first.
+    order
+        How they are taken together; ``None`` for as they come.
+    """
+
+    def __init__(self, topics: Sequence[str], order: Order | None = None) -> None:
+        self._queues = {topic: _Queue() for topic in topics}
+        # There is no order of one.
+        self._order = order if len(topics) > 1 else None
+        self._waiting_since: float | None = None
+
+    @property
+    def queued(self) -> int:
+        """Records that wait."""
+        return sum(queue.count for queue in self._queues.values())
+
+    def queued_of(self, topic: str) -> int:
+        """Return how many records of a source wait."""
+        return self._queues[topic].count
+
+    @property
+    def waits(self) -> float | None:
+        """Seconds for which the other source is still waited for; ``None`` where it is not."""
+        if self._order is None or self._waiting_since is None:
+            return None
+        return max(0.0, self._waiting_since + self._order.patience - self._order.clock())
+
+    def open(self, behind: Mapping[str, int]) -> None:
+        """Begin anew with nothing; each source is known to have so many offsets to come."""
+        for topic, queue in self._queues.items():
+            queue.clear(behind.get(topic, 0))
+        self._waiting_since = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Queue a chunk."""
+        times = None if self._order is None else self._order.event_times(chunk.records)
+        self._queues[chunk.topic].add(chunk, times)
+
+    def take(self, most: int, positions: Mapping[str, int]) -> tuple[list[SourceRecord], dict[str, int]]:
+        """Return about ``most`` records, and the new positions of those sources that have moved.
+
+        Parameters
+        ----------
+        most
+            A source that is alone is taken by whole chunks.
+        positions
+            Where each source is.
+
+        Raises
+        ------
+        OffsetGapError
+            A chunk does not continue where the one before it ended.
+        """
+        records: list[SourceRecord] = []
+        moved: dict[str, int] = {}
+        while len(records) < most and (turn := self._turn()) is not None:
+            topic, until = turn
+            queue = self._queues[topic]
+            taken, moved[topic] = queue.take(until, moved.get(topic, positions[topic]))
+            records += taken
+        return records, moved
+
+    def _turn(self) -> tuple[str, int] | None:
+        """Return whose turn it is, and until which event time; ``None`` where none is or one must wait."""
+        ready = {topic: queue.time for topic, queue in self._queues.items() if queue.has_chunks}
+        if not ready:
+            return None
+        if self._order is None:
+            return next(iter(ready)), _NEVER
+        if any(topic not in ready and queue.behind > 0 for topic, queue in self._queues.items()):
+            if self._waiting_since is None:
+                self._waiting_since = self._order.clock()
+            if self.waits:
+                return None
+        else:
+            self._waiting_since = None
+        # At the same moment the first source comes first, so the others stop a millisecond earlier.
+        topic = min(ready, key=ready.__getitem__)
+        until = min((moment for other, moment in ready.items() if other != topic), default=_NEVER)
+        return topic, until - (topic != next(iter(self._queues)) and until < _NEVER)
+
+
+class _Queue:
+    """Chunks of one source, of which the first may be taken in part."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.behind = 0
+        self._chunks: deque[tuple[Chunk, list[int]]] = deque()
+        self._taken = 0
+        """Records of the first chunk that are taken."""
+        self._reached = 0
+
+    @property
+    def has_chunks(self) -> bool:
+        return bool(self._chunks)
+
+    @property
+    def time(self) -> int:
+        """The event time of the next record, or of one before it that was later."""
+        times = self._chunks[0][1]
+        return times[self._taken] if self._taken < len(times) else self._reached
+
+    def clear(self, behind: int) -> None:
+        self._chunks.clear()
+        self.count = self._taken = self._reached = 0
+        self.behind = behind
+
+    def add(self, chunk: Chunk, times: Sequence[int] | None) -> None:
+        # Never back: what is late comes with what it came with.
+        reached = list(accumulate(times or (), max, initial=self._reached))[1:]
+        self._reached = reached[-1] if reached else self._reached
+        self._chunks.append((chunk, reached))
+        self.count += len(chunk.records)
+        self.behind = chunk.behind
+
+    def take(self, until: int, position: int) -> tuple[Sequence[SourceRecord], int]:
+        """Return the records of the first chunk up to event time ``until``, at least one; and the position after."""
+        chunk, times = self._chunks[0]
+        if self._taken == 0 and chunk.start != position:
+            raise OffsetGapError(
+                f"{chunk.topic}-{chunk.partition} continues at offset {chunk.start}, where {position} was to come"
+            )
+        start = self._taken
+        end = max(bisect_right(times, until, start), start + 1) if until < _NEVER else len(chunk.records)
+        records = chunk.records[start:end]
+        self.count -= len(records)
+        if end >= len(chunk.records):
+            self._chunks.popleft()
+            self._taken = 0
+            return records, chunk.end
+        self._taken = end
+        return records, records[-1].offset + 1

@@ -1,0 +1,180 @@
+"""What waits of a lane's sources: by event time where there are two, with positions that are exact."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_qa.errors import OffsetGapError
+from stream_qa.events import Record, SourceRecord
+from stream_qa.streaming.sources import Chunk, Order, Sources
+
+FIRST, SECOND = "applications", "engagements"
+PATIENCE = 2.0
+
+
+def event_times(records: Sequence[SourceRecord]) -> list[int]:
+    return [int(record.value or b"0") for record in records]
+
+
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def chunk(topic: str, start: int, *times: int, behind: int = 0, end: int | None = None) -> Chunk:
+    """Return a chunk whose records happened at ``times``; ``end`` is beyond control records after them."""
+    records = [Record(topic, 0, start + place, None, b"%d" % time) for place, time in enumerate(times)]
+    return Chunk(topic, 0, 1, start, start + len(times) if end is None else end, records, behind)
+
+
+def sources(clock: Clock | None = None, **behind: int) -> Sources:
+    waiting = Sources((FIRST, SECOND), Order(event_times, PATIENCE, clock or Clock()))
+    waiting.open(behind)
+    return waiting
+
+
+def taken(waiting: Sources, most: int = 100, **positions: int) -> tuple[list[str], dict[str, int]]:
+    """Return the records that were taken, as the topic's first letter and the time, and where the topics then are."""
+    records, moved = waiting.take(most, {FIRST: 0, SECOND: 0, **positions})
+    return [f"{record.topic[0]}{(record.value or b'').decode()}" for record in records], moved
+
+
+def test_two_sources_are_taken_in_the_order_of_event_time() -> None:
+    waiting = sources()
+    waiting.add(chunk(FIRST, 0, 1, 4, 6))
+    waiting.add(chunk(SECOND, 0, 2, 3, 5, 9))
+    assert taken(waiting) == (["a1", "e2", "e3", "a4", "e5", "a6", "e9"], {FIRST: 3, SECOND: 4})
+    assert waiting.queued == 0
+
+
+def test_at_the_same_moment_the_first_source_comes_first() -> None:
+    waiting = sources()
+    waiting.add(chunk(SECOND, 0, 1, 5, 5))
+    waiting.add(chunk(FIRST, 0, 5, 5))
+    assert taken(waiting)[0] == ["e1", "a5", "a5", "e5", "e5"]
+
+
+def test_what_is_late_comes_with_what_it_came_with() -> None:
+    waiting = sources()
+    waiting.add(chunk(FIRST, 0, 7, 1, 8))
+    waiting.add(chunk(SECOND, 0, 2, 9))
+    assert taken(waiting)[0] == ["e2", "a7", "a1", "a8", "e9"]
+
+
+def test_a_source_waits_for_the_other_while_that_is_known_to_have_more() -> None:
+    waiting = sources(engagements=3)
+    waiting.add(chunk(FIRST, 0, 1, 4))
+    assert taken(waiting) == ([], {})
+    waiting.add(chunk(SECOND, 0, 2, behind=2))
+    assert taken(waiting)[0] == ["a1", "e2"]
+    waiting.add(chunk(SECOND, 1, 3, 5, behind=0))
+    assert taken(waiting, applications=1, engagements=1) == (["e3", "a4", "e5"], {FIRST: 2, SECOND: 3})
+
+
+def test_it_does_not_wait_for_a_source_that_was_read_to_its_end() -> None:
+    waiting = sources()
+    waiting.add(chunk(SECOND, 0, 1))
+    waiting.add(chunk(FIRST, 0, 2, 3))
+    assert taken(waiting)[0] == ["e1", "a2", "a3"]
+    assert waiting.waits is None
+
+
+def test_it_waits_for_so_long_and_no_longer() -> None:
+    clock = Clock()
+    waiting = sources(clock, engagements=3)
+    assert waiting.waits is None
+    waiting.add(chunk(FIRST, 0, 1))
+    assert taken(waiting)[0] == []
+    clock.seconds += PATIENCE / 2
+    assert waiting.waits == PATIENCE / 2
+    assert taken(waiting)[0] == []
+    clock.seconds += PATIENCE / 2
+    assert taken(waiting)[0] == ["a1"]
+    waiting.add(chunk(FIRST, 1, 2))
+    assert taken(waiting, applications=1)[0] == ["a2"]
+
+
+def test_after_a_source_has_come_it_is_waited_for_again() -> None:
+    clock = Clock()
+    waiting = sources(clock, engagements=3)
+    waiting.add(chunk(FIRST, 0, 1, 9))
+    taken(waiting)
+    clock.seconds += PATIENCE
+    waiting.add(chunk(SECOND, 0, 2, behind=2))
+    assert taken(waiting)[0] == ["a1", "e2"]
+    assert taken(waiting, applications=1, engagements=1)[0] == []
+    assert waiting.waits == PATIENCE
+
+
+def test_a_chunk_that_is_taken_in_part_leaves_the_position_within_it() -> None:
+    waiting = sources()
+    waiting.add(chunk(FIRST, 10, 1, 2, 3, 4, end=20))
+    waiting.add(chunk(SECOND, 0, 3))
+    assert taken(waiting, 1, applications=10) == (["a1", "a2", "a3"], {FIRST: 13})
+    assert (waiting.queued_of(FIRST), waiting.queued_of(SECOND)) == (1, 1)
+    assert taken(waiting, applications=13) == (["e3", "a4"], {FIRST: 20, SECOND: 1})
+
+
+def test_control_records_alone_move_the_position() -> None:
+    waiting = sources()
+    waiting.add(chunk(FIRST, 0, end=3))
+    assert taken(waiting) == ([], {FIRST: 3})
+
+
+def test_a_hole_is_refused() -> None:
+    waiting = sources()
+    waiting.add(chunk(FIRST, 1, 5))
+    with pytest.raises(OffsetGapError, match="applications-0 continues at offset 1, where 0 was to come"):
+        taken(waiting)
+
+
+def test_without_an_order_chunks_come_as_they_came() -> None:
+    waiting = Sources((FIRST, SECOND))
+    waiting.open({SECOND: 100})
+    waiting.add(chunk(FIRST, 0, 9, 8))
+    waiting.add(chunk(SECOND, 0, 1))
+    assert taken(waiting)[0] == ["a9", "a8", "e1"]
+
+
+TIMES = st.lists(st.integers(0, 30), max_size=12)
+
+
+@given(TIMES, TIMES, st.data())
+def test_any_cut_into_chunks_and_steps_gives_the_same_order(
+    first: list[int], second: list[int], data: st.DataObject
+) -> None:
+    """That of the largest event time so far of each source; each source keeps its own order."""
+    waiting = sources(applications=len(first), engagements=len(second))
+    expected = sorted(
+        [(reached, 0, place) for place, reached in enumerate(accumulate(first, max))]
+        + [(reached, 1, place) for place, reached in enumerate(accumulate(second, max))]
+    )
+    left = {FIRST: list(enumerate(first)), SECOND: list(enumerate(second))}
+    positions = {FIRST: 0, SECOND: 0}
+    found: list[tuple[str, int]] = []
+    while any(left.values()) or waiting.queued:
+        arrivals = [topic for topic, records in left.items() if records]
+        if arrivals and (not waiting.queued or data.draw(st.booleans())):
+            topic = data.draw(st.sampled_from(arrivals))
+            count = data.draw(st.integers(1, len(left[topic])))
+            part, left[topic] = left[topic][:count], left[topic][count:]
+            waiting.add(chunk(topic, part[0][0], *(time for _, time in part), behind=len(left[topic])))
+        records, moved = waiting.take(data.draw(st.integers(1, 5)), positions)
+        positions |= moved
+        found += [(record.topic, record.offset) for record in records]
+        if not records and not moved and arrivals:
+            # It waits for the source that has nothing here and something to come.
+            [behind] = [topic for topic in arrivals if not waiting.queued_of(topic)] or [None]
+            if behind is not None and waiting.queued:
+                part, left[behind] = left[behind][:1], left[behind][1:]
+                waiting.add(chunk(behind, part[0][0], part[0][1], behind=len(left[behind])))
+    assert found == [((FIRST, SECOND)[which], place) for _, which, place in expected]
+    assert positions == {FIRST: len(first), SECOND: len(second)}

@@ -78,6 +78,10 @@ class Settings(BaseSettings):
         float,
         Field(ge=0, le=60, description="how long the input that is ahead in event time waits for records of the other"),
     ] = 2.0
+    quiet_seconds: Annotated[
+        float,
+        Field(ge=0, le=86_400, description="an input that brings nothing for so long moves on by ticks; 0 for never"),
+    ] = 60.0
     due_applications: Annotated[
         int, Field(ge=1, description="applications that may fall due in one commit; what is more waits for the next")
     ] = 20_000

@@ -12,6 +12,7 @@ from stream_qa.events import (
     Headers,
     Label,
     Record,
+    Tick,
     TopicNames,
     WireDecoder,
     wire,
@@ -179,6 +180,8 @@ def as_record(event: Event, offset: int = 0, *, partition: int = 0, headers: Hea
             topic = topics.applications
         case Engagement(job_id=key):
             topic = topics.engagements
+        case Tick(partition=number):
+            topic, key = topics.ticks, str(number)
         case Label(member_id=key):
             topic = topics.labels
         case Example(job_id=key):

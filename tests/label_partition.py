@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from builders import as_records
 
-from stream_qa.events import Application, Decoder, Engagement, Label, Message, Record, TopicNames, WireDecoder, wire
+from stream_qa.events import Application, Decoder, Engagement, Label, Message, Record, Tick, TopicNames, WireDecoder, wire
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
 from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect
@@ -28,6 +28,7 @@ def label_stage(policy: LabelPolicy, schema: FeatureSchema | None = None, most_d
         job_effect=RandomEffect("job", Prior(4.0, 16.0), AdaptiveSGD()),
         applications=WireDecoder(wire.Application, Decoder(Application)),
         engagements=WireDecoder(wire.Engagement, Decoder(Engagement)),
+        ticks=WireDecoder(wire.Tick, Decoder(Tick)),
         feature_schema=schema,
         most_due=most_due,
     )

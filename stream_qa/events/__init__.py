@@ -11,6 +11,7 @@ from stream_qa.events.fields import Event
 from stream_qa.events.label import Label, LabelKind, Value
 from stream_qa.events.record import Headers, Message, Record, SourceRecord
 from stream_qa.events.score import Score
+from stream_qa.events.tick import Tick
 from stream_qa.events.topics import TopicNames
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Score",
     "Snapshot",
     "SourceRecord",
+    "Tick",
     "TopicNames",
     "Value",
     "WireDecoder",

@@ -9,6 +9,7 @@ class TopicNames:
 
     applications: str = "applications"
     engagements: str = "engagements"
+    ticks: str = "ticks"
     labels: str = "labels"
     examples: str = "examples"
     scores: str = "scores"
@@ -33,6 +34,7 @@ class TopicNames:
         return (
             self.applications,
             self.engagements,
+            self.ticks,
             self.labels,
             self.examples,
             self.label_changelog,

@@ -55,10 +55,11 @@ def length(text: bytes) -> int:
 
 
 class _Times(Struct, gc=False):
-    """The times of an application or an engagement, whichever it is."""
+    """The times of an application, an engagement or a tick, whichever it is."""
 
     applied_at: EventTime = 0
     engaged_at: EventTime = 0
+    reached_at: EventTime = 0
 
 
 _times = msgspec.json.Decoder(_Times).decode
@@ -70,7 +71,7 @@ def event_time(value: bytes | None) -> int:
         times = _times(value or b"")
     except (msgspec.MsgspecError, RecursionError):
         return 0
-    return times.applied_at or times.engaged_at
+    return times.applied_at or times.engaged_at or times.reached_at
 
 
 class Application(Struct, frozen=True, gc=False):
@@ -106,6 +107,15 @@ class Engagement(Struct, frozen=True, gc=False):
         """Check what the types do not say; msgspec turns the errors into its own."""
         for identifier in (self.application_id, self.job_id, self.kind, self.engagement_id or ""):
             within_id_bytes(identifier)
+
+
+class Tick(Struct, frozen=True, gc=False):
+    """Event time moving on where inputs are quiet."""
+
+    partition: Origin
+    reached_at: EventTime
+    applications: bool
+    engagements: bool
 
 
 class Label(Struct, frozen=True, gc=False):

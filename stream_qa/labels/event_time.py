@@ -155,6 +155,13 @@ class Clock(Struct, array_like=True):
     done: int = NOT_BEGUN
     """The event time (ms) until which all that falls due is done: behind the watermark while there is much of it."""
 
+    @property
+    def present(self) -> int:
+        """The event time (ms) that events speak of at most, ``NOT_BEGUN`` before there are any of both inputs."""
+        if NOT_BEGUN in (self.applications.reached, self.engagements.reached):
+            return NOT_BEGUN
+        return max(self.applications.reached, self.engagements.reached)
+
     def watermark(self, lateness: int) -> int:
         """Return the event time (ms): the smaller of what both inputs have reached, less an allowed ``lateness`` (ms).
 

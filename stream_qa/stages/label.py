@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
-from operator import not_
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Raw
@@ -11,11 +10,21 @@ from msgspec import Raw
 from stream_qa.errors import RejectedError
 from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dead_letter, wire
 from stream_qa.labels import LabelPolicy
+from stream_qa.labels.event_time import CLOCK, NOT_BEGUN, Clock
 from stream_qa.learning import GlobalModel, RandomEffect
 from stream_qa.learning.entity import entity_key
 from stream_qa.learning.features import FeatureSchema
-from stream_qa.stages.label_chunk import LabelChunk, Revision
+from stream_qa.stages.label_chunk import Event, LabelChunk, Revision
 from stream_qa.stages.state import Outcome, StateReader
+
+
+class Quiet(NamedTuple):
+    """Which inputs of a partition are read to their end and have been quiet for long enough."""
+
+    applications: bool
+    engagements: bool
+    milliseconds: int
+    """How far the present is from the newest event that was read; below 0 while the other input still brings some."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,8 @@ class LabelStage:
         Scores every application.
     job_effect
         Reads the job's part of the score from the job learner's table; the label carries it.
-    applications, engagements
-        Decode the two inputs.
+    applications, engagements, ticks
+        Decode the inputs.
     feature_schema
         What applications must bring; ``None`` adopts that of a partition's first application.
     most_due
@@ -48,6 +57,7 @@ class LabelStage:
     job_effect: RandomEffect
     applications: WireDecoder[wire.Application]
     engagements: WireDecoder[wire.Engagement]
+    ticks: WireDecoder[wire.Tick]
     feature_schema: FeatureSchema | None = None
     most_due: int = 20_000
     name: str = "label"
@@ -88,13 +98,30 @@ class LabelStage:
         """Return when each record happened (ms); 0 for one that does not say, which is no event."""
         return [wire.event_time(record.value) for record in records]
 
-    def _decode(self, records: Sequence[SourceRecord]) -> list[wire.Application | wire.Engagement | RejectedError]:
-        """Decode a chunk of both topics, in its order."""
-        topic = self.topics.applications
-        of_applications = [record.topic == topic for record in records]
-        applications = iter(self.applications.decode(r.value for r in compress(records, of_applications)))
-        engagements = iter(self.engagements.decode(r.value for r in compress(records, map(not_, of_applications))))
-        return [next(applications if is_application else engagements) for is_application in of_applications]
+    def tick(self, partition: int, state: StateReader, quiet: Quiet) -> Message | None:
+        """Return the message that moves the event time of quiet inputs on; ``None`` where there is nothing to move."""
+        (record,) = state.get_many([CLOCK])
+        clock = Clock.unpack(record)
+        reached_at = clock.present + quiet.milliseconds
+        applications = quiet.applications and clock.applications.reached < reached_at
+        engagements = quiet.engagements and clock.engagements.reached < reached_at
+        if clock.present == NOT_BEGUN or not (applications or engagements):
+            return None
+        tick = wire.Tick(partition, reached_at, applications, engagements)
+        return Message(self.topics.ticks, b"%d" % partition, wire.encode(tick))
+
+    def _decode(self, records: Sequence[SourceRecord]) -> list[Event | RejectedError]:
+        """Decode a chunk of all inputs, in its order."""
+        decoders: dict[str, WireDecoder[Any]] = {
+            self.topics.applications: self.applications,
+            self.topics.engagements: self.engagements,
+            self.topics.ticks: self.ticks,
+        }
+        decoded = {
+            topic: iter(decoder.decode(record.value for record in records if record.topic == topic))
+            for topic, decoder in decoders.items()
+        }
+        return [next(decoded[record.topic]) for record in records]
 
     def _labels(self, partition: int, revisions: Sequence[Revision], jobs: StateReader) -> list[Message]:
         """Return the messages for ``revisions``, with the job's part of the score as it stands now."""

@@ -3,6 +3,7 @@
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -37,6 +38,9 @@ from stream_qa.labels.record import pack, unpack
 from stream_qa.labels.silence import Activity
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.state import StateReader
+
+Event = wire.Application | wire.Engagement | wire.Tick
+"""What the label stage reads."""
 
 _FEATURE_SCHEMA = b"feature-schema"
 _OTHER_JOB = "it is about another job than its application"
@@ -93,18 +97,18 @@ class LabelChunk:
         self._sent: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         """The chunk's own applications by job, which the table does not have yet."""
 
-    def load(self, events: Iterable[wire.Application | wire.Engagement]) -> None:
+    def load(self, events: Iterable[Event]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
         bound = Clock.unpack(self._clock.pack())
         ids: dict[str, None] = {}
         jobs: dict[str, None] = {}
         for event in events:
-            ids[event.application_id] = None
-            jobs[event.job_id] = None
-            try:
-                self._move(bound, event)
-            except RejectedError:
-                continue
+            if not isinstance(event, wire.Tick):
+                ids[event.application_id] = None
+                jobs[event.job_id] = None
+            with suppress(RejectedError):
+                self._check(bound, event)
+                _move(bound, event)
         self._until = bound.watermark(self._policy.lateness)
         for item in heapq.merge(*(self._scan(index, *at) for index, ats in self._ages.items() for at in ats)):
             if len(self._due) >= self._most_due and item[0] > self._due[-1][0]:
@@ -123,16 +127,14 @@ class LabelChunk:
             stored = self._state.get_many([activity_key(job_id) for job_id in jobs])
             self._activities = {job_id: Activity.unpack(record) for job_id, record in zip(jobs, stored, strict=True)}
 
-    def take(self, record: SourceRecord, event: wire.Application | wire.Engagement) -> None:
+    def take(self, record: SourceRecord, event: Event) -> None:
         """Take in one event, then move event time on and do what falls due."""
+        self._check(self._clock, event)
         if isinstance(event, wire.Application):
-            self._clock.applications.check(event.applied_at, event.application_id, self._policy.jump)
             self._apply(event)
-            self._clock.applications.move(event.applied_at)
-        else:
-            self._clock.engagements.check(event.engaged_at, event.application_id, self._policy.jump)
+        elif isinstance(event, wire.Engagement):
             self._engage(record, event)
-            self._clock.engagements.move(event.engaged_at)
+        _move(self._clock, event)
         self._advance(self._clock.watermark(self._policy.lateness))
 
     def finish(self) -> None:
@@ -155,13 +157,12 @@ class LabelChunk:
         if (clock := self._clock.pack()) != self._stored_clock:
             self.changes[CLOCK] = clock
 
-    def _move(self, clock: Clock, event: wire.Application | wire.Engagement) -> None:
+    def _check(self, clock: Clock, event: Event) -> None:
+        """Doubt what is too far ahead of its input; ticks are our own."""
         if isinstance(event, wire.Application):
             clock.applications.check(event.applied_at, event.application_id, self._policy.jump)
-            clock.applications.move(event.applied_at)
-        else:
+        elif isinstance(event, wire.Engagement):
             clock.engagements.check(event.engaged_at, event.application_id, self._policy.jump)
-            clock.engagements.move(event.engaged_at)
 
     def _scan(self, index: bytes, due: Due, age: int) -> Iterator[tuple[int, str, Due, str]]:
         """Yield what falls due at one age, in order."""
@@ -320,3 +321,16 @@ class LabelChunk:
     def _send(self, life_cycle: LifeCycle, verdict: Verdict | None) -> None:
         if verdict is not None and life_cycle.application is not None:
             self.revisions.append(Revision(life_cycle.application, life_cycle.revision, verdict, max(self._now, 0)))
+
+
+def _move(clock: Clock, event: Event) -> None:
+    """Move the input of an event, or those that a tick is about, on to its time."""
+    if isinstance(event, wire.Application):
+        clock.applications.move(event.applied_at)
+    elif isinstance(event, wire.Engagement):
+        clock.engagements.move(event.engaged_at)
+    else:
+        if event.applications:
+            clock.applications.move(event.reached_at)
+        if event.engagements:
+            clock.engagements.move(event.reached_at)

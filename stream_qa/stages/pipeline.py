@@ -9,7 +9,7 @@
 from dataclasses import dataclass
 
 from stream_qa.coefficients import Publisher
-from stream_qa.events import Application, Decoder, Engagement, EntityKind, Example, Label, WireDecoder, wire
+from stream_qa.events import Application, Decoder, Engagement, EntityKind, Example, Label, Tick, WireDecoder, wire
 from stream_qa.labels import load_policy
 from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect
 from stream_qa.settings import Settings
@@ -48,6 +48,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             job_effect=job_effect,
             applications=WireDecoder(wire.Application, Decoder(Application, settings.max_message_bytes)),
             engagements=WireDecoder(wire.Engagement, Decoder(Engagement, settings.max_message_bytes)),
+            ticks=WireDecoder(wire.Tick, Decoder(Tick, settings.max_message_bytes)),
             most_due=settings.due_applications,
         ),
         member=LearnStage(

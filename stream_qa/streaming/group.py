@@ -117,6 +117,11 @@ class LaneGroup:
             await asyncio.wait([task])
         self._drop()
 
+    def send(self, lane: Lane, message: Message) -> None:
+        """Send a message for a lane of this group with the next transaction."""
+        lane.send(message)
+        self._wake.set()
+
     def add(self, lane: Lane, chunk: Chunk) -> None:
         """Queue a chunk for a lane of this group."""
         if lane.add(chunk):
@@ -172,10 +177,12 @@ class LaneGroup:
         for lane, (changes, messages, _) in work.items():
             for message in messages:
                 batches.add(self._destine(message), message.key, message.value, message.headers)
-            batches.add_all((lane.changelog, lane.partition), changes)
+            if changes:
+                batches.add_all((lane.changelog, lane.partition), changes)
         return await self.transactions.commit(batches)
 
     def _store(self, work: Mapping[Lane, Work], offsets: Mapping[Destination, int]) -> None:
         """Write to the tables what is committed; what this does not get to is caught up from the changelogs."""
         for lane, done in work.items():
-            lane.store(done, offsets[lane.changelog, lane.partition])
+            if done.changes:
+                lane.store(done, offsets[lane.changelog, lane.partition])

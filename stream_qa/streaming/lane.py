@@ -58,6 +58,7 @@ class Lane:
     session: int = 0
     is_open: bool = False
     _unfinished: bool = False
+    _outbox: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.waiting = Sources(self.sources, self.order)
@@ -91,6 +92,7 @@ class Lane:
         self.is_open = False
         self.session += 1
         self.waiting.open({})
+        self._outbox = []
 
     def add(self, chunk: Chunk) -> bool:
         """Queue a chunk; return whether it belongs to this session."""
@@ -98,6 +100,10 @@ class Lane:
             return False
         self.waiting.add(chunk)
         return True
+
+    def send(self, message: Message) -> None:
+        """Send a message with the next transaction; it is lost with the session."""
+        self._outbox.append(message)
 
     def step(self, most: int) -> Work | None:
         """Process the chunks that wait, about ``most`` records; ``None`` when there is nothing to commit.
@@ -112,6 +118,7 @@ class Lane:
         messages: list[Message] = []
         if records or self._unfinished:
             changes, messages, self._unfinished = self.process(records, self.table)
+        messages, self._outbox = [*self._outbox, *messages], []
         if not (records or changes or messages):
             # Control records alone are not worth a transaction; read again, they are passed again.
             self.positions |= positions

@@ -108,7 +108,7 @@ class Lanes:
     def source_topics(self) -> tuple[str, ...]:
         """The topics that lanes read."""
         topics = self._settings.topics
-        return topics.applications, topics.engagements, topics.labels, topics.examples
+        return topics.applications, topics.engagements, topics.ticks, topics.labels, topics.examples
 
     def session(self, place: Place) -> int | None:
         """Return the session in which a place may be read now; ``None`` while it may not."""
@@ -346,7 +346,7 @@ class Lanes:
         return [
             lane(
                 "label",
-                (topics.applications, topics.engagements),
+                (topics.applications, topics.engagements, topics.ticks),
                 topics.label_changelog,
                 self._table(f"label-{partition}"),
                 lambda records, state: stages.label.process(partition, records, state, job),

@@ -62,6 +62,7 @@ class Sources:
         # There is no order of one.
         self._order = order if len(topics) > 1 else None
         self._waiting_since: float | None = None
+        self._heard_at: dict[str, float] = {}
 
     @property
     def queued(self) -> int:
@@ -84,11 +85,19 @@ class Sources:
         for topic, queue in self._queues.items():
             queue.clear(behind.get(topic, 0))
         self._waiting_since = None
+        self._heard_at = dict.fromkeys(self._queues, self._now())
+
+    def quiet_seconds(self, topic: str) -> float | None:
+        """Return for how long a source has brought nothing; ``None`` while it is not read to its end."""
+        queue = self._queues[topic]
+        return None if queue.has_chunks or queue.behind else self._now() - self._heard_at[topic]
 
     def add(self, chunk: Chunk) -> None:
         """Queue a chunk."""
         times = None if self._order is None else self._order.event_times(chunk.records)
         self._queues[chunk.topic].add(chunk, times)
+        if chunk.records:
+            self._heard_at[chunk.topic] = self._now()
 
     def take(self, most: int, positions: Mapping[str, int]) -> tuple[list[SourceRecord], dict[str, int]]:
         """Return about ``most`` records, and the new positions of those sources that have moved.
@@ -113,6 +122,9 @@ class Sources:
             taken, moved[topic] = queue.take(until, moved.get(topic, positions[topic]))
             records += taken
         return records, moved
+
+    def _now(self) -> float:
+        return time.monotonic() if self._order is None else self._order.clock()
 
     def _turn(self) -> tuple[str, int] | None:
         """Return whose turn it is, and until which event time; ``None`` where none is or one must wait."""

@@ -172,8 +172,7 @@ def test_any_cut_into_chunks_and_steps_gives_the_same_order(
         found += [(record.topic, record.offset) for record in records]
         if not records and not moved and arrivals:
             # It waits for the source that has nothing here and something to come.
-            [behind] = [topic for topic in arrivals if not waiting.queued_of(topic)] or [None]
-            if behind is not None and waiting.queued:
+            for behind in [topic for topic in arrivals if not waiting.queued_of(topic)]:
                 part, left[behind] = left[behind][:1], left[behind][1:]
                 waiting.add(chunk(behind, part[0][0], part[0][1], behind=len(left[behind])))
     assert found == [((FIRST, SECOND)[which], place) for _, which, place in expected]

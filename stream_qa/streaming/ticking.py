@@ -1,0 +1,63 @@
+"""Ticks: the worker's clock, put into the log where inputs are read to their end and quiet.
+
+Event time would stand still there. What the clock says goes through the topic like any event, so that reading the log
+again gives the same labels whenever that is.
+"""
+
+import time
+from collections.abc import Callable
+
+from stream_qa.stages.label import LabelStage, Quiet
+from stream_qa.streaming.group import LaneGroup
+
+
+class Ticker:
+    """Moves the event time of one partition on.
+
+    Parameters
+    ----------
+    stage
+        The label stage.
+    group
+        The lanes of the partition.
+    quiet_seconds
+        An input that brings nothing for so long is quiet.
+    clock
+        Tells seconds.
+    """
+
+    def __init__(
+        self,
+        stage: LabelStage,
+        group: LaneGroup,
+        quiet_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stage = stage
+        self._group = group
+        self._quiet_seconds = quiet_seconds
+        self._clock = clock
+        self._ticked_at: float | None = None
+
+    def tick(self) -> bool:
+        """Send a tick if there is a quiet input to move on; return whether one was sent."""
+        lane = self._group.lanes[0]
+        topics = self._stage.topics
+        applications, engagements = map(lane.waiting.quiet_seconds, (topics.applications, topics.engagements))
+        if not lane.is_open or applications is None or engagements is None:
+            return False
+        now = self._clock()
+        newest_at = now - min(applications, engagements)
+        # What is on its way may be as old as an input may be late without being quiet; after a tick nothing is.
+        known_at = newest_at + self._quiet_seconds
+        if self._ticked_at is not None and self._ticked_at > newest_at:
+            known_at = self._ticked_at
+        quiet = Quiet(
+            applications >= self._quiet_seconds, engagements >= self._quiet_seconds, round((now - known_at) * 1000)
+        )
+        message = self._stage.tick(lane.partition, lane.table, quiet)
+        if message is None:
+            return False
+        self._group.send(lane, message)
+        self._ticked_at = now
+        return True

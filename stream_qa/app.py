@@ -29,6 +29,6 @@ try:
 except StreamQAError as error:
     sys.exit(f"The worker does not start: {error}")
 
-app.read(settings.topics.applications, settings.topics.engagements, by="label")
+app.read(settings.topics.applications, settings.topics.engagements, settings.topics.ticks, by="label")
 app.read(settings.topics.labels, by="member")
 app.read(settings.topics.examples, by="job")

@@ -1,21 +1,17 @@
 """What all tests share: a real broker, and a summary that tells a tier which ran from one which could not."""
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
-from ground import PARTITIONS, Ground
+from ground import Ground, new_ground
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
 from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
-from stream_qa.settings import Settings
-from stream_qa.topics import apply
 
 TIERS = ["pure", "kafka", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
@@ -24,7 +20,6 @@ OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error"
 # Taken out of the environment because it is no setting: the settings refuse STREAM_QA_* variables they do not know.
 TEST_BROKER = os.environ.pop("STREAM_QA_TEST_BROKER", None)
 
-_number = count()
 _tier_of: dict[str, str] = {}
 
 
@@ -69,15 +64,7 @@ def any_broker(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def ground(broker: str, tmp_path: Path) -> Ground:
     """Give topics, with four partitions each, that no other test uses."""
-    prefix = f"test-{tmp_path.name}-{next(_number)}-"
-    settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix)
-    asyncio.run(apply(settings.bootstrap_servers, prefix, partitions=PARTITIONS))
-    environment = {
-        "STREAM_QA_BROKER": broker,
-        "STREAM_QA_APP_ID": settings.app_id,
-        "STREAM_QA_TOPIC_PREFIX": prefix,
-    }
-    return Ground(settings, tmp_path, environment)
+    return new_ground(broker, tmp_path)
 
 
 @pytest.hookimpl(trylast=True)

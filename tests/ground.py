@@ -17,9 +17,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from stream_qa.broker.ports import free_port
 from stream_qa.demo.worker_process import worker_process
 from stream_qa.settings import Settings
-from stream_qa.topics import partition_counts
+from stream_qa.topics import apply, partition_counts
 
 PARTITIONS = 4
+
+_number = count()
 
 
 @dataclass
@@ -40,6 +42,23 @@ class Ground:
             **settings,
         }
         return worker_process(environment, self.directory / f"{name}-{next(self._workers)}.log")
+
+    def run(self, name: str, *program: str, **settings: str) -> "subprocess.Popen[bytes]":
+        """Begin a worker, or another program for one, and do not wait; its log is ``log_of(name)``."""
+        environment = {
+            **_clean(),
+            **self.environment,
+            "STREAM_QA_DATA_DIRECTORY": str(self.directory / name),
+            "STREAM_QA_WEB_ENABLED": "false",
+            **settings,
+        }
+        command = program or (sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info")
+        with self.log_of(name).open("wb") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    def log_of(self, name: str) -> Path:
+        """Return the log of a worker that was begun with ``run``."""
+        return self.directory / f"{name}.log"
 
     def replay(self, log: Path, out: Path) -> dict[str, Any]:
         """Replay a log through the broker, until the workers are done, and return the counts."""
@@ -93,6 +112,19 @@ class Ground:
                     return found
         finally:
             await consumer.stop()
+
+
+def new_ground(broker: str, directory: Path) -> Ground:
+    """Make topics, with four partitions each, that nobody else uses."""
+    prefix = f"test-{directory.name}-{next(_number)}-"
+    settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix)
+    asyncio.run(apply(settings.bootstrap_servers, prefix, partitions=PARTITIONS))
+    environment = {
+        "STREAM_QA_BROKER": broker,
+        "STREAM_QA_APP_ID": settings.app_id,
+        "STREAM_QA_TOPIC_PREFIX": prefix,
+    }
+    return Ground(settings, directory, environment)
 
 
 def _clean() -> dict[str, str]:

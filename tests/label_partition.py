@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 
 from builders import as_records
 
-from stream_qa.events import Application, Decoder, Engagement, Label, Message, Record, Tick, TopicNames, WireDecoder, wire
+from stream_qa.events import (
+    Application,
+    Decoder,
+    Engagement,
+    Label,
+    Message,
+    Record,
+    Tick,
+    TopicNames,
+    WireDecoder,
+    wire,
+)
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
 from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect

@@ -110,9 +110,10 @@ def test_the_prefix_stands_in_front_of_every_topic(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_names_of_the_topics() -> None:
-    assert TopicNames().all()[:8] == (
+    assert TopicNames().all()[:9] == (
         "applications",
         "engagements",
+        "ticks",
         "labels",
         "examples",
         "scores",

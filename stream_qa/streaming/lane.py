@@ -1,11 +1,11 @@
 """A lane: one stage's partition, with its table, the next offset of each source, and the chunks not yet committed."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stream_qa.events import Message, SourceRecord
+from stream_qa.events import Message
 from stream_qa.streaming.bugs import Process
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark, Origin, Position, position_key
 from stream_qa.streaming.sources import Chunk, Order, Sources

@@ -23,9 +23,10 @@ from stream_qa.errors import StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.streaming import fetched
 from stream_qa.streaming.assignor import TogetherAssignor
-from stream_qa.streaming.lanes import Lanes, Place, partitions_on_disk
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.lanes import Lanes, Place
 from stream_qa.streaming.membership import Member, instance_id
+from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.stage_lanes import partitions_on_disk
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +35,11 @@ SCHEME = "chunks"
 
 _FETCH_WAIT_MILLISECONDS = 25
 _FETCH_BYTES = 1 << 20
-_HEARTBEATS_A_SESSION = 3
+#: In a heartbeat's answer a member learns of a rebalance: so often, however long the session.
+_HEARTBEAT_MILLISECONDS = 1_000
 _RESTORE_MILLISECONDS = 300_000
 _NEVER = 2**31 - 1
+_SHOW_SECONDS = 2.0
 #: Between two looks at whether the worker is to stop.
 _LOOK_UP_SECONDS = 0.5
 
@@ -89,7 +92,7 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
             rebalance_timeout_ms=_RESTORE_MILLISECONDS,
             # aiokafka would leave the group while nothing is asked for, as during a long restore.
             max_poll_interval_ms=_NEVER,
-            heartbeat_interval_ms=session // _HEARTBEATS_A_SESSION,
+            heartbeat_interval_ms=_HEARTBEAT_MILLISECONDS,
             enable_auto_commit=False,
             # Lanes seek to the position in their state; this is only for the moment before.
             auto_offset_reset="earliest",
@@ -155,8 +158,10 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         try:
-            return bool(await super()._commit(offsets))
-        except KafkaError as error:
+            # Without a broker the library would try for ever, also while the worker is to stop.
+            async with asyncio.timeout(_SHOW_SECONDS):
+                return bool(await super()._commit(offsets))
+        except (KafkaError, TimeoutError) as error:
             _log.warning("the group's offsets could not be shown: %r", error)
             return False
 

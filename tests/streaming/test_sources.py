@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_qa.errors import OffsetGapError
@@ -148,6 +148,7 @@ TIMES = st.lists(st.integers(0, 30), max_size=12)
 
 
 @given(TIMES, TIMES, st.data())
+@settings(deadline=None)
 def test_any_cut_into_chunks_and_steps_gives_the_same_order(
     first: list[int], second: list[int], data: st.DataObject
 ) -> None:

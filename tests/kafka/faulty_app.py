@@ -1,0 +1,24 @@
+"""The worker's application with a bug in it: the member stage fails on one member's labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stream_qa.app import app
+from stream_qa.events import SourceRecord
+from stream_qa.stages.learn import LearnStage
+
+__all__ = ["POISON", "app"]
+
+POISON = b"poisonous-member"
+
+_process = LearnStage.process
+
+
+def fail_on_poison(self: LearnStage[Any], partition: int, records: Sequence[SourceRecord], state: Any) -> Any:  # noqa: ANN401
+    """Process records, unless one of them is the poisonous member's."""
+    if self.name == "member" and any(record.key == POISON for record in records):
+        raise ZeroDivisionError("a bug")
+    return _process(self, partition, records, state)
+
+
+LearnStage.process = fail_on_poison  # type: ignore[method-assign]

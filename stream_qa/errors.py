@@ -190,7 +190,7 @@ class ConflictingDuplicateError(RejectedError):
 
 
 class FutureEventError(RejectedError):
-    """The event's time is further ahead than ``jump_days`` of the policy. Look at the clock or the unit of its producer.
+    """The event is further ahead than ``jump_days`` of the policy. Look at the clock or the time unit of its producer.
 
     When a second event agrees, event time moves on; then send the first one again.
     """

@@ -45,12 +45,12 @@ def test_plan_then_apply_then_plan(on_broker: str) -> None:
 
     applied = run("apply")
     assert applied.exit_code == 0
-    assert applied.output.endswith("11 created, 0 changed, 0 as declared, 0 refused\n")
+    assert applied.output.endswith("12 created, 0 changed, 0 as declared, 0 refused\n")
 
     nothing = run("plan")
     assert nothing.exit_code == 0
     assert f"= {on_broker}applications\n" in nothing.output
-    assert nothing.output.endswith("0 to create, 0 to change, 11 as declared, 0 refused\n")
+    assert nothing.output.endswith("0 to create, 0 to change, 12 as declared, 0 refused\n")
 
 
 @pytest.mark.kafka

@@ -73,9 +73,9 @@ async def topics_of(admin: AIOKafkaAdminClient, prefix: str) -> dict[str, int]:
 @pytest.mark.kafka
 async def test_apply_creates_all_topics_as_declared(broker: str, prefix: str, admin: AIOKafkaAdminClient) -> None:
     plan = await apply([broker], prefix)
-    assert len(plan.having(Action.CREATE)) == 11
+    assert len(plan.having(Action.CREATE)) == 12
     counts = await topics_of(admin, prefix)
-    assert len(counts) == 11
+    assert len(counts) == 12
     assert counts.pop("dead-letters") == 1
     assert set(counts.values()) == {4}
     labels = await configuration(admin, f"{prefix}labels")
@@ -146,7 +146,7 @@ async def test_undeclared_topics_are_left_alone(broker: str, prefix: str, admin:
 @pytest.mark.kafka
 async def test_two_at_once_both_succeed(broker: str, prefix: str, admin: AIOKafkaAdminClient) -> None:
     await asyncio.gather(apply([broker], prefix, partitions=1), apply([broker], prefix, partitions=1))
-    assert len(await topics_of(admin, prefix)) == 11
+    assert len(await topics_of(admin, prefix)) == 12
 
 
 @pytest.mark.kafka

@@ -78,6 +78,10 @@ class Settings(BaseSettings):
         float,
         Field(ge=0, le=60, description="how long the input that is ahead in event time waits for records of the other"),
     ] = 2.0
+    partitioner: Annotated[
+        Literal["murmur2", "unchecked"],
+        Field(description="how producers choose partitions; what is not in that of its key is a dead letter"),
+    ] = "murmur2"
     quiet_seconds: Annotated[
         float,
         Field(ge=0, le=86_400, description="an input that brings nothing for so long moves on by ticks; 0 for never"),

@@ -1,13 +1,13 @@
 """The label stage: applications and engagements of a job's partition in, revisions of labels out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Raw
 
-from stream_qa.errors import RejectedError
+from stream_qa.errors import RejectedError, WrongPartitionError
 from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dead_letter, wire
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.event_time import CLOCK, NOT_BEGUN, Clock
@@ -16,6 +16,9 @@ from stream_qa.learning.entity import entity_key
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.label_chunk import Event, LabelChunk, Revision
 from stream_qa.stages.state import Outcome, StateReader
+
+Belongs = Callable[[str], bool]
+"""Whether a job's events belong into a partition."""
 
 
 class Quiet(NamedTuple):
@@ -63,7 +66,12 @@ class LabelStage:
     name: str = "label"
 
     def process(
-        self, partition: int, records: Sequence[SourceRecord], state: StateReader, jobs: StateReader
+        self,
+        partition: int,
+        records: Sequence[SourceRecord],
+        state: StateReader,
+        jobs: StateReader,
+        belongs: Belongs | None = None,
     ) -> Outcome:
         """Return what a chunk of one partition, in the order it was read, changes and sends.
 
@@ -77,8 +85,12 @@ class LabelStage:
             The label table of the partition.
         jobs
             The job learner's table of the partition.
+        belongs
+            Whether a job's events belong into this partition; ``None`` where that is known.
         """
         events = self._decode(records)
+        if belongs is not None:
+            events = [_in_its_place(event, belongs) for event in events]
         chunk = LabelChunk(self.policy, self.feature_schema, state, self.most_due)
         chunk.load(event for event in events if not isinstance(event, RejectedError))
         for record, event in zip(records, events, strict=True):
@@ -158,3 +170,9 @@ class LabelStage:
             revision.watermark,
         )
         return Message(self.topics.labels, application.member_id.encode(), wire.encode(label))
+
+
+def _in_its_place(event: Event | RejectedError, belongs: Belongs) -> Event | RejectedError:
+    if isinstance(event, RejectedError | wire.Tick) or belongs(event.job_id):
+        return event
+    return WrongPartitionError("Kafka's own partitioner, murmur2 of the job's id, puts it into another partition")

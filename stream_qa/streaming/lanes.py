@@ -252,6 +252,7 @@ class Lanes:
         """Open groups: fence former owners, catch the tables up, take the positions from them, seek."""
         began = time.monotonic()
         self._partition_counts = await check_topics(self._settings)
+        self._stage_lanes.partitions = self._partition_counts[self._settings.topics.applications]
         if not groups or self._source is None:
             return
         await asyncio.gather(*(group.transactions.initialise() for group in groups))

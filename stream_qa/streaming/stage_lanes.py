@@ -1,15 +1,20 @@
 """The lanes of the three stages: what each reads, where its table and its changelog are."""
 
+import logging
 from pathlib import Path
 
 import rocksdict
 
 from stream_qa.settings import Settings
+from stream_qa.stages.label import Belongs
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.bugs import Process, guarded
 from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.sources import Order
 from stream_qa.streaming.table import Table
+
+_log = logging.getLogger(__name__)
 
 #: Where the tables are, in the data directory: one directory each, named by stage and partition.
 _TABLES = "tables"
@@ -36,6 +41,9 @@ class StageLanes:
         self._pipeline = pipeline
         self._cache = rocksdict.Cache(settings.state_cache_bytes)
         self.label = pipeline.label
+        self.partitions = 0
+        """How many partitions the inputs have; known when lanes are opened."""
+        self._warned = False
         self._dead_letters = settings.topics.dead_letters if settings.on_bug == "dead-letter" else None
 
     def open(self, partition: int) -> list[Lane]:
@@ -56,7 +64,10 @@ class StageLanes:
                 changelog=topics.label_changelog,
                 table=label,
                 process=self._guarded(
-                    "label", lambda records, state: stages.label.process(partition, records, state, job)
+                    "label",
+                    lambda records, state: stages.label.process(
+                        partition, records, state, job, self._belongs(partition)
+                    ),
                 ),
                 order=Order(stages.label.event_times, self._settings.order_seconds),
             ),
@@ -79,6 +90,24 @@ class StageLanes:
                 process=self._guarded("job", lambda records, state: stages.job.process(partition, records, state)),
             ),
         ]
+
+    def _belongs(self, partition: int) -> Belongs | None:
+        """Return what tells whether a job's events belong into a partition; ``None`` where that is not to be asked."""
+        if self._settings.partitioner == "unchecked":
+            return None
+
+        def belongs(job_id: str) -> bool:
+            found = partition_of(job_id.encode(), self.partitions) == partition
+            if not found and not self._warned:
+                self._warned = True
+                _log.warning(
+                    "events are in other partitions than those of their keys; they go to the dead letters. "
+                    "Set the producer's partitioner to murmur2, as Kafka's own client has it (librdkafka: "
+                    "partitioner=murmur2_random), or STREAM_QA_PARTITIONER=unchecked if one of its own is meant"
+                )
+            return found
+
+        return belongs
 
     def _guarded(self, stage: str, process: Process) -> Process:
         return guarded(stage, process, self._dead_letters)

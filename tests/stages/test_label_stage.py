@@ -3,15 +3,16 @@
 import orjson
 import pytest
 from builders import DAY, START, application, as_record, engagement
-from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, reasons_of
+from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, labels_of, reasons_of
 from msgspec import structs
 
-from stream_qa.events import Application, Engagement, Label
+from stream_qa.events import Application, Decoder, Engagement, Label, Tick
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.event_time import APPLIED, index_key, life_cycle_key
 from stream_qa.labels.policy import Silence, SilenceRule
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
 from stream_qa.learning.features import FeatureSchema
+from stream_qa.stages.label import Quiet
 from stream_qa.stages.state import MemoryState
 
 CLOSES_AT = START + 14 * DAY
@@ -534,3 +535,69 @@ def test_an_engagement_about_another_job_than_its_application_is_a_dead_letter()
     partition.take(engagement(application_id="early", job_id="job-2"), application("early"))
     assert reasons_of(partition.messages) == ["MismatchedJobError"] * 2
     assert [history[-1].kind for history in partition.history.values()] == ["open", "open"]
+
+
+def test_an_event_that_does_not_belong_into_the_partition_is_a_dead_letter() -> None:
+    records = [
+        as_record(event) for event in (application(), application("b", job_id="job-2"), engagement(job_id="job-2"))
+    ]
+    outcome = label_stage(LabelPolicy()).process(
+        0, records, MemoryState(), MemoryState(), belongs=lambda job_id: job_id == "job-1"
+    )
+    assert reasons_of(outcome.messages) == ["WrongPartitionError"] * 2
+    assert [label.application_id for label in labels_of(outcome.messages)] == ["application-1"]
+
+
+# Ticks.
+
+
+def tick(reached_at: int, *, applications: bool = True, engagements: bool = True) -> Tick:
+    return Tick(partition=0, reached_at=reached_at, applications=applications, engagements=engagements)
+
+
+def test_a_tick_moves_the_inputs_that_are_quiet() -> None:
+    partition = LabelPartition()
+    partition.take(application(), *until(START))
+    assert steps(partition.take(tick(CLOSES_AT, engagements=False))) == []
+    assert steps(partition.take(tick(CLOSES_AT, applications=False))) == [(2, "window-closed")]
+
+
+def test_a_tick_never_moves_time_back() -> None:
+    partition = LabelPartition()
+    partition.take(application(), *until(START + DAY))
+    before = items(partition.state)
+    partition.take(tick(START))
+    assert items(partition.state) == before
+
+
+@pytest.mark.parametrize(
+    ("quiet", "moved"),
+    [
+        (Quiet(applications=True, engagements=True, milliseconds=5), (START + 15, True, True)),
+        (Quiet(applications=False, engagements=True, milliseconds=-4), (START + 6, False, True)),
+        (Quiet(applications=True, engagements=False, milliseconds=-4), None),
+        (Quiet(applications=True, engagements=True, milliseconds=-11), None),
+        (Quiet(applications=False, engagements=False, milliseconds=5), None),
+    ],
+)
+def test_the_present_is_the_newest_event_and_the_time_that_has_passed(
+    quiet: Quiet, moved: tuple[int, bool, bool] | None
+) -> None:
+    partition = LabelPartition()
+    partition.take(application("new", applied_at=START + 10), engagement(application_id="new", engaged_at=START))
+    message = label_stage(LabelPolicy()).tick(3, partition.state, quiet)
+    if moved is None:
+        assert message is None
+    else:
+        assert message is not None
+        assert (message.topic, message.key) == ("ticks", b"3")
+        [found] = Decoder(Tick).decode([message.value])
+        assert found == Tick(partition=3, reached_at=moved[0], applications=moved[1], engagements=moved[2])
+
+
+def test_without_events_of_both_inputs_there_is_no_present() -> None:
+    quiet = Quiet(applications=True, engagements=True, milliseconds=5)
+    partition = LabelPartition()
+    assert label_stage(LabelPolicy()).tick(0, partition.state, quiet) is None
+    partition.take(application())
+    assert label_stage(LabelPolicy()).tick(0, partition.state, quiet) is None

@@ -1,6 +1,5 @@
 """What all tests share: a real broker, and a summary that tells a tier which ran from one which could not."""
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -8,16 +7,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from ground import PARTITIONS, Ground
+from ground import Ground
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
 from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
-from stream_qa.settings import Settings
-from stream_qa.topics import apply
 
-TIERS = ["pure", "kafka", "containers", "shared_data"]
+TIERS = ["pure", "kafka", "chaos", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
 OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error": "failed", "xpassed": "failed"}
 
@@ -49,15 +46,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def ground(broker: str, tmp_path: Path) -> Ground:
     """Give topics, with four partitions each, that no other test uses."""
-    prefix = f"test-{tmp_path.name}-{next(_number)}-"
-    settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix)
-    asyncio.run(apply(settings.bootstrap_servers, prefix, partitions=PARTITIONS))
-    environment = {
-        "STREAM_QA_BROKER": broker,
-        "STREAM_QA_APP_ID": settings.app_id,
-        "STREAM_QA_TOPIC_PREFIX": prefix,
-    }
-    return Ground(settings, tmp_path, environment)
+    return Ground.create(broker, f"test-{tmp_path.name}-{next(_number)}-", tmp_path)
 
 
 @pytest.hookimpl(trylast=True)

@@ -16,8 +16,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 
 from stream_qa.broker.ports import free_port
 from stream_qa.demo.worker_process import worker_process
-from stream_qa.settings import Settings
-from stream_qa.topics import partition_counts
+from stream_qa.settings import PREFIX, Settings
+from stream_qa.topics import apply, partition_counts
 
 PARTITIONS = 4
 
@@ -30,6 +30,19 @@ class Ground:
     directory: Path
     environment: dict[str, str]
     _workers: Iterator[int] = field(default_factory=count)
+
+    @classmethod
+    def create(cls, broker: str, prefix: str, directory: Path, **more: float) -> "Ground":
+        """Make the topics, with four partitions each, for workers with ``more`` settings than their defaults."""
+        settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix).model_copy(update=more)
+        asyncio.run(apply(settings.bootstrap_servers, prefix, partitions=PARTITIONS))
+        environment = {
+            "STREAM_QA_BROKER": broker,
+            "STREAM_QA_APP_ID": settings.app_id,
+            "STREAM_QA_TOPIC_PREFIX": prefix,
+            **{f"{PREFIX}{name.upper()}": str(value) for name, value in more.items()},
+        }
+        return cls(settings, directory, environment)
 
     def worker(self, name: str = "worker", **settings: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """Run a worker whose state and log are under ``name``: the same name again continues that state."""

@@ -1,9 +1,10 @@
-"""When workers commit: what a reader of committed records sees of the label stage's changelog, partition by partition."""
+"""When workers commit: what a reader of committed records sees of the label stage's changelog, by partition."""
 
 import asyncio
 import contextlib
 import time
 from bisect import bisect_left
+from itertools import pairwise
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -90,7 +91,7 @@ class Commits:
         longest = 0.0
         for moments in self._moments:
             inside = [since, *moments[bisect_left(moments, since) : bisect_left(moments, until)], until]
-            longest = max(longest, *(later - earlier for earlier, later in zip(inside, inside[1:], strict=False)))
+            longest = max(longest, *(later - earlier for earlier, later in pairwise(inside)))
         return longest
 
     def _first(self, number: int, end: int) -> float | None:

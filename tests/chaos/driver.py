@@ -1,7 +1,6 @@
 """A round: a log through workers while faults strike one after the other, and then the whole truth."""
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,15 +9,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from ground import PARTITIONS, Ground
+
 from chaos.commits import Commits
 from chaos.evidence import FRESH, collect
 from chaos.faults import FAULTS, GENTLE, NotStruckError, Scene
 from chaos.feed import Feed
 from chaos.invariants import Differences, all_differences
 from chaos.log import MAX_MESSAGE_BYTES, draw_log
-from chaos.workers import WorkerPlace, supervise
-from ground import PARTITIONS, Ground
-
+from chaos.workers import READY, WorkerPlace, supervise
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.errors import ReplayStalledError
 from stream_qa.replay.report import Report
@@ -120,7 +119,8 @@ class Round:
         events = EVENTS_A_SECOND * (_SECONDS_A_ROUND + _SECONDS_A_FAULT * len(self.kinds))
         log = draw_log(self.seed, int(events * _APPLICATIONS_AN_EVENT), ground.settings.topics)
         feed = Feed(ground.settings, log, EVENTS_A_SECOND, PARTITIONS)
-        asyncio.run(self._run(ground, broker, places, fresh, feed, result))
+        run = _Run(self, ground, broker, places, fresh, feed, result)
+        asyncio.run(run.run())
         evidence = collect(ground, feed.delivered, [place.data_directory for place in places])
         for invariant, differences in all_differences(evidence).items():
             result.differences.setdefault(invariant, []).extend(differences)
@@ -129,71 +129,80 @@ class Round:
         result.seconds = time.monotonic() - started
         return result
 
-    async def _run(
-        self,
-        ground: Ground,
-        broker: DevelopmentBroker,
-        places: list[WorkerPlace],
-        fresh: WorkerPlace,
-        feed: Feed,
-        result: RoundResult,
-    ) -> None:
-        supervisor = asyncio.create_task(supervise([*places, fresh]))
+
+@dataclass(frozen=True)
+class _Run:
+    """A round under way."""
+
+    plan: Round
+    ground: Ground
+    broker: DevelopmentBroker
+    places: Sequence[WorkerPlace]
+    fresh: WorkerPlace
+    """Without local state, at the end."""
+    feed: Feed
+    result: RoundResult
+
+    async def run(self) -> None:
+        """Begin, let the faults strike, wait until all is done, and end."""
+        supervisor = asyncio.create_task(supervise([*self.places, self.fresh]))
         stop = asyncio.Event()
-        feeding = asyncio.create_task(feed.run(stop))
+        feeding = asyncio.create_task(self.feed.run(stop))
         try:
-            async with Commits(ground.settings, PARTITIONS) as commits:
-                scene = Scene(places, broker, commits, Random(self.seed), SESSION_SECONDS)  # noqa: S311 # to be repeated
+            async with Commits(self.ground.settings, PARTITIONS) as commits:
+                random = Random(self.plan.seed)  # noqa: S311 # to be repeated
+                scene = Scene(self.places, self.broker, commits, random, SESSION_SECONDS)
                 began = await commits.now()
-                for place in places[: self.workers]:
+                for place in self.places[: self.plan.workers]:
                     place.start()
                 if await commits.back(began, _PATIENCE_SECONDS) is None:
-                    result.add(GOES_ON, f"no work at the beginning: {places[0].log_tail()}")
-                await self._strike(scene, feeding, result)
+                    self.result.add(GOES_ON, f"no work at the beginning: {self.places[0].log_tail()}")
+                await self._strike(scene, feeding)
             stop.set()
             await feeding
-            await self._finish(ground, result)
+            await self._finish()
             for place in scene.running():
                 seconds = await place.terminate(wanted=False)
                 if place.exits[-1] != 0:
-                    result.add(GOES_ON, f"asked to end, {place} ended with {place.exits[-1]} after {seconds:.0f} s")
-            fresh.start()
-            if not await fresh.ready_for(range(PARTITIONS), _PATIENCE_SECONDS):
-                result.add(GOES_ON, f"a worker without local state does not get ready: {fresh.log_tail()}")
-            await fresh.terminate(wanted=False)
+                    self.result.add(
+                        GOES_ON, f"asked to end, {place} ended with {place.exits[-1]} after {seconds:.0f} s"
+                    )
+            self.fresh.start()
+            if not await self.fresh.says(f"{READY}{list(range(PARTITIONS))}", _PATIENCE_SECONDS):
+                self.result.add(GOES_ON, f"a worker without local state does not get ready: {self.fresh.log_tail()}")
+            await self.fresh.terminate(wanted=False)
         finally:
             feeding.cancel()
             supervisor.cancel()
             await asyncio.gather(feeding, supervisor, return_exceptions=True)
-            for place in [*places, fresh]:
+            for place in [*self.places, self.fresh]:
                 await place.kill(wanted=False)
 
-    async def _strike(self, scene: Scene, feeding: "asyncio.Task[None]", result: RoundResult) -> None:
+    async def _strike(self, scene: Scene, feeding: "asyncio.Task[None]") -> None:
         """Let the faults strike, each when the work has come back from the one before."""
-        for kind in self.kinds:
+        for kind in self.plan.kinds:
             await asyncio.sleep(scene.random.uniform(*_BETWEEN_SECONDS))
             if feeding.done():
                 feeding.result()
-            struck = time.monotonic()
             try:
                 since = await FAULTS[kind](scene)
             except NotStruckError as error:
-                result.add(GOES_ON, f"{kind}: {error}")
+                self.result.add(GOES_ON, f"{kind}: {error}")
                 continue
             seconds = await scene.commits.back(since, _PATIENCE_SECONDS)
             if kind in GENTLE:
-                seconds = scene.commits.silence(struck, time.monotonic())
-            result.faults.append(Struck(kind, seconds))
+                seconds = scene.commits.silence(since.moment, time.monotonic())
+            self.result.faults.append(Struck(kind, seconds))
             if seconds is None:
                 said = "; ".join(place.log_tail() for place in scene.running())
-                result.add(GOES_ON, f"no work within {_PATIENCE_SECONDS:.0f} s after {kind}: {said}")
+                self.result.add(GOES_ON, f"no work within {_PATIENCE_SECONDS:.0f} s after {kind}: {said}")
 
-    async def _finish(self, ground: Ground, result: RoundResult) -> None:
+    async def _finish(self) -> None:
         """Wait until the workers have done with all that was delivered."""
         produced = asyncio.Event()
         produced.set()
         try:
-            async with KafkaReplay(ground.settings, Report(ground.settings.topics)) as replay:
+            async with KafkaReplay(self.ground.settings, Report(self.ground.settings.topics)) as replay:
                 await replay.follow(produced, _PATIENCE_SECONDS)
         except ReplayStalledError as error:
-            result.add(GOES_ON, f"the work is not finished: {error}")
+            self.result.add(GOES_ON, f"the work is not finished: {error}")

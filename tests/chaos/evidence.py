@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import rocksdict
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from chaos.log import Delivery
 from ground import PARTITIONS, Ground
 
+from chaos.log import Delivery
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline, build_pipeline
 from stream_qa.topics import partition_counts
@@ -73,14 +74,14 @@ def collect(ground: Ground, delivered: Sequence[Delivery], directories: Sequence
 
 def read_tables(data_directory: Path) -> dict[str, Table]:
     """Return the tables in a worker's data directory."""
-    found = {}
+    found: dict[str, Table] = {}
     for stage in STAGES:
         for partition in range(PARTITIONS):
             path = data_directory / "tables" / f"{stage}-{partition}"
             if path.exists():
                 options = rocksdict.Options(raw_mode=True)
                 database = rocksdict.Rdict(str(path), options, access_type=rocksdict.AccessType.read_only())
-                found[path.name] = dict(database.items())
+                found[path.name] = cast("dict[bytes, bytes]", dict(database.items()))
                 database.close()
     return found
 

@@ -8,14 +8,14 @@ from random import Random
 
 from chaos.commits import Commits, Since
 from chaos.instants import Instant
-from chaos.workers import WorkerPlace
-
+from chaos.workers import READY, WorkerPlace
 from stream_qa.broker import DevelopmentBroker
 
 #: Beyond the session of the workers, so that another has taken over before a paused one goes on.
 _BEYOND_SESSION = (1.5, 3.0)
 _DOWN_SECONDS = (0.0, 3.0)
 _INSTANT_SECONDS = 40.0
+_READY_SECONDS = 60.0
 _AFTER = (0, 25)
 _MOST_WORKERS = 3
 
@@ -44,14 +44,15 @@ class Scene:
 
     async def several(self) -> None:
         """Have two workers at least, so that one can take over."""
-        while len(self.running()) < 2:  # noqa: PLR2004 # as it says
+        while len(self.running()) < 2:
             await self.join()
 
     async def join(self) -> WorkerPlace:
         """Start one more worker, and wait until it shares the work."""
         place = next(place for place in self.places if not place.wanted)
         place.start()
-        await place.ready()
+        if not await place.says(READY, _READY_SECONDS):
+            raise NotStruckError(f"{place} is not ready after {_READY_SECONDS:.0f} s: {place.log_tail()}")
         return place
 
 

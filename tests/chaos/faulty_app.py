@@ -1,12 +1,10 @@
 """``faust -A chaos.faulty_app worker``: the worker as it is, which strikes itself at an exact instant when told to."""
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Any
 
 from chaos.instants import Instant, Orders
-
 from stream_qa.app import app
 from stream_qa.streaming import changelog
 from stream_qa.streaming.group import LaneGroup

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from chaos.log import BAD, Delivery
 
+from chaos.log import BAD, Delivery
 from stream_qa.settings import Settings
 from stream_qa.streaming.partitioner import partition_of
 

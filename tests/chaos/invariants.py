@@ -1,20 +1,20 @@
-"""What must hold whatever struck: each a function that returns what differs, one sentence each, nothing where it holds."""
+"""What must hold whatever struck: each is a function that returns what differs, a sentence each."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
-from chaos.evidence import STAGES, Evidence, Table
-from chaos.log import BAD, ORPHAN, time_of
 from ground import PARTITIONS
 from label_oracle import without_wording
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
 
+from chaos.evidence import STAGES, Evidence, Table
+from chaos.log import BAD, ORPHAN, time_of
 from stream_qa.events import Snapshot
 from stream_qa.events.dead_letter import OFFSET, PARTITION, TOPIC
-from stream_qa.streaming.table import CHANGELOG_OFFSET, POSITION
 from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.table import CHANGELOG_OFFSET, POSITION
 
 Differences = list[str]
 
@@ -22,7 +22,7 @@ _NEVER = -1
 
 
 def input_is_complete(evidence: Evidence) -> Differences:
-    """The producer has lost nothing: otherwise the others would say nothing about the workers."""
+    """Check that the producer has lost nothing: otherwise the others would say nothing about the workers."""
     topics = evidence.settings.topics
     found = Counter(
         (topic, record.key, record.value)
@@ -34,12 +34,16 @@ def input_is_complete(evidence: Evidence) -> Differences:
 
 
 def final_labels_equal_those_of_a_replay(evidence: Evidence) -> Differences:
-    """The final labels are those of the same stages without Kafka, from the good events alone."""
+    """Check that every application has a label, and that the final ones are those of the good events.
+
+    These go through the same stages in one process, without Kafka.
+    """
     events = [delivery.event for delivery in evidence.delivered if delivery.event is not None]
-    expected = final_outcomes(labels_in_process(events, evidence.settings, PARTITIONS))
-    decoder = evidence.pipeline.member.source.decoder
-    found = final_outcomes(decoded(decoder, evidence.records(evidence.settings.topics.labels)))
-    return [
+    replayed = labels_in_process(events, evidence.settings, PARTITIONS)
+    labels = decoded(evidence.pipeline.member.source.decoder, evidence.records(evidence.settings.topics.labels))
+    expected, found = final_outcomes(replayed), final_outcomes(labels)
+    without = {label.application_id for label in replayed} - {label.application_id for label in labels}
+    return [f"{application_id} has no label" for application_id in sorted(without)] + [
         f"{application_id}: the final label is {found.get(application_id)}, "
         f"and by the events {expected.get(application_id)}"
         for application_id in sorted(expected.keys() | found.keys())
@@ -48,7 +52,7 @@ def final_labels_equal_those_of_a_replay(evidence: Evidence) -> Differences:
 
 
 def every_revision_is_there_once(evidence: Evidence) -> Differences:
-    """The revisions of an application's label are 1, 2, 3 and so on, in this order, each of them once."""
+    """Check that the revisions of a label are 1, 2, 3 and so on, in this order, each of them once."""
     differences = []
     newest: dict[str, int] = {}
     for label in decoded(evidence.pipeline.member.source.decoder, evidence.records(evidence.settings.topics.labels)):
@@ -60,7 +64,7 @@ def every_revision_is_there_once(evidence: Evidence) -> Differences:
 
 
 def members_learn_each_revision_once(evidence: Evidence) -> Differences:
-    """Folding the labels gives the examples and scores, each once, the members' versions, and their tables."""
+    """Fold the labels: that gives the examples and scores, each once, the members' versions, and their tables."""
     topics = evidence.settings.topics
     refolded = refold(evidence.pipeline.member, evidence.topics[topics.labels])
     return [
@@ -72,7 +76,7 @@ def members_learn_each_revision_once(evidence: Evidence) -> Differences:
 
 
 def jobs_learn_each_example_once(evidence: Evidence) -> Differences:
-    """Folding the examples gives the jobs' versions, and their tables."""
+    """Fold the examples: that gives the jobs' versions, and their tables."""
     refolded = refold(evidence.pipeline.job, evidence.topics[evidence.settings.topics.examples])
     return [
         *_published_differences(evidence, "job", refolded.versions),
@@ -81,7 +85,7 @@ def jobs_learn_each_example_once(evidence: Evidence) -> Differences:
 
 
 def no_transaction_is_open(evidence: Evidence) -> Differences:
-    """A reader of committed records can read every topic to its end."""
+    """Check that a reader of committed records can read every topic to its end."""
     return [
         f"{topic}-{partition}: {count} records are behind a transaction that nobody has ended"
         for (topic, partition), count in evidence.not_readable.items()
@@ -89,7 +93,7 @@ def no_transaction_is_open(evidence: Evidence) -> Differences:
 
 
 def dead_letters_are_exactly_the_bad_inputs(evidence: Evidence) -> Differences:
-    """Every bad input is there once, untouched, and nothing else."""
+    """Check that every bad input is there once, untouched, and nothing else."""
     expected = dict(_bad_inputs(evidence))
     found: Counter[tuple[str, int, int]] = Counter()
     differences = []
@@ -101,12 +105,14 @@ def dead_letters_are_exactly_the_bad_inputs(evidence: Evidence) -> Differences:
             differences.append(f"{_named(place)} is no bad input, and is in the dead letters: {headers}")
         elif (letter.key, letter.value) != expected[place]:
             differences.append(f"{_named(place)} is not untouched in the dead letters")
-    differences += [f"{_named(place)} is in the dead letters {count} times" for place, count in found.items() if count > 1]
+    differences += [
+        f"{_named(place)} is in the dead letters {count} times" for place, count in found.items() if count > 1
+    ]
     return differences + [f"{_named(place)} is not in the dead letters" for place in expected.keys() - found.keys()]
 
 
 def a_fresh_worker_restores_the_changelog(evidence: Evidence) -> Differences:
-    """A worker without local state has all that the changelogs give, folded, and nothing else."""
+    """Check that a worker without local state has all that the changelogs give, folded, and nothing else."""
     return [
         difference
         for stage in STAGES
@@ -120,7 +126,7 @@ def a_fresh_worker_restores_the_changelog(evidence: Evidence) -> Differences:
 
 
 def local_tables_hold_committed_state_only(evidence: Evidence) -> Differences:
-    """Every table on a worker's disk is what the changelog gives up to the offset that the table says it has."""
+    """Check that every table on a worker's disk is what the changelog gives up to the offset in the table."""
     differences = []
     for worker, tables in evidence.kept.items():
         for name, table in tables.items():
@@ -175,7 +181,9 @@ def _published_differences(evidence: Evidence, kind: str, versions: Any) -> Diff
         snapshot = Snapshot.model_validate_json(record.value)
         expected = versions.get((snapshot.entity_id, snapshot.version))
         if snapshot.entity_kind == kind and (expected is None or snapshot.coefficients != expected.tolist()):
-            differences.append(f"{kind} {snapshot.entity_id}: the snapshot {snapshot.version} is not what its log gives")
+            differences.append(
+                f"{kind} {snapshot.entity_id}: the snapshot {snapshot.version} is not what its log gives"
+            )
     return differences
 
 

@@ -45,7 +45,7 @@ class Delivery:
     """What is wrong with it; ``None`` for a good one."""
 
 
-def draw_log(seed: int, applications: int, topics: TopicNames) -> list[Delivery]:
+def draw_log(seed: int, applications: int, topics: TopicNames, *, bad_share: float = BAD_SHARE) -> list[Delivery]:
     """Return everything that is to be delivered, in order.
 
     Parameters
@@ -56,10 +56,12 @@ def draw_log(seed: int, applications: int, topics: TopicNames) -> list[Delivery]
         About as many; engagements come to these.
     topics
         The input topics' names.
+    bad_share
+        How many bad inputs come for each event.
     """
     marketplace = Marketplace(
-        members=max(20, applications // 12),
-        jobs=max(10, applications // 30),
+        members=max(20, applications // 6),
+        jobs=max(10, applications // 20),
         days=_DAYS,
         applications=applications,
         features=_FEATURES,
@@ -68,7 +70,8 @@ def draw_log(seed: int, applications: int, topics: TopicNames) -> list[Delivery]
     deliveries: list[Delivery] = []
     again: list[tuple[int, Delivery]] = []
     applied_at: dict[str, int] = {}
-    for number, event in enumerate(simulate(marketplace, np.random.default_rng(seed)).events()):
+    events: Iterator[dict[str, Any]] = simulate(marketplace, np.random.default_rng(seed)).events()
+    for number, event in enumerate(events):
         delivery = _first_delivery(event, topics)
         applied_at.setdefault(event["application_id"], time_of(event))
         deliveries.append(delivery)
@@ -77,7 +80,7 @@ def draw_log(seed: int, applications: int, topics: TopicNames) -> list[Delivery]
             deliveries.append(repeated)
         if random.random() < AGAIN_LATER_SHARE:
             again.append((number + random.randint(*LATER), repeated))
-        if number >= _GOOD_AT_FIRST and random.random() < BAD_SHARE:
+        if number >= _GOOD_AT_FIRST and random.random() < bad_share:
             first = applied_at.get(event["application_id"])
             is_alive = first is not None and time_of(event) < first + _SURELY_ALIVE
             deliveries.append(random.choice(list(_bad_inputs(number, event, delivery, topics, is_alive=is_alive))))

@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
 _LOOK_UP_SECONDS = 0.02
 _END_SECONDS = 30.0
 _TESTS = Path(__file__).parents[1]
-READY = "ready: partitions ["
+READY = "ready: partitions "
 
 
 class WorkerPlace:
@@ -112,15 +112,10 @@ class WorkerPlace:
             self.keep_running()
             await asyncio.sleep(_LOOK_UP_SECONDS)
 
-    async def ready(self) -> None:
-        """Wait until the process that runs now, or the next one, has restored its state."""
-        while not (self.runs and READY in self.log.read_text(errors="replace")):
-            await asyncio.sleep(_LOOK_UP_SECONDS)
-
-    async def ready_for(self, partitions: Iterable[int], seconds: float) -> bool:
-        """Wait until the process has all of ``partitions``; return whether it has."""
+    async def says(self, text: str, seconds: float) -> bool:
+        """Wait until the log of the process that runs then has a text; return whether it has."""
         deadline = time.monotonic() + seconds
-        while f"ready: partitions {list(partitions)}" not in self.log.read_text(errors="replace"):
+        while not (self.runs and text in self.log.read_text(errors="replace")):
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(_LOOK_UP_SECONDS)

@@ -31,7 +31,7 @@ _SECONDS_A_FAULT = 25.0
 _SECONDS_A_ROUND = 60.0
 _APPLICATIONS_AN_EVENT = 0.6
 _BETWEEN_SECONDS = (0.1, 1.5)
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 45.0
 _PLACES = "abcd"
 #: Of the workers: quick to give a silent one up, and small limits where large ones would hide something.
 _SETTINGS = {
@@ -157,7 +157,8 @@ class _Run:
                     place.start()
                 if await commits.back(began, _PATIENCE_SECONDS) is None:
                     self.result.add(GOES_ON, f"no work at the beginning: {self.places[0].log_tail()}")
-                await self._strike(scene, feeding)
+                else:
+                    await self._strike(scene, feeding)
             stop.set()
             await feeding
             await self._finish()
@@ -196,6 +197,7 @@ class _Run:
             if seconds is None:
                 said = "; ".join(place.log_tail() for place in scene.running())
                 self.result.add(GOES_ON, f"no work within {_PATIENCE_SECONDS:.0f} s after {kind}: {said}")
+                return
 
     async def _finish(self) -> None:
         """Wait until the workers have done with all that was delivered."""

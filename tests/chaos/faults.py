@@ -144,11 +144,12 @@ def paused_at(instant: Instant) -> Fault:
 
 
 async def killed_while_restoring(scene: Scene) -> Since:
-    """Kill a worker, and once more while it restores its state."""
+    """Kill a worker and delete its data directory, and kill it once more while it restores that."""
     place = scene.any_running()
-    place.order(Instant.RESTORING, signal.SIGKILL, after=0)
-    await place.kill()
-    await _struck(place, Instant.RESTORING)
+    instant = scene.random.choice((Instant.INITIALISED, Instant.RESTORING))
+    place.order(instant, signal.SIGKILL, after=0)
+    await place.kill(wipe=True)
+    await _struck(place, instant)
     return await scene.commits.now()
 
 

@@ -1,7 +1,6 @@
 """The exact instants at which a worker can be struck, and how it strikes itself there.
 
-Nothing of this is in the product: the methods that pass these instants are wrapped, in the process of
-``chaos.faulty_app`` only.
+Nothing of this is in the product: ``chaos.faulty_app`` wraps the methods that pass these instants, in its process only.
 """
 
 import os
@@ -13,13 +12,15 @@ class Instant(StrEnum):
     """A moment between two steps of a worker that nothing outside of it could hit."""
 
     IN_TRANSACTION = "in-transaction"
-    """Everything is written, and the end of the transaction is not sent."""
+    """Everything is written, labels among it, and the end of the transaction is not sent."""
     COMMIT_SENT = "commit-sent"
-    """The end of the transaction is on its way, and not acknowledged."""
+    """The end of the transaction is on its way, and most likely not yet acknowledged."""
     COMMITTED = "committed"
-    """The transaction has been committed, and the local table does not have it."""
+    """The transaction has been committed, and some or all of the local tables do not have it."""
     STORED = "stored"
-    """The local table has it, and the next chunk has not begun."""
+    """The local tables have it, and the next chunk has not begun."""
+    INITIALISED = "initialised"
+    """The former owner is fenced, and the changelog has not been read."""
     RESTORING = "restoring"
     """Some of the changelog has been read, and the tables are not open for work."""
     REBALANCING = "rebalancing"
@@ -33,7 +34,7 @@ class Orders:
     ----------
     directory
         An order is the file ``strike`` there: the instant, the signal's number, and how often the instant is to be
-        passed before. When it has been carried out, it is ``struck``.
+        passed before. When it is carried out, its name becomes ``struck``.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -41,7 +42,7 @@ class Orders:
         self._passed = 0
 
     def has(self, instant: Instant) -> bool:
-        """Whether this instant is in the order."""
+        """Whether there is an order for this instant."""
         try:
             return self._order.read_text().startswith(f"{instant} ")
         except FileNotFoundError:

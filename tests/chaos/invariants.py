@@ -14,7 +14,7 @@ from chaos.log import BAD, ORPHAN, time_of
 from stream_qa.events import Snapshot
 from stream_qa.events.dead_letter import OFFSET, PARTITION, TOPIC
 from stream_qa.streaming.partitioner import partition_of
-from stream_qa.streaming.table import CHANGELOG_OFFSET, POSITION
+from stream_qa.streaming.positions import CHANGELOG_MARK, POSITION, Mark
 
 Differences = list[str]
 
@@ -131,8 +131,8 @@ def local_tables_hold_committed_state_only(evidence: Evidence) -> Differences:
     for worker, tables in evidence.kept.items():
         for name, table in tables.items():
             stage, _, number = name.partition("-")
-            held = table.get(CHANGELOG_OFFSET)
-            offset = _NEVER if held is None else int.from_bytes(held, "big")
+            mark = Mark.unpack(table.get(CHANGELOG_MARK, b""))
+            offset = _NEVER if mark is None else mark.offset
             folded = _folded(evidence, stage, int(number), offset)
             differences += _compared(f"{name} of {worker}, at changelog offset {offset}", table, folded)
     return differences
@@ -217,7 +217,7 @@ def _compared(name: str, found: Table, expected: Table) -> Differences:
     return [
         f"{name}: {key!r} is {_short(found.get(key))} instead of {_short(expected.get(key))}"
         for key in sorted(found.keys() | expected.keys())
-        if key != CHANGELOG_OFFSET and found.get(key) != expected.get(key)
+        if key != CHANGELOG_MARK and found.get(key) != expected.get(key)
     ]
 
 

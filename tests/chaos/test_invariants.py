@@ -20,7 +20,7 @@ from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import Changes, MemoryState
 from stream_qa.streaming.partitioner import partition_of
-from stream_qa.streaming.table import CHANGELOG_OFFSET, pack_offset
+from stream_qa.streaming.positions import CHANGELOG_MARK, UNKNOWN_TOPIC, Mark
 
 SETTINGS = Settings(snapshot_every=3, max_message_bytes=MAX_MESSAGE_BYTES)
 TOPICS = SETTINGS.topics
@@ -55,7 +55,7 @@ class KeptState(MemoryState):
         return len(self.changelog)
 
     def table(self) -> dict[bytes, bytes]:
-        return {**dict(self.scan(b"", b"\xff" * 64)), CHANGELOG_OFFSET: pack_offset(self.end - 1)}
+        return {**dict(self.scan(b"", b"\xff" * 64)), CHANGELOG_MARK: Mark(self.end - 1, 0, UNKNOWN_TOPIC).pack()}
 
 
 def append(logs: Logs, message: Message) -> None:
@@ -154,7 +154,7 @@ def is_of(kind: str) -> Callable[[Record], bool]:
 
 def with_table(tables: Mapping[str, Table], name: str) -> dict[str, Table]:
     """Return tables of which one has another value under one key."""
-    key = next(key for key in tables[name] if key != CHANGELOG_OFFSET)
+    key = next(key for key in tables[name] if key != CHANGELOG_MARK)
     return {**tables, name: {**tables[name], key: b"another"}}
 
 

@@ -70,7 +70,7 @@ class WorkerPlace:
                     [sys.executable, "-m", "faust", "-A", "chaos.faulty_app", "worker", "-l", "info"],
                     env={
                         **os.environ,
-                        "PYTHONPATH": str(_TESTS),
+                        "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]),
                         "STREAM_QA_DATA_DIRECTORY": str(self.data_directory),
                         "STREAM_QA_WEB_ENABLED": "false",
                         "CHAOS_ORDERS": str(self.orders),

@@ -6,15 +6,24 @@
     ├── ConfigurationError            the worker does not start
     │   ├── SettingsError
     │   ├── PolicyError
+    │   ├── InstanceIdError
     │   └── TopicsError
     │       ├── TopicMissingError
+    │       ├── TopicReplacedError
     │       └── PartitionCountError
     ├── BrokerError
     │   ├── BrokerUnavailableError
-    │   └── BrokerStartError
+    │   ├── BrokerStartError
+    │   └── TransactionError          nothing of the transaction counts, or the changelog says that it does
+    │       ├── FencedError
+    │       ├── OutcomeUnknownError
+    │       └── TransactionRefusedError
     ├── StateError                    the worker stops before anything is committed
     │   ├── StateFormatError
+    │   ├── DiskError
+    │   ├── CorruptTableError
     │   └── OffsetGapError
+    ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
     ├── LogError                      a replay does not start
     ├── ReplayStalledError
@@ -25,7 +34,8 @@
         ├── FeatureSchemaMismatchError
         ├── ConflictingDuplicateError
         ├── LateApplicationError
-        └── OrphanEngagementError
+        ├── OrphanEngagementError
+        └── PoisonousRecordError
 """
 
 
@@ -45,12 +55,24 @@ class PolicyError(ConfigurationError):
     """The label policy cannot be read or contradicts itself. Correct the file that ``STREAM_QA_POLICY`` names."""
 
 
+class InstanceIdError(ConfigurationError):
+    """Another worker has joined the group under this worker's ``STREAM_QA_INSTANCE_ID``. Give each its own."""
+
+
 class TopicsError(ConfigurationError):
     """The topics on the broker are not those that are declared. Run ``stream-qa topics plan``."""
 
 
 class TopicMissingError(TopicsError):
     """A topic does not exist. Run ``stream-qa topics apply``; check ``STREAM_QA_TOPIC_PREFIX`` and the broker."""
+
+
+class TopicReplacedError(TopicsError):
+    """A topic is not the one that the state was made from: it was deleted and made anew, or truncated.
+
+    Going on would skip or repeat records. Put the topic back, or start a new group under another
+    ``STREAM_QA_TOPIC_PREFIX`` and replay the log into it.
+    """
 
 
 class PartitionCountError(TopicsError):
@@ -73,6 +95,26 @@ class BrokerStartError(BrokerError):
     """The development broker did not start. Read the log file that the message names."""
 
 
+class TransactionError(BrokerError):
+    """A transaction did not end with an acknowledged commit."""
+
+
+class FencedError(TransactionError):
+    """Another worker has begun to work on this partition, so nothing of ours is committed any more.
+
+    After a pause longer than the session this is as it should be, and the worker joins again. If a worker stops with
+    it, a second group of workers uses the same topics: check ``STREAM_QA_APP_ID`` and ``STREAM_QA_TOPIC_PREFIX``.
+    """
+
+
+class OutcomeUnknownError(TransactionError):
+    """The broker did not say how the transaction ended. The worker looks into its changelog and goes on from there."""
+
+
+class TransactionRefusedError(TransactionError):
+    """The broker will never take this transaction. The message says why: a limit on sizes, or missing permissions."""
+
+
 class StateError(StreamQAError):
     """The worker's local state cannot be trusted. The worker has stopped; nothing wrong was committed."""
 
@@ -81,10 +123,25 @@ class StateFormatError(StateError):
     """A stored record has a format that this version does not know. Run the version that wrote it, or a newer one."""
 
 
+class DiskError(StateError):
+    """RocksDB cannot read or write. The message says why: a full disk, a lost disk, permissions. Nothing is lost."""
+
+
+class CorruptTableError(StateError):
+    """The files of a table are damaged. The worker rebuilds it from its changelog by itself."""
+
+
 class OffsetGapError(StateError):
     """Records of an input partition are missing or came twice. Restart the worker: it takes up where its state ends.
 
     If it happens again, the topic was truncated below the worker's position or made anew: see docs/operations.md.
+    """
+
+
+class ChunkError(StreamQAError):
+    """The code of a stage fails on a chunk of records as a whole, and on none of them alone.
+
+    The traceback is in the log. Report it; the worker will fail again at the same place.
     """
 
 
@@ -133,3 +190,11 @@ class LateApplicationError(RejectedError):
 
 class OrphanEngagementError(RejectedError):
     """The application that this engagement answers never came. Find out whether it was lost or has another id."""
+
+
+class PoisonousRecordError(RejectedError):
+    """The code of a stage fails on this record: a bug. The traceback is in the worker's log. Report it.
+
+    The worker stops at it, before anything is committed, and will again; ``STREAM_QA_ON_BUG=dead-letter`` lets it keep
+    the record in the dead letters and go on.
+    """

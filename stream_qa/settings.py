@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -58,8 +58,22 @@ class Settings(BaseSettings):
         DEFAULT_MAX_MESSAGE_BYTES
     )
     chunk_records: Annotated[
-        int, Field(ge=1, description="records after which a commit of a lane takes no further chunk")
+        int, Field(ge=1, description="records after which a transaction of a lane takes no further chunk")
     ] = 5_000
+    commit_milliseconds: Annotated[
+        int, Field(ge=0, le=1_000, description="least time between two transactions of a partition that is not behind")
+    ] = 5
+    on_bug: Annotated[
+        Literal["stop", "dead-letter"], Field(description="what to do with a record on which a stage's code fails")
+    ] = "stop"
+    instance_id: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-zA-Z0-9._-]{1,200}$",
+            description="name by which the group knows a worker again after a restart; `auto` makes it of the host and "
+            "the data directory, `none` makes every start a new worker",
+        ),
+    ] = "auto"
     session_timeout_seconds: Annotated[
         float,
         Field(ge=6, le=1_800, description="a worker silent for longer loses its partitions; brokers allow this range"),

@@ -2,88 +2,137 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream_qa.stages.state import Changes
+from stream_qa.errors import TopicReplacedError
+from stream_qa.streaming import fetched
 from stream_qa.streaming.lane import Lane
-from stream_qa.streaming.table import CHANGELOG_OFFSET, pack_offset
+from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark
 
 _log = logging.getLogger(__name__)
 
+#: What is not committed is no state.
+ISOLATION_LEVEL = "read_committed"
 _PROGRESS_SECONDS = 5.0
 _FETCH_BYTES = 4 << 20
-_FETCH_RECORDS = 20_000
-_POLL_MILLISECONDS = 200
+_FETCH_WAIT_MILLISECONDS = 25
+_LOOK_UP_SECONDS = 1.0
 
 
-async def catch_up(lanes: Sequence[Lane], bootstrap_servers: Sequence[str]) -> int:
+async def catch_up(
+    lanes: Sequence[Lane], bootstrap_servers: Sequence[str], topic_ids: Mapping[str, bytes], tombstones_kept: int
+) -> int:
     """Read the changelogs of ``lanes`` from where their tables are to their ends; return how many records it took.
 
-    A table whose offset the changelog does not have (any more) is worth nothing and is built anew.
+    A table that the changelog cannot continue is worth nothing and is built anew.
+
+    Parameters
+    ----------
+    lanes
+        Nobody else may be writing to their changelogs any more.
+    bootstrap_servers
+        Addresses of brokers.
+    topic_ids
+        The ids of the changelogs, where the broker tells them.
+    tombstones_kept
+        Milliseconds for which the changelogs keep deletions: an older table would keep what was deleted.
+
+    Raises
+    ------
+    TopicReplacedError
+        A changelog is not the one from which the table was made.
+    aiokafka.errors.KafkaError
+        The broker went away. What was read until then is kept.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=list(bootstrap_servers),
-        isolation_level="read_committed",
+        isolation_level=ISOLATION_LEVEL,
         enable_auto_commit=False,
         # Positions are set here; where one is not in the log, an error is better than a guess.
         auto_offset_reset="none",
-        fetch_max_wait_ms=_POLL_MILLISECONDS,
+        fetch_max_wait_ms=_FETCH_WAIT_MILLISECONDS,
         max_partition_fetch_bytes=_FETCH_BYTES,
     )
-    await consumer.start()
     try:
-        return await _read(consumer, {TopicPartition(lane.changelog, lane.partition): lane for lane in lanes})
+        await consumer.start()
+        reading = {TopicPartition(lane.changelog, lane.partition): lane for lane in lanes}
+        return await _Reading(consumer, reading, topic_ids).run(tombstones_kept)
     finally:
         await consumer.stop()
 
 
-async def _read(consumer: AIOKafkaConsumer, lanes: dict[TopicPartition, Lane]) -> int:
-    ends = await consumer.end_offsets(list(lanes))
-    beginnings = await consumer.beginning_offsets(list(lanes))
-    consumer.assign(list(lanes))
-    remaining = {}
-    for place, lane in lanes.items():
-        start = _start(lane, beginnings[place], ends[place])
-        consumer.seek(place, start)
-        if start < ends[place]:
-            remaining[place] = ends[place]
-    total = sum([ends[place] - await consumer.position(place) for place in remaining])
-    count, reported = 0, time.monotonic()
-    while remaining:
-        fetched = await consumer.getmany(*remaining, timeout_ms=_POLL_MILLISECONDS, max_records=_FETCH_RECORDS)
-        for place, records in fetched.items():
-            lanes[place].table.apply(_changes(records))
-            count += len(records)
-        for place in [place for place, end in remaining.items() if await consumer.position(place) >= end]:
-            del remaining[place]
-        if time.monotonic() - reported > _PROGRESS_SECONDS:
-            reported = time.monotonic()
-            _log.info("restoring: %d of about %d changelog records", count, total)
-    return count
+class _Reading:
+    def __init__(
+        self, consumer: AIOKafkaConsumer, lanes: dict[TopicPartition, Lane], topic_ids: Mapping[str, bytes]
+    ) -> None:
+        self._consumer = consumer
+        self._lanes = lanes
+        self._topic_ids = topic_ids
 
+    async def run(self, tombstones_kept: int) -> int:
+        consumer = self._consumer
+        ends = await consumer.end_offsets(list(self._lanes))
+        beginnings = await consumer.beginning_offsets(list(self._lanes))
+        now = round(time.time() * 1000)
+        starts = {
+            place: self._start(lane, beginnings[place], ends[place], oldest=now - tombstones_kept)
+            for place, lane in self._lanes.items()
+        }
+        remaining = {place for place, start in starts.items() if start < ends[place]}
+        if not remaining:
+            return 0
+        consumer.assign(list(remaining))
+        for place in remaining:
+            consumer.seek(place, starts[place])
+        total = sum(ends[place] - starts[place] for place in remaining)
+        began = reported = time.monotonic()
+        count = 0
+        while remaining:
+            for place, end, changes in await self._take():
+                count += changes
+                if end >= ends[place]:
+                    remaining.discard(place)
+            if time.monotonic() - reported > _PROGRESS_SECONDS:
+                reported = time.monotonic()
+                _log.info(
+                    "restoring: %d of about %d changelog records, %.0f a second", count, total, count / (reported - began)
+                )
+        return count
 
-def _start(lane: Lane, beginning: int, end: int) -> int:
-    """Return the first changelog offset that the lane's table lacks, clearing a table that cannot be continued."""
-    held = lane.table.offset(CHANGELOG_OFFSET)
-    if held is None:
+    async def _take(self) -> list[tuple[TopicPartition, int, int]]:
+        """Apply what is fetched; return for each partition how far that went and how many records it was."""
+        fetcher = self._consumer._fetcher  # noqa: SLF001 # as in the transport
+        taken = []
+        for place in list(fetcher._records):  # noqa: SLF001
+            found = fetched.take(fetcher, place, fetched.change)
+            if found is not None:
+                topic_id = self._topic_ids.get(place.topic, UNKNOWN_TOPIC)
+                mark = Mark(found.end - 1, round(time.time() * 1000), topic_id)
+                self._lanes[place].table.store(dict(found.records), mark)
+                taken.append((place, found.end, len(found.records)))
+        if not taken:
+            await fetched.wait(fetcher, _LOOK_UP_SECONDS)
+        return taken
+
+    def _start(self, lane: Lane, beginning: int, end: int, oldest: int) -> int:
+        """Return the first changelog offset that the table lacks, clearing a table that cannot be continued."""
+        mark = lane.table.mark()
+        if mark is None:
+            if not lane.table.is_empty():
+                lane.table.clear()
+            return beginning
+        known = self._topic_ids.get(lane.changelog, UNKNOWN_TOPIC)
+        if UNKNOWN_TOPIC not in (known, mark.topic_id) and known != mark.topic_id:
+            raise TopicReplacedError(f"the changelog {lane.changelog} was made anew; the state of {lane} was in the old one")
+        following = mark.offset + 1
+        if not beginning <= following <= end:
+            why = f"at changelog offset {mark.offset}, outside the changelog ({beginning} to {end})"
+        elif following < end and mark.written_at < oldest:
+            why = "older than the deletions that the changelog still has"
+        else:
+            return following
+        _log.warning("the local table of %s is %s: it is built anew", lane, why)
+        lane.table.clear()
         return beginning
-    if beginning <= held + 1 <= end:
-        return held + 1
-    _log.warning(
-        "the local table of %s is at changelog offset %d, outside the changelog (%d to %d): it is built anew",
-        lane, held, beginning, end,
-    )  # fmt: skip
-    lane.table.clear()
-    return beginning
-
-
-def _changes(records: Iterable[ConsumerRecord]) -> Changes:
-    changes = {}
-    offset = -1
-    for record in records:
-        changes[record.key] = record.value
-        offset = record.offset
-    changes[CHANGELOG_OFFSET] = pack_offset(offset)
-    return changes

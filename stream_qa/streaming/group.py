@@ -1,64 +1,98 @@
-"""A group: the lanes of one partition number. They live in one worker, take turns, and are committed together."""
+"""A group: the lanes of one partition number. They live in one worker, take turns, and share their transactions."""
 
 import asyncio
 import logging
-from collections import defaultdict
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
-from stream_qa.errors import BrokerUnavailableError
+from stream_qa.errors import FencedError, OutcomeUnknownError, TransactionError
 from stream_qa.events import Message
-from stream_qa.streaming.batch_producer import Destination, Entry
+from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.lane import Chunk, Lane, Work
 
 _log = logging.getLogger(__name__)
 
-Send = Callable[[Mapping[Destination, Sequence[Entry]]], Awaitable[dict[Destination, int]]]
+#: How often a worker may be fenced in one assignment, by a timeout of the broker's; more often, and it is somebody else.
+_FENCED_AT_MOST = 3
+
 Destine = Callable[[Message], Destination]
 
 
+class Transactional(Protocol):
+    """The transactions of a group: :class:`~stream_qa.streaming.transactions.Transactions`."""
+
+    async def initialise(self) -> None:
+        """Fence former owners."""
+
+    async def commit(self, batches: Batches) -> dict[Destination, int]:
+        """Write all of it or nothing; return the offset of the last record of each partition."""
+
+
 class LaneGroup:
-    """Takes the chunks of its lanes through their stages.
+    """Takes the chunks of its lanes through their stages, a transaction at a time.
 
     Parameters
     ----------
     lanes
         In the order of the flow, so that what one stage has written is soon read by the next.
-    send
-        Sends messages and returns when the broker has them.
+    transactions
+        Those of this group.
     destine
         Says where a stage's message goes.
+    reopen
+        Makes the lanes ready again after an error in a transaction, as after an assignment.
     most
-        Records of a lane in one commit, about.
+        Records of a lane in one transaction, about.
+    pause
+        Seconds from one transaction to the next, unless a lane has ``most`` records waiting.
     committed
-        Called after every commit: there is room for new chunks.
+        Called after every transaction: there is room for new chunks.
     failed
-        Called with what went wrong, if anything does.
+        Called with what went wrong, where going on would be wrong.
     """
 
     def __init__(
         self,
         lanes: Sequence[Lane],
-        send: Send,
+        transactions: Transactional,
         destine: Destine,
+        reopen: Callable[["LaneGroup", TransactionError], Awaitable[None]],
         *,
         most: int,
+        pause: float,
         committed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.lanes = lanes
-        self._send = send
+        self.transactions = transactions
         self._destine = destine
+        self._reopen = reopen
         self._most = most
+        self._pause = pause
         self._committed = committed
         self._failed = failed
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._committing = False
+        self._fenced = 0
+
+    @property
+    def partition(self) -> int:
+        """The partition number of all its lanes."""
+        return self.lanes[0].partition
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all its lanes take chunks."""
+        return all(lane.is_open for lane in self.lanes)
 
     def start(self) -> None:
         """Run until stopped."""
         self._stopping = False
-        self._task = asyncio.create_task(self._run(), name=f"lanes of partition {self.lanes[0].partition}")
+        self._fenced = 0
+        self._task = asyncio.create_task(self._run(), name=f"lanes of partition {self.partition}")
 
         def ended(task: "asyncio.Task[None]") -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -67,19 +101,19 @@ class LaneGroup:
         self._task.add_done_callback(ended)
 
     async def stop(self, seconds: float) -> None:
-        """Let the commit in flight end, and forget all that has not been begun.
+        """Let the transaction in flight end, and forget all that has not been begun.
 
-        What has not ended after ``seconds`` never may: it fails, as the partitions are soon another worker's.
+        One that has not ended after ``seconds`` is left to the log: whoever opens these lanes next finds out there.
         """
         self._stopping = True
         self._wake.set()
-        if self._task is not None:
-            _, pending = await asyncio.wait([self._task], timeout=seconds)
-            if pending:
-                self._failed(BrokerUnavailableError("the broker does not take what is in flight"))
-            self._task = None
-        for lane in self.lanes:
-            lane.drop()
+        task, self._task = self._task, None
+        if task is not None:
+            if self._committing:
+                await asyncio.wait([task], timeout=seconds)
+            task.cancel()
+            await asyncio.wait([task])
+        self._drop()
 
     def add(self, lane: Lane, chunk: Chunk) -> None:
         """Queue a chunk for a lane of this group."""
@@ -88,30 +122,52 @@ class LaneGroup:
 
     async def _run(self) -> None:
         while not self._stopping:
+            try:
+                await self._work()
+            except (OutcomeUnknownError, FencedError) as error:
+                self._drop()
+                self._fenced += isinstance(error, FencedError)
+                if self._fenced > _FENCED_AT_MOST:
+                    raise
+                _log.warning("partition %d goes back to what is committed: %s", self.partition, error)
+                await self._reopen(self, error)
+
+    async def _work(self) -> None:
+        """Step and commit until stopped."""
+        while not self._stopping:
             work = self._step()
-            if work:
-                await self._commit(work)
-                self._committed()
-            else:
+            if not work:
                 self._wake.clear()
                 await self._wake.wait()
+                continue
+            began = time.monotonic()
+            self._committing = True
+            try:
+                self._store(work, await self._commit(work))
+            finally:
+                self._committing = False
+            self._committed()
+            if all(lane.queued < self._most for lane in self.lanes):
+                await asyncio.sleep(max(0, began + self._pause - time.monotonic()))
+
+    def _drop(self) -> None:
+        for lane in self.lanes:
+            lane.drop()
 
     def _step(self) -> dict[Lane, Work]:
         """Process what waits. Each lane sees what is committed, not what the others are about to write."""
         return {lane: work for lane in self.lanes if (work := lane.step(self._most)) is not None}
 
-    async def _commit(self, work: Mapping[Lane, Work]) -> None:
-        """Send what the stages emit, then their changelogs, then write the tables.
+    async def _commit(self, work: Mapping[Lane, Work]) -> dict[Destination, int]:
+        """Write what the stages emit and the changelogs in one transaction; return each partition's last offset."""
+        batches = Batches()
+        for lane, (changes, messages, _) in work.items():
+            for message in messages:
+                batches.add(self._destine(message), message.key, message.value, message.headers)
+            batches.add_all((lane.changelog, lane.partition), changes)
+        return await self.transactions.commit(batches)
 
-        In this order a crash in between repeats messages, which their readers know, and loses nothing.
-        """
-        messages: defaultdict[Destination, list[Entry]] = defaultdict(list)
-        changelogs: dict[Destination, list[Entry]] = {}
-        for lane, done in work.items():
-            for message in done.messages:
-                messages[self._destine(message)].append((message.key, message.value, message.headers))
-            changelogs[lane.changelog, lane.partition] = [(key, value, ()) for key, value in done.changes.items()]
-        await self._send(messages)
-        offsets = await self._send(changelogs)
+    def _store(self, work: Mapping[Lane, Work], offsets: Mapping[Destination, int]) -> None:
+        """Write to the tables what is committed; what this does not get to is caught up from the changelogs."""
         for lane, done in work.items():
             lane.store(done, offsets[lane.changelog, lane.partition])

@@ -1,14 +1,19 @@
 """A lane: one stage's partition, with its table, the next offset of each source, and the chunks not yet committed."""
 
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import Message, SourceRecord
-from stream_qa.stages.state import Outcome
-from stream_qa.streaming.table import CHANGELOG_OFFSET, Table, pack_offset, position_key
+from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark, Origin, Position, position_key
+from stream_qa.streaming.table import Table
+
+Process = Callable[[Sequence[SourceRecord], StateReader], Outcome]
+"""A stage at one partition: records and the state before them in, what they change and send out."""
 
 
 class Chunk(NamedTuple):
@@ -59,9 +64,12 @@ class Lane:
     sources: tuple[str, ...]
     changelog: str
     table: Table
-    process: Callable[[Sequence[SourceRecord]], Outcome]
+    process: Process
     positions: dict[str, int] = field(default_factory=dict)
-    """The next offset of each source, as committed."""
+    """The next offset of each source: as committed, and past control records, which say nothing to a stage."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Which topics the sources are."""
+    changelog_id: bytes = UNKNOWN_TOPIC
     session: int = 0
     is_open: bool = False
     queued: int = 0
@@ -71,9 +79,11 @@ class Lane:
     def __str__(self) -> str:
         return f"{self.stage}-{self.partition}"
 
-    def open(self, positions: dict[str, int]) -> None:
+    def open(self, positions: Mapping[str, Position], changelog_id: bytes = UNKNOWN_TOPIC) -> None:
         """Begin a session: from now on chunks that continue at ``positions`` are taken."""
-        self.positions = positions
+        self.positions = {topic: position.offset for topic, position in positions.items()}
+        self.origins = {topic: position.origin for topic, position in positions.items()}
+        self.changelog_id = changelog_id
         self.session += 1
         self.is_open = True
 
@@ -93,38 +103,41 @@ class Lane:
         return True
 
     def step(self, most: int) -> Work | None:
-        """Process the chunks that wait, about ``most`` records; ``None`` when none waits.
+        """Process the chunks that wait, about ``most`` records; ``None`` when there is nothing to commit.
 
         Raises
         ------
         OffsetGapError
             A chunk does not continue where the one before it ended.
         """
-        if not self._chunks:
-            return None
         records, positions = self._take(most)
-        outcome = self.process(records)
-        changes = dict(outcome.changes)
+        if not records:
+            # Control records alone are not worth a transaction; read again, they are passed again.
+            self.positions |= positions
+            return None
+        changes, messages = self.process(records, self.table)
         for topic, offset in positions.items():
-            changes[position_key(topic)] = pack_offset(offset)
-        return Work(changes, outcome.messages, positions)
+            changes[position_key(topic)] = Position(offset, self.origins[topic]).pack()
+        return Work(changes, messages, positions)
 
     def store(self, work: Work, changelog_offset: int) -> None:
         """Write what was committed to the table, in one batch with the place in the changelog."""
-        self.table.apply({**work.changes, CHANGELOG_OFFSET: pack_offset(changelog_offset)})
-        self.positions = {**self.positions, **work.positions}
+        self.table.store(work.changes, Mark(changelog_offset, round(time.time() * 1000), self.changelog_id))
+        self.positions |= work.positions
 
     def _take(self, most: int) -> tuple[list[SourceRecord], dict[str, int]]:
+        """Return the next records, and where the sources are after them that have moved."""
         records: list[SourceRecord] = []
-        positions = dict(self.positions)
+        positions: dict[str, int] = {}
         while self._chunks and len(records) < most:
             chunk = self._chunks.popleft()
             self.queued -= len(chunk.records)
-            if chunk.start != positions[chunk.topic]:
+            expected = positions.get(chunk.topic, self.positions[chunk.topic])
+            if chunk.start != expected:
                 raise OffsetGapError(
                     f"{chunk.topic}-{chunk.partition} continues at offset {chunk.start}, "
-                    f"where {positions[chunk.topic]} was to come"
+                    f"where {expected} was to come"
                 )
             positions[chunk.topic] = chunk.end
             records += chunk.records
-        return records, {topic: offset for topic, offset in positions.items() if offset != self.positions[topic]}
+        return records, positions

@@ -3,30 +3,64 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import rocksdict
+from aiokafka.errors import KafkaError
 
-from stream_qa.errors import BrokerUnavailableError, StateError, TopicMissingError
+from stream_qa.errors import (
+    BrokerUnavailableError,
+    OffsetGapError,
+    PartitionCountError,
+    StateError,
+    TopicMissingError,
+    TopicReplacedError,
+    TransactionError,
+)
 from stream_qa.events import Message
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
-from stream_qa.streaming.batch_producer import BatchProducer, Destination
+from stream_qa.streaming.batches import Destination
 from stream_qa.streaming.changelog import catch_up
+from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup
-from stream_qa.streaming.lane import Chunk, Lane
+from stream_qa.streaming.lane import Chunk, Lane, Process
 from stream_qa.streaming.partitioner import partition_of
-from stream_qa.streaming.table import Table, position_key
+from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin, Position
+from stream_qa.streaming.table import Table
 from stream_qa.streaming.topic_check import check_topics
+from stream_qa.streaming.transactions import Transactions
 
 _log = logging.getLogger(__name__)
 
 #: Records that may wait in a lane, in chunks of its commits: enough that it never runs dry, few enough for memory.
 _QUEUED_CHUNKS = 3
-_RETRY_SECONDS = 0.5
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 5.0
+#: How long a transaction in flight may take to end when partitions are taken away or the worker is to stop.
+_END_SECONDS = 8.0
+#: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
+_TRANSACTION_SECONDS_MORE = 10.0
+_TRANSACTION_SECONDS_AT_MOST = 900.0
+#: As the changelogs are declared (``delete.retention.ms`` in ``topics/``).
+_TOMBSTONES_KEPT_MILLISECONDS = 7 * 24 * 60 * 60 * 1000
 
 Place = tuple[str, int]
 """A source topic and a partition of it."""
+
+
+class Source(Protocol):
+    """What the lanes need of the consumer."""
+
+    async def is_member(self) -> bool:
+        """Whether the group still counts on this worker, asked now."""
+
+    async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        """Return the first offset of each place, and the one after its last."""
+
+    def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
+        """Move to ``offsets``."""
 
 
 class Lanes:
@@ -47,12 +81,14 @@ class Lanes:
         self._pipeline = pipeline
         self._failed = failed
         self._cache = rocksdict.Cache(settings.state_cache_bytes)
-        self._producer = BatchProducer(settings.bootstrap_servers, settings.app_id)
+        self._connections = Connections(settings.bootstrap_servers, settings.app_id, settings.topics.all())
         self._groups: dict[int, LaneGroup] = {}
         self._lanes: dict[Place, Lane] = {}
         self._partition_counts: Mapping[str, int] = {}
+        self._source: Source | None = None
         # Assignments follow each other quickly in a rebalance: one is finished before the next begins.
         self._changing = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
         self.room = asyncio.Event()
         """Set when a lane can take more than before."""
 
@@ -84,79 +120,151 @@ class Lanes:
         if lane is not None:
             self._groups[lane.partition].add(lane, chunk)
 
-    async def restore(
-        self,
-        assigned: Iterable[Place],
-        seek: Callable[[Mapping[Place, int | None]], Awaitable[Mapping[Place, int]]],
-    ) -> None:
+    async def restore(self, assigned: Iterable[Place], source: Source) -> None:
         """Make the lanes of ``assigned`` ready and open them; close all others.
 
         Parameters
         ----------
         assigned
             The source partitions that are this worker's from now on.
-        seek
-            Moves the consumer to the given offsets, ``None`` being the beginning, and returns where it is.
+        source
+            The consumer that has them.
 
         Raises
         ------
         StateError
             The assignment tears lanes apart that belong together, or a table cannot be opened.
+        TopicsError
+            The topics are not those from which the state was made.
         """
         async with self._changing:
-            started = time.monotonic()
+            self._source = source
             await self._stop_groups()
-            self._partition_counts = await self._check_topics()
-            self._take_over(set(assigned))
-            await self._producer.start()
-            lanes = [lane for group in self._groups.values() for lane in group.lanes]
-            if not lanes:
-                return
-            count = await catch_up(lanes, self._settings.bootstrap_servers)
-            positions = await seek(
-                {
-                    (topic, lane.partition): lane.table.offset(position_key(topic))
-                    for lane in lanes
-                    for topic in lane.sources
-                }
-            )
-            for lane in lanes:
-                lane.open({topic: positions[topic, lane.partition] for topic in lane.sources})
-            for group in self._groups.values():
-                group.start()
-            self.room.set()
-            seconds = time.monotonic() - started
-            _log.info(
-                "ready: partitions %s, %d changelog records restored in %.1f s", sorted(self._groups), count, seconds
-            )
+            self._opening = asyncio.create_task(self._open_assigned(set(assigned)))
+            try:
+                await self._opening
+            except asyncio.CancelledError:
+                # Taken away again meanwhile, which is no error; but whoever cancels us may.
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise
+            finally:
+                self._opening = None
 
     async def pause(self) -> None:
-        """Let the commits in flight end and take in nothing more: the partitions may be another worker's soon."""
+        """Let the transactions in flight end and take in nothing more: the partitions may be another worker's soon."""
+        if self._opening is not None:
+            self._opening.cancel()
         async with self._changing:
             await self._stop_groups()
 
     async def close(self) -> None:
         """End: commit what is in flight, close the tables, disconnect."""
+        await self.pause()
         async with self._changing:
-            await self._stop_groups()
             self._take_over(set())
-            await self._producer.stop()
-
-    async def _check_topics(self) -> dict[str, int]:
-        """Check them again, as they may have changed, with patience: brokers are busy in a rebalance."""
-        deadline = time.monotonic() + self._settings.session_timeout_seconds
-        while True:
-            try:
-                return await check_topics(self._settings)
-            except (BrokerUnavailableError, TopicMissingError) as error:
-                if time.monotonic() > deadline:
-                    raise
-                _log.warning("looking at the topics again: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
+            await self._connections.stop()
 
     async def _stop_groups(self) -> None:
-        seconds = self._settings.session_timeout_seconds
-        await asyncio.gather(*(group.stop(seconds) for group in self._groups.values()))
+        await asyncio.gather(*(group.stop(_END_SECONDS) for group in self._groups.values()))
+
+    async def _open_assigned(self, assigned: set[Place]) -> None:
+        self._take_over(assigned)
+        await self._open_patiently(list(self._groups.values()))
+        for group in self._groups.values():
+            group.start()
+        self.room.set()
+
+    async def _reopen(self, group: LaneGroup, error: TransactionError) -> None:
+        """Open a group again after ``error``, once it is known that its partition is still ours.
+
+        Else we would fence the worker that has it now. Where it is not ours any more, this is cancelled when that is
+        known, and the group stopped.
+        """
+        if self._source is None:
+            raise error
+        while not await self._source.is_member():
+            await asyncio.sleep(_FIRST_WAIT_SECONDS)
+        await self._open_patiently([group])
+        self.room.set()
+
+    async def _open_patiently(self, groups: Sequence[LaneGroup]) -> None:
+        """Open groups as soon as the broker lets us, and has the topics as they must be: both can take a while."""
+        patience = time.monotonic() + self._settings.session_timeout_seconds
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                await self._open(groups)
+            except (BrokerUnavailableError, KafkaError, OSError) as error:
+                problem: Exception = error
+                patience = time.monotonic() + self._settings.session_timeout_seconds
+            except (TopicMissingError, TopicReplacedError, OffsetGapError) as error:
+                if time.monotonic() > patience:
+                    raise
+                problem = error
+            else:
+                return
+            _log.warning("not ready yet, trying again in %.1f s: %s", wait, str(problem) or repr(problem))
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+    async def _open(self, groups: Sequence[LaneGroup]) -> None:
+        """Open groups: fence former owners, catch the tables up, take the positions from them, seek."""
+        began = time.monotonic()
+        self._partition_counts = await check_topics(self._settings)
+        if not groups or self._source is None:
+            return
+        await asyncio.gather(*(group.transactions.initialise() for group in groups))
+        topic_ids = await self._connections.topic_ids()
+        lanes = [lane for group in groups for lane in group.lanes]
+        count = await self._catch_up(lanes, topic_ids)
+        places = [(topic, lane.partition) for lane in lanes for topic in lane.sources]
+        bounds = await self._source.bounds(places)
+        positions = {
+            lane: {topic: self._position(lane, topic, topic_ids, bounds[topic, lane.partition]) for topic in lane.sources}
+            for lane in lanes
+        }
+        self._source.seek_lanes(
+            {(topic, lane.partition): at.offset for lane, found in positions.items() for topic, at in found.items()}
+        )
+        for lane, found in positions.items():
+            lane.open(found, topic_ids.get(lane.changelog, UNKNOWN_TOPIC))
+        seconds = time.monotonic() - began
+        _log.info(
+            "ready: partitions %s, %d changelog records restored in %.1f s",
+            sorted(group.partition for group in groups), count, seconds,
+        )  # fmt: skip
+
+    async def _catch_up(self, lanes: Sequence[Lane], topic_ids: Mapping[str, bytes]) -> int:
+        return await catch_up(lanes, self._settings.bootstrap_servers, topic_ids, _TOMBSTONES_KEPT_MILLISECONDS)
+
+    def _position(
+        self, lane: Lane, topic: str, topic_ids: Mapping[str, bytes], bounds: tuple[int, int]
+    ) -> Position:
+        """Return where a lane goes on, if the topic is still what it was."""
+        place = f"{topic}-{lane.partition}"
+        beginning, end = bounds
+        origin = Origin(topic_ids.get(topic, UNKNOWN_TOPIC), self._partition_counts[topic])
+        position = lane.table.position(topic)
+        if position is None:
+            return Position(beginning, origin)
+        if position.origin.partitions != origin.partitions:
+            raise PartitionCountError(
+                f"{topic} had {position.origin.partitions} partitions when the state of {lane} was begun and has "
+                f"{origin.partitions} now: its keys are in other partitions than their state"
+            )
+        if not position.origin.may_be(origin):
+            raise TopicReplacedError(f"{topic} was deleted and made anew since the state of {lane} was written")
+        if position.offset > end:
+            raise TopicReplacedError(
+                f"{place} ends at offset {end}, before {position.offset}, to where {lane} has read it: "
+                "it was made anew or has lost records"
+            )
+        if position.offset < beginning:
+            raise OffsetGapError(
+                f"{place} begins at offset {beginning}; the records from {position.offset} on, which {lane} has not "
+                "read, are no longer there"
+            )
+        return Position(position.offset, origin)
 
     def _take_over(self, assigned: set[Place]) -> None:
         """Open the tables of the assigned partitions, close those of all others."""
@@ -168,14 +276,7 @@ class Lanes:
             for lane in self._groups.pop(partition).lanes:
                 lane.table.close()
         for partition in sorted(partitions - self._groups.keys()):
-            self._groups[partition] = LaneGroup(
-                self._open(partition),
-                self._producer.send,
-                self._destination,
-                most=self._settings.chunk_records,
-                committed=self.room.set,
-                failed=self._failed,
-            )
+            self._groups[partition] = self._group(partition)
         self._lanes = {
             (topic, lane.partition): lane
             for group in self._groups.values()
@@ -183,34 +284,51 @@ class Lanes:
             for topic in lane.sources
         }
 
-    def _open(self, partition: int) -> list[Lane]:
+    def _group(self, partition: int) -> LaneGroup:
+        settings = self._settings
+        # Of the topics, not of the application: a second application on them is noticed, as each fences the other.
+        transactional_id = f"{settings.topics.label_changelog}-{partition}"
+        timeout = min(settings.session_timeout_seconds + _TRANSACTION_SECONDS_MORE, _TRANSACTION_SECONDS_AT_MOST)
+        return LaneGroup(
+            self._lanes_of(partition),
+            Transactions(self._connections, transactional_id, timeout),
+            self._destination,
+            self._reopen,
+            most=settings.chunk_records,
+            pause=settings.commit_milliseconds / 1000,
+            committed=self.room.set,
+            failed=self._failed,
+        )
+
+    def _lanes_of(self, partition: int) -> list[Lane]:
         """Return the lanes of a partition, in the order of the flow."""
         topics, stages = self._settings.topics, self._pipeline
-        label, member, job = (self._table(f"{stage}-{partition}") for stage in ("label", "member", "job"))
+        job = self._table(f"job-{partition}")
+
+        def lane(stage: str, sources: tuple[str, ...], changelog: str, table: Table, process: Process) -> Lane:
+            return Lane(stage, partition, sources, changelog, table, process)
+
         return [
-            Lane(
-                stage="label",
-                partition=partition,
-                sources=(topics.applications, topics.engagements),
-                changelog=topics.label_changelog,
-                table=label,
-                process=lambda records: stages.label.process(partition, records, label, job),
+            lane(
+                "label",
+                (topics.applications, topics.engagements),
+                topics.label_changelog,
+                self._table(f"label-{partition}"),
+                lambda records, state: stages.label.process(partition, records, state, job),
             ),
-            Lane(
-                stage="member",
-                partition=partition,
-                sources=(topics.labels,),
-                changelog=topics.member_changelog,
-                table=member,
-                process=lambda records: stages.member.process(partition, records, member),
+            lane(
+                "member",
+                (topics.labels,),
+                topics.member_changelog,
+                self._table(f"member-{partition}"),
+                lambda records, state: stages.member.process(partition, records, state),
             ),
-            Lane(
-                stage="job",
-                partition=partition,
-                sources=(topics.examples,),
-                changelog=topics.job_changelog,
-                table=job,
-                process=lambda records: stages.job.process(partition, records, job),
+            lane(
+                "job",
+                (topics.examples,),
+                topics.job_changelog,
+                job,
+                lambda records, state: stages.job.process(partition, records, state),
             ),
         ]
 

@@ -23,7 +23,7 @@ class LaneRecovery(Recovery):  # type: ignore[misc] # Faust is not typed for sub
         self.app.flow_control.suspend()
         places = [(place.topic, place.partition) for place in consumer.assignment()]
         try:
-            await lanes.restore(places, consumer.seek_lanes)
+            await lanes.restore(places, consumer)
         except Exception as error:  # noqa: BLE001 # Faust would log it and go on without state
             self.app.fail(error)
 

@@ -1,36 +1,22 @@
 """State on disk: one RocksDB a lane, a cache of the lane's changelog that may vanish."""
 
+import logging
 import shutil
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 import rocksdict
 
-from stream_qa.errors import StateError
+from stream_qa.errors import CorruptTableError, DiskError, StateError
 from stream_qa.stages.state import Changes
+from stream_qa.streaming.positions import CHANGELOG_MARK, Mark, Position, position_key
 
-#: In every table, and never in a stage's own keys: where the lane's next record of a source is.
-POSITION = b"\x00position/"
-#: Local only: the offset of the last changelog record that this table holds.
-CHANGELOG_OFFSET = b"\x00changelog-offset"
-
-_OFFSET = struct.Struct(">q")
-
-
-def position_key(topic: str) -> bytes:
-    """Return the key of the next offset of a source, in the table and in the changelog."""
-    return POSITION + topic.encode()
-
-
-def pack_offset(offset: int) -> bytes:
-    """Return the record of an offset."""
-    return _OFFSET.pack(offset)
+_log = logging.getLogger(__name__)
 
 
 class Table:
-    """One RocksDB of raw bytes.
+    """One RocksDB of raw bytes. Files that are damaged are thrown away when it is opened: the changelog has all of it.
 
     Parameters
     ----------
@@ -43,48 +29,63 @@ class Table:
 
     Raises
     ------
-    StateError
+    DiskError
         RocksDB cannot open it: another process holds it, or the disk does not let us.
     """
 
     def __init__(self, path: Path, cache: rocksdict.Cache, write_buffer_bytes: int) -> None:
         self._path = path
         self._options = _options(cache, write_buffer_bytes)
-        self._open()
-
-    def _open(self) -> None:
-        path = self._path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = rocksdict.Rdict(str(path), self._options)
-        except Exception as error:  # rocksdict raises nothing more precise
-            raise StateError(f"the table {path} cannot be opened: {error}") from error
+            self._open()
+        except CorruptTableError as error:
+            _log.warning("%s; it is built anew", error)
+            shutil.rmtree(self._path)
+            self._open()
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the value of each key; ``None`` where there is none."""
-        return cast("list[bytes | None]", self._database.get(list(keys)))
+        try:
+            return cast("list[bytes | None]", self._database.get(list(keys)))
+        except Exception as error:
+            raise self._translated(error) from error
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the items with ``start <= key < end`` in the order of their keys' bytes."""
-        for key, value in cast("Iterator[tuple[bytes, bytes]]", self._database.items(from_key=start)):
-            if key >= end:
-                return
-            yield key, value
+        last = start
+        try:
+            for key, value in cast("Iterator[tuple[bytes, bytes]]", self._database.items(from_key=start)):
+                if key >= end:
+                    return
+                yield key, value
+                last = key
+            self._check_end(last)
+        except StateError:
+            raise
+        except Exception as error:
+            raise self._translated(error) from error
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return next(self.scan(b"", b"\xff"), None) is None
 
     def apply(self, changes: Changes) -> None:
         """Put and delete many, in one batch: all or nothing."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
-        for key, value in changes.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        self._database.write(batch)
+        self._write(changes, None)
 
-    def offset(self, key: bytes) -> int | None:
-        """Return the offset under ``key``; ``None`` where there is none."""
-        (record,) = self.get_many([key])
-        return None if record is None else int(_OFFSET.unpack(record)[0])
+    def store(self, changes: Changes, mark: Mark) -> None:
+        """Write what the changelog has up to ``mark``, and ``mark``, in one batch."""
+        self._write(changes, mark)
+
+    def position(self, topic: str) -> Position | None:
+        """Return where the next record of a source is; ``None`` where none was read."""
+        (record,) = self.get_many([position_key(topic)])
+        return None if record is None else Position.unpack(record)
+
+    def mark(self) -> Mark | None:
+        """Return how far the table holds its changelog; ``None`` where that is not known."""
+        (record,) = self.get_many([CHANGELOG_MARK])
+        return None if record is None else Mark.unpack(record)
 
     def close(self) -> None:
         """Close the database; its lock is free when this returns."""
@@ -95,6 +96,42 @@ class Table:
         self.close()
         shutil.rmtree(self._path)
         self._open()
+
+    def _open(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = rocksdict.Rdict(str(self._path), self._options)
+        except Exception as error:
+            raise self._translated(error) from error
+
+    def _check_end(self, last: bytes) -> None:
+        """Check that nothing comes after ``last``: the binding takes damage for the end of the table."""
+        iterator = self._database.iter()
+        iterator.seek(last)
+        while iterator.valid() and iterator.key() <= last:
+            iterator.next()
+        iterator.status()
+
+    def _write(self, changes: Changes, mark: Mark | None) -> None:
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        put, delete = batch.put, batch.delete
+        for key, value in changes.items():
+            if value is None:
+                delete(key)
+            else:
+                put(key, value)
+        if mark is not None:
+            put(CHANGELOG_MARK, mark.pack())
+        try:
+            self._database.write(batch)
+        except Exception as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> StateError:
+        """Say in our own errors what RocksDB means; its binding has one type of error for all, with RocksDB's text."""
+        if "Corruption" in str(error):
+            return CorruptTableError(f"the table {self._path} is damaged: {error}")
+        return DiskError(f"the table {self._path} cannot be read or written: {error}")
 
 
 def _options(cache: rocksdict.Cache, write_buffer_bytes: int) -> rocksdict.Options:

@@ -7,12 +7,11 @@ membership, the agents and the web server. docs/decisions/0002-our-own-transport
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as faust_driver
@@ -20,10 +19,13 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode import Service
 
+from stream_qa.errors import StreamQAError
 from stream_qa.settings import Settings
+from stream_qa.streaming import fetched
 from stream_qa.streaming.assignor import TogetherAssignor
 from stream_qa.streaming.lane import Chunk
 from stream_qa.streaming.lanes import Lanes, Place
+from stream_qa.streaming.membership import Member, instance_id
 
 _log = logging.getLogger(__name__)
 
@@ -76,10 +78,11 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
     def _create_worker_consumer(self, transport: "ChunkTransport") -> AIOKafkaConsumer:
         settings: Settings = transport.app.stream_qa_settings
         session = int(settings.session_timeout_seconds * 1000)
-        return AIOKafkaConsumer(
+        return Member(
             bootstrap_servers=settings.bootstrap_servers,
             client_id=settings.app_id,
             group_id=settings.app_id,
+            group_instance_id=instance_id(settings),
             partition_assignment_strategy=[TogetherAssignor],
             session_timeout_ms=session,
             # A member that restores its tables answers a rebalance when it has done so.
@@ -111,17 +114,22 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
     def _new_consumer_thread(self) -> LoopConsumerThread:
         return LoopConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def seek_lanes(self, offsets: Mapping[Place, int | None]) -> dict[Place, int]:
-        """Move to ``offsets``, ``None`` being the beginning; return where each place then is."""
-        consumer = self.kafka_consumer
-        places = {place: TopicPartition(*place) for place in offsets}
-        unread = [places[place] for place, offset in offsets.items() if offset is None]
-        beginnings = await consumer.beginning_offsets(unread) if unread else {}
-        positions = {}
+    async def is_member(self) -> bool:
+        """Whether the group still counts on this worker, asked now."""
+        coordinator = self.kafka_consumer._coordinator  # noqa: SLF001 # a heartbeat is the question, and it says no more
+        return bool(await coordinator._do_heartbeat())  # noqa: SLF001
+
+    async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        """Return the first offset of each place, and the one after its last."""
+        partitions = [TopicPartition(*place) for place in places]
+        beginnings = await self.kafka_consumer.beginning_offsets(partitions)
+        ends = await self.kafka_consumer.end_offsets(partitions)
+        return {(place.topic, place.partition): (beginnings[place], ends[place]) for place in partitions}
+
+    def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
+        """Move to ``offsets``."""
         for place, offset in offsets.items():
-            positions[place] = beginnings[places[place]] if offset is None else offset
-            consumer.seek(places[place], positions[place])
-        return positions
+            self.kafka_consumer.seek(TopicPartition(*place), offset)
 
     async def perform_seek(self) -> None:
         """Seek to the committed group offsets: not here, lanes know where they are."""
@@ -164,7 +172,7 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
             try:
                 if coordinator is not None and not self.should_stop:
                     coordinator.check_errors()
-            except KafkaError as error:
+            except (KafkaError, StreamQAError) as error:
                 self.app.fail(error)
 
     async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 # Faust's own
@@ -205,46 +213,24 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         fetcher = self.kafka_consumer._fetcher  # noqa: SLF001 # aiokafka's public calls hide the offset ranges
         self._lanes.room.clear()
         chunks = [chunk for place in list(fetcher._records) if (chunk := self._chunk(fetcher, place)) is not None]  # noqa: SLF001
-        if chunks:
-            return chunks
-        fetched = fetcher._create_fetch_waiter()  # noqa: SLF001
-        room = asyncio.ensure_future(self._lanes.room.wait())
-        await asyncio.wait([fetched, room], timeout=_LOOK_UP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        room.cancel()
-        if fetched.done():
-            fetched.result()
-        else:
-            fetched.cancel()
-        return []
+        if not chunks:
+            room = asyncio.ensure_future(self._lanes.room.wait())
+            try:
+                await fetched.wait(fetcher, _LOOK_UP_SECONDS, room)
+            finally:
+                room.cancel()
+        return chunks
 
     def _chunk(self, fetcher: Any, place: TopicPartition) -> Chunk | None:  # noqa: ANN401
         """Take what is fetched for one partition; ``None`` where its lane cannot take it now."""
         session = self._lanes.session(tuple(place))
-        result = fetcher._records[place]  # noqa: SLF001
-        if type(result) is not FetchResult:
-            self._discard(fetcher, place)
-            result.check_raise()
+        # What is no result is an error of the partition's, which is raised whether the lane is open or not.
+        if session is None and fetched.is_result(fetcher, place):
             return None
-        if session is None:
+        found = fetched.take(fetcher, place, fetched.record)
+        if session is None or found is None:
             return None
-        if not result._assignment.active:  # noqa: SLF001 # fetched for an assignment that is over
-            self._discard(fetcher, place)
-            return None
-        state = result._assignment.state_value(place)  # noqa: SLF001
-        start: int = state.position
-        records = result.getall(None)
-        if not result.has_more():
-            self._discard(fetcher, place)
-        if state.position == start:
-            return None
-        # Without records where there were control records only: the position moves on all the same.
-        return Chunk(place.topic, place.partition, session, start, state.position, records)
-
-    @staticmethod
-    def _discard(fetcher: Any, place: TopicPartition) -> None:  # noqa: ANN401
-        """Make room in the fetcher, which then asks the broker for more."""
-        del fetcher._records[place]  # noqa: SLF001
-        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+        return Chunk(place.topic, place.partition, session, found.start, found.end, found.records)
 
 
 class ChunkTransport(faust_driver.Transport):  # type: ignore[misc] # Faust is not typed for subclasses

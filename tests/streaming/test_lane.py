@@ -1,5 +1,6 @@
 """A lane: which chunks it takes, what it wants to have committed, what it stores."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,12 +11,21 @@ from hypothesis import strategies as st
 
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import Message, Record, SourceRecord
-from stream_qa.stages.state import Outcome
+from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.streaming.lane import Chunk, Lane, Work
-from stream_qa.streaming.table import CHANGELOG_OFFSET, Table, pack_offset, position_key
+from stream_qa.streaming.positions import CHANGELOG_MARK, Origin, Position, position_key
+from stream_qa.streaming.table import Table
+
+ORIGIN = Origin(b"0123456789abcdef", 4)
+CHANGELOG_ID = b"fedcba9876543210"
 
 
-def process(records: Sequence[SourceRecord]) -> Outcome:
+def at(**offsets: int) -> dict[str, Position]:
+    """Return positions in topics."""
+    return {topic: Position(offset, ORIGIN) for topic, offset in offsets.items()}
+
+
+def process(records: Sequence[SourceRecord], _state: StateReader) -> Outcome:
     """Put every record under its place, and send it on."""
     places = [f"{record.topic}-{record.offset}".encode() for record in records]
     return Outcome(
@@ -36,7 +46,7 @@ def table(tmp_path: Path) -> Iterator[Table]:
 def lane(table: Table) -> Lane:
     """Give an open lane of two sources, the one at 10 and the other at 100."""
     lane = Lane("label", 0, ("applications", "engagements"), "label-changelog", table, process)
-    lane.open({"applications": 10, "engagements": 100})
+    lane.open(at(applications=10, engagements=100), CHANGELOG_ID)
     return lane
 
 
@@ -68,7 +78,7 @@ def test_chunks_that_continue_are_processed_in_order(lane: Lane) -> None:
     assert sent(work) == [b"applications-10", b"applications-11", b"applications-12"]
     assert work is not None
     assert work.positions == {"applications": 13}
-    assert work.changes[position_key("applications")] == pack_offset(13)
+    assert work.changes[position_key("applications")] == Position(13, ORIGIN).pack()
     assert lane.queued == 0
     assert lane.step(100) is None
 
@@ -128,6 +138,18 @@ def test_control_records_move_the_position_though_they_are_not_seen(lane: Lane) 
     assert work.positions == {"applications": 16}
 
 
+def test_control_records_alone_are_passed_without_a_transaction(lane: Lane, table: Table) -> None:
+    lane.add(chunk(lane, 10, 12, count=0))
+    assert lane.step(100) is None
+    assert lane.positions == {"applications": 12, "engagements": 100}
+    assert table.is_empty()
+    lane.add(chunk(lane, 12, 13))
+    work = lane.step(100)
+    assert sent(work) == [b"applications-12"]
+    assert work is not None
+    assert work.positions == {"applications": 13}
+
+
 def test_a_step_changes_neither_the_positions_nor_the_table(lane: Lane, table: Table) -> None:
     lane.add(chunk(lane, 10, 12))
     lane.step(100)
@@ -143,20 +165,24 @@ def test_what_was_committed_is_stored_with_its_positions_and_its_place_in_the_ch
     assert work is not None
     lane.store(work, 77)
     assert lane.positions == {"applications": 12, "engagements": 100}
+    mark = table.mark()
+    assert mark is not None
+    assert (mark.offset, mark.topic_id) == (77, CHANGELOG_ID)
+    assert abs(mark.written_at / 1000 - time.time()) < 60
     assert dict(table.scan(b"", b"\xff")) == {
         b"applications-10": b"value",
         b"applications-11": b"value",
-        position_key("applications"): pack_offset(12),
-        CHANGELOG_OFFSET: pack_offset(77),
+        position_key("applications"): Position(12, ORIGIN).pack(),
+        CHANGELOG_MARK: mark.pack(),
     }
 
 
-def test_the_changelog_offset_is_local_and_not_among_the_changes_of_the_changelog(lane: Lane) -> None:
+def test_the_mark_is_local_and_not_among_the_changes_of_the_changelog(lane: Lane) -> None:
     lane.add(chunk(lane, 10, 12))
     work = lane.step(100)
     assert work is not None
     lane.store(work, 77)
-    assert CHANGELOG_OFFSET not in work.changes
+    assert CHANGELOG_MARK not in work.changes
 
 
 def test_a_closed_lane_takes_nothing(table: Table) -> None:
@@ -168,7 +194,7 @@ def test_a_closed_lane_takes_nothing(table: Table) -> None:
 def test_a_chunk_of_an_older_session_is_dropped(lane: Lane) -> None:
     old = chunk(lane, 10, 12)
     lane.drop()
-    lane.open({"applications": 10, "engagements": 100})
+    lane.open(at(applications=10, engagements=100), CHANGELOG_ID)
     assert not lane.add(old)
     assert lane.queued == 0
     assert lane.step(100) is None
@@ -190,7 +216,7 @@ def test_a_dropped_lane_forgets_what_waits_and_takes_nothing_more(lane: Lane) ->
 @given(st.lists(st.integers(1, 4), max_size=10), st.integers(1, 9))
 def test_however_the_source_is_cut_every_record_is_processed_once(table: Table, sizes: list[int], most: int) -> None:
     lane = Lane("label", 0, ("applications",), "label-changelog", table, process)
-    lane.open({"applications": 0})
+    lane.open(at(applications=0))
     end = 0
     for size in sizes:
         lane.add(chunk(lane, end, end + size))

@@ -1,51 +1,70 @@
-"""A group of lanes: what is sent and written, in which order, and what happens when sending fails."""
+"""A group of lanes: what is committed and written, in which order, and what happens when that fails."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import rocksdict
+from aiokafka.record.default_records import DefaultRecordBatch
 
-from stream_qa.errors import BrokerUnavailableError, OffsetGapError
+from stream_qa.errors import (
+    FencedError,
+    OffsetGapError,
+    OutcomeUnknownError,
+    TransactionError,
+    TransactionRefusedError,
+)
 from stream_qa.events import Message, Record, SourceRecord
-from stream_qa.stages.state import Outcome
-from stream_qa.streaming.batch_producer import Destination, Entry
+from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Chunk, Lane
-from stream_qa.streaming.table import CHANGELOG_OFFSET, Table, position_key
+from stream_qa.streaming.positions import CHANGELOG_MARK, Origin, Position
+from stream_qa.streaming.table import Table
 
 STAGES = ("label", "member", "job")
 PATIENCE = 10.0
+ORIGIN = Origin(b"0123456789abcdef", 4)
+NEVER = 1_000.0
 
 
-class Broker:
-    """Partitions in memory; what a group sends waits at the gate, and is refused while ``refuses`` is set."""
+class Log:
+    """Partitions in memory; what a group commits waits at the gate, and fails as ``fails`` says, with nothing written.
+
+    Where ``commits_first`` is set, it is written all the same.
+    """
 
     def __init__(self) -> None:
-        self.logs: defaultdict[Destination, list[Entry]] = defaultdict(list)
-        self.sends: list[list[Destination]] = []
-        self.tables_at_send: list[dict[str, list[bytes]]] = []
+        self.partitions: defaultdict[Destination, list[tuple[bytes | None, bytes | None]]] = defaultdict(list)
+        self.transactions: list[list[Destination]] = []
+        self.tables_at_commit: list[dict[str, list[bytes]]] = []
         self.tables: dict[str, Table] = {}
         self.gate = asyncio.Event()
         self.gate.set()
         self.waiting = asyncio.Event()
-        self.refuses: str | None = None
+        self.fails: TransactionError | None = None
+        self.commits_first = False
 
-    async def send(self, messages: Mapping[Destination, Sequence[Entry]]) -> dict[Destination, int]:
-        self.sends.append(sorted(messages))
-        self.tables_at_send.append({stage: contents(table) for stage, table in self.tables.items()})
+    async def initialise(self) -> None:
+        """Nobody else is there to be fenced."""
+
+    async def commit(self, batches: Batches) -> dict[Destination, int]:
+        self.transactions.append(sorted(batches.destinations()))
+        self.tables_at_commit.append({stage: contents(table) for stage, table in self.tables.items()})
         self.waiting.set()
         await self.gate.wait()
-        for topic, _ in messages:
-            if self.refuses is not None and topic.startswith(self.refuses):
-                raise ConnectionError(f"{topic} is refused")
+        if self.fails is not None and not self.commits_first:
+            raise self.fails
         last = {}
-        for destination, batch in messages.items():
-            self.logs[destination] += batch
-            if batch:
-                last[destination] = len(self.logs[destination]) - 1
+        for placed in batches.rounds():
+            for destination, batch in placed:
+                records = DefaultRecordBatch(batch.finish(1, 0, 0))
+                self.partitions[destination] += [(record.key, record.value) for record in records]
+                last[destination] = len(self.partitions[destination]) - 1
+        if self.fails is not None:
+            raise self.fails
         return last
 
 
@@ -60,7 +79,7 @@ class Process:
     def __init__(self, stage: str) -> None:
         self.stage = stage
 
-    def __call__(self, records: Sequence[SourceRecord]) -> Outcome:
+    def __call__(self, records: Sequence[SourceRecord], _state: StateReader) -> Outcome:
         keys = [str(record.offset).encode() for record in records]
         return Outcome(
             dict.fromkeys(keys, b"value"), [Message(f"{self.stage}-output", key, self.stage.encode()) for key in keys]
@@ -70,11 +89,11 @@ class Process:
 class Group:
     """Three lanes on real tables, their group, and what it reports."""
 
-    def __init__(self, directory: Path) -> None:
-        self.broker = Broker()
+    def __init__(self, directory: Path, *, pause: float = 0.0, most: int = 100) -> None:
+        self.log = Log()
         cache = rocksdict.Cache(1 << 20)
         self.tables = {stage: Table(directory / stage, cache, 64 << 10) for stage in STAGES}
-        self.broker.tables = self.tables
+        self.log.tables = self.tables
         self.lanes = {
             stage: Lane(stage, 2, (f"{stage}-source",), f"{stage}-changelog", table, Process(stage))
             for stage, table in self.tables.items()
@@ -83,14 +102,31 @@ class Group:
         self.failed = asyncio.Event()
         self.commits = 0
         self.committed = asyncio.Event()
+        self.reopened: list[TransactionError] = []
+        self.reopening = asyncio.Event()
+        self.may_reopen = asyncio.Event()
+        self.may_reopen.set()
         self.group = LaneGroup(
             list(self.lanes.values()),
-            self.broker.send,
+            self.log,
             lambda message: (message.topic, 5),
-            most=100,
+            self.reopen,
+            most=most,
+            pause=pause,
             committed=self.after_commit,
             failed=self.after_failure,
         )
+
+    async def reopen(self, _group: LaneGroup, error: TransactionError) -> None:
+        self.reopened.append(error)
+        self.reopening.set()
+        await self.may_reopen.wait()
+        self.open()
+
+    def open(self) -> None:
+        for stage, lane in self.lanes.items():
+            held = lane.table.position(f"{stage}-source")
+            lane.open({f"{stage}-source": held or Position(0, ORIGIN)})
 
     def after_commit(self) -> None:
         self.commits += 1
@@ -101,8 +137,7 @@ class Group:
         self.failed.set()
 
     def begin(self) -> None:
-        for stage, lane in self.lanes.items():
-            lane.open({f"{stage}-source": 0})
+        self.open()
         self.group.start()
 
     def add(self, stage: str, start: int, end: int) -> None:
@@ -125,19 +160,17 @@ def group(tmp_path: Path) -> Iterator[Group]:
         table.close()
 
 
-async def test_outputs_are_sent_first_then_changelogs_then_the_tables_are_written(group: Group) -> None:
+async def test_outputs_and_changelogs_are_one_transaction_and_the_tables_are_written_after_it(group: Group) -> None:
     group.begin()
     group.add("label", 0, 2)
     group.add("job", 0, 1)
     await group.next_commit()
     await group.group.stop(PATIENCE)
 
-    assert group.broker.sends == [
-        [("job-output", 5), ("label-output", 5)],
-        [("job-changelog", 2), ("label-changelog", 2)],
+    assert group.log.transactions == [
+        [("job-changelog", 2), ("job-output", 5), ("label-changelog", 2), ("label-output", 5)]
     ]
-    nothing: dict[str, list[bytes]] = {stage: [] for stage in STAGES}
-    assert group.broker.tables_at_send == [nothing, nothing]
+    assert group.log.tables_at_commit == [{stage: [] for stage in STAGES}]
     assert {stage: contents(table) for stage, table in group.tables.items()} == {
         "label": [b"0", b"1"],
         "member": [],
@@ -153,13 +186,14 @@ async def test_the_changelog_has_all_of_the_table_and_the_table_its_place_in_it(
         await group.next_commit()
     await group.group.stop(PATIENCE)
     table = group.tables["label"]
-    log = group.broker.logs["label-changelog", 2]
-    in_log = {key: value for key, value, _ in log}
+    log = group.log.partitions["label-changelog", 2]
     in_table = dict(table.scan(b"", b"\xff"))
-    del in_table[CHANGELOG_OFFSET]
-    assert in_log == in_table
-    assert table.offset(CHANGELOG_OFFSET) == len(log) - 1
-    assert table.offset(position_key("label-source")) == 4
+    del in_table[CHANGELOG_MARK]
+    assert dict(log) == in_table
+    mark, position = table.mark(), table.position("label-source")
+    assert mark is not None
+    assert mark.offset == len(log) - 1
+    assert position == Position(4, ORIGIN)
 
 
 async def test_messages_of_all_lanes_keep_their_order_within_a_destination(group: Group) -> None:
@@ -169,40 +203,119 @@ async def test_messages_of_all_lanes_keep_their_order_within_a_destination(group
     group.add("label", 3, 5)
     await group.next_commit()
     await group.group.stop(PATIENCE)
-    sent = group.broker.logs["label-output", 5]
-    assert [key for key, _, _ in sent] == [b"0", b"1", b"2", b"3", b"4"]
+    sent = group.log.partitions["label-output", 5]
+    assert [key for key, _ in sent] == [b"0", b"1", b"2", b"3", b"4"]
 
 
-@pytest.mark.parametrize("refused", ["label-output", "label-changelog"])
-async def test_a_failing_send_leaves_the_table_and_the_position_and_is_reported(group: Group, refused: str) -> None:
+async def test_what_the_broker_refuses_is_reported_and_leaves_the_table_and_the_position(group: Group) -> None:
     group.begin()
-    group.broker.refuses = refused
+    group.log.fails = TransactionRefusedError("too large")
     group.add("label", 0, 2)
     await asyncio.wait_for(group.failed.wait(), 10)
 
-    assert [str(error) for error in group.failures] == [f"{refused} is refused"]
-    assert isinstance(group.failures[0], ConnectionError)
-    assert list(group.tables["label"].scan(b"", b"\xff")) == []
+    assert [str(error) for error in group.failures] == ["too large"]
+    assert group.tables["label"].is_empty()
     assert group.lanes["label"].positions == {"label-source": 0}
-    assert group.commits == 0
+    assert (group.commits, group.reopened) == (0, [])
     await group.group.stop(PATIENCE)
     assert not group.lanes["label"].is_open
 
 
-async def test_what_failed_is_processed_again_when_the_lanes_are_opened_again(group: Group) -> None:
+@pytest.mark.parametrize("error", [OutcomeUnknownError("no answer"), FencedError("a timeout")])
+async def test_after_an_error_the_lanes_are_dropped_opened_again_and_go_on(
+    group: Group, error: TransactionError
+) -> None:
     group.begin()
-    group.broker.refuses = "label-changelog"
+    group.log.fails = error
+    group.may_reopen.clear()
+    session = group.lanes["label"].session
     group.add("label", 0, 2)
-    await asyncio.wait_for(group.failed.wait(), 10)
-    await group.group.stop(PATIENCE)
+    await asyncio.wait_for(group.reopening.wait(), 10)
+    assert not group.group.is_open
+    assert group.tables["label"].is_empty()
+    group.add("label", 2, 4)  # fetched before, and of the session that is over
 
-    group.broker.refuses = None
-    group.begin()
+    group.log.fails = None
+    group.may_reopen.set()
+    while not group.group.is_open:
+        await asyncio.sleep(0)
+    assert group.lanes["label"].session > session
     group.add("label", 0, 2)
     await group.next_commit()
     await group.group.stop(PATIENCE)
+    assert group.reopened == [error]
     assert contents(group.tables["label"]) == [b"0", b"1"]
-    assert len(group.failures) == 1
+    assert group.failures == []
+
+
+async def test_a_table_is_not_written_where_it_is_not_known_whether_the_log_was(group: Group) -> None:
+    """Not even if it was: only the changelog can say so."""
+    group.begin()
+    group.log.fails = OutcomeUnknownError("no answer")
+    group.log.commits_first = True
+    group.may_reopen.clear()
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.reopening.wait(), 10)
+    assert group.log.partitions["label-changelog", 2]
+    assert group.tables["label"].is_empty()
+    await group.group.stop(PATIENCE)
+    assert group.tables["label"].is_empty()
+
+
+async def test_one_that_is_fenced_again_and_again_though_it_is_a_member_gives_up(group: Group) -> None:
+    group.begin()
+    group.log.fails = FencedError("another")
+    while not group.failures:
+        group.reopening.clear()
+        group.add("label", 0, 2)
+        either = [asyncio.create_task(event.wait()) for event in (group.reopening, group.failed)]
+        _, pending = await asyncio.wait(either, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        while not group.failures and not group.group.is_open:
+            await asyncio.sleep(0)
+    assert group.failures == [group.log.fails]
+    assert len(group.reopened) == 3
+    await group.group.stop(PATIENCE)
+
+
+async def test_one_that_waits_to_be_opened_again_can_be_stopped_at_once(group: Group) -> None:
+    group.begin()
+    group.log.fails = FencedError("another")
+    group.may_reopen.clear()
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.reopening.wait(), 10)
+    await asyncio.wait_for(group.group.stop(NEVER), 10)
+    assert not group.group.is_open
+    assert group.failures == []
+
+
+async def test_transactions_keep_their_distance_where_little_waits(tmp_path: Path) -> None:
+    group = Group(tmp_path, pause=NEVER)
+    group.begin()
+    group.add("label", 0, 2)
+    await group.next_commit()
+    group.add("label", 2, 4)
+    for _ in range(20):  # turns of the event loop
+        await asyncio.sleep(0)
+    assert len(group.log.transactions) == 1
+    await asyncio.wait_for(group.group.stop(NEVER), 10)
+    for table in group.tables.values():
+        table.close()
+
+
+async def test_transactions_follow_each_other_at_once_where_much_waits(tmp_path: Path) -> None:
+    group = Group(tmp_path, pause=NEVER, most=2)
+    group.begin()
+    group.add("label", 0, 2)
+    group.add("label", 2, 4)
+    await group.next_commit()
+    while group.commits < 2:
+        await group.next_commit()
+    await group.group.stop(PATIENCE)
+    assert contents(group.tables["label"]) == [b"0", b"1", b"2", b"3"]
+    for table in group.tables.values():
+        table.close()
 
 
 async def test_a_hole_in_the_source_is_reported_and_nothing_is_sent(group: Group) -> None:
@@ -210,22 +323,22 @@ async def test_a_hole_in_the_source_is_reported_and_nothing_is_sent(group: Group
     group.add("label", 3, 4)
     await asyncio.wait_for(group.failed.wait(), 10)
     assert isinstance(group.failures[0], OffsetGapError)
-    assert group.broker.sends == []
+    assert group.log.transactions == []
     await group.group.stop(PATIENCE)
 
 
 async def test_stopping_lets_the_commit_in_flight_end_and_forgets_the_rest(group: Group) -> None:
     group.begin()
-    group.broker.gate.clear()
+    group.log.gate.clear()
     group.add("label", 0, 2)
-    await asyncio.wait_for(group.broker.waiting.wait(), 10)
+    await asyncio.wait_for(group.log.waiting.wait(), 10)
     group.add("label", 2, 4)
 
     stopping = asyncio.create_task(group.group.stop(PATIENCE))
     for _ in range(20):  # turns of the event loop: nothing but the gate is waited for
         await asyncio.sleep(0)
     assert not stopping.done()
-    group.broker.gate.set()
+    group.log.gate.set()
     await asyncio.wait_for(stopping, 10)
 
     assert contents(group.tables["label"]) == [b"0", b"1"]
@@ -235,14 +348,15 @@ async def test_stopping_lets_the_commit_in_flight_end_and_forgets_the_rest(group
     assert group.failures == []
 
 
-async def test_a_commit_that_does_not_end_while_stopping_is_a_failure(group: Group) -> None:
+async def test_a_commit_that_does_not_end_while_stopping_is_left_to_the_log(group: Group) -> None:
     group.begin()
-    group.broker.gate.clear()
+    group.log.gate.clear()
     group.add("label", 0, 2)
-    await asyncio.wait_for(group.broker.waiting.wait(), 10)
+    await asyncio.wait_for(group.log.waiting.wait(), 10)
     await group.group.stop(seconds=0.01)
-    assert isinstance(group.failures[0], BrokerUnavailableError)
-    assert contents(group.tables["label"]) == []
+    assert group.tables["label"].is_empty()
+    assert not group.group.is_open
+    assert group.failures == []
 
 
 async def test_after_stopping_nothing_is_taken_in(group: Group) -> None:
@@ -255,7 +369,7 @@ async def test_after_stopping_nothing_is_taken_in(group: Group) -> None:
 
 async def test_a_group_that_never_began_can_be_stopped(group: Group) -> None:
     await group.group.stop(PATIENCE)
-    assert group.broker.sends == []
+    assert group.log.transactions == []
 
 
 async def test_a_stopped_group_goes_on_where_it_was_when_it_is_started_again(group: Group) -> None:
@@ -263,8 +377,7 @@ async def test_a_stopped_group_goes_on_where_it_was_when_it_is_started_again(gro
     group.add("label", 0, 2)
     await group.next_commit()
     await group.group.stop(PATIENCE)
-    group.lanes["label"].open(group.lanes["label"].positions)
-    group.group.start()
+    group.begin()
     group.add("label", 2, 3)
     await group.next_commit()
     await group.group.stop(PATIENCE)

@@ -1,5 +1,6 @@
 """The table on disk: what it is besides a state (its contract is tested with that of all states)."""
 
+import random
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -7,8 +8,11 @@ from pathlib import Path
 import pytest
 import rocksdict
 
-from stream_qa.errors import StateError
-from stream_qa.streaming.table import CHANGELOG_OFFSET, POSITION, Table, pack_offset, position_key
+from stream_qa.errors import CorruptTableError, DiskError
+from stream_qa.streaming.positions import Mark
+from stream_qa.streaming.table import Table
+
+MARK = Mark(7, 1_700_000_000_000, b"0123456789abcdef")
 
 
 def open_table(path: Path) -> Table:
@@ -47,17 +51,17 @@ def test_what_is_more_than_the_write_buffer_survives_closing(path: Path) -> None
 
 def test_a_cleared_table_is_empty_and_usable_and_stays_so(path: Path) -> None:
     with closing(open_table(path)) as table:
-        table.apply({b"a": b"1", CHANGELOG_OFFSET: pack_offset(7)})
+        table.store({b"a": b"1"}, MARK)
         table.clear()
-        assert list(table.scan(b"", b"\xff")) == []
-        assert table.offset(CHANGELOG_OFFSET) is None
+        assert table.is_empty()
+        assert table.mark() is None
         table.apply({b"b": b"2"})
     with closing(open_table(path)) as again:
         assert list(again.scan(b"", b"\xff")) == [(b"b", b"2")]
 
 
 def test_a_table_cannot_be_opened_twice(table: Table, path: Path) -> None:
-    with pytest.raises(StateError, match="cannot be opened"):
+    with pytest.raises(DiskError, match="cannot be read or written"):
         open_table(path)
     table.apply({b"a": b"1"})
     assert table.get_many([b"a"]) == [b"1"]
@@ -66,9 +70,9 @@ def test_a_table_cannot_be_opened_twice(table: Table, path: Path) -> None:
 def test_a_path_that_is_no_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("no table")
-    with pytest.raises(StateError, match="cannot be opened"):
+    with pytest.raises(DiskError, match="cannot be read or written"):
         open_table(path)
-    with pytest.raises(StateError, match="cannot be opened"):
+    with pytest.raises(DiskError, match="cannot be read or written"):
         open_table(path / "table")
 
 
@@ -87,14 +91,57 @@ def test_a_scan_does_not_see_what_is_written_while_it_runs(table: Table) -> None
     assert [first, *scan] == [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
 
 
-@pytest.mark.parametrize("offset", [0, 1, 2**40, -1])
-def test_an_offset_is_read_as_it_was_packed(table: Table, offset: int) -> None:
-    assert table.offset(CHANGELOG_OFFSET) is None
-    table.apply({CHANGELOG_OFFSET: pack_offset(offset)})
-    assert table.offset(CHANGELOG_OFFSET) == offset
+def test_the_mark_is_written_with_the_changes_and_read_again(path: Path) -> None:
+    with closing(open_table(path)) as table:
+        assert table.mark() is None
+        assert table.is_empty()
+        table.store({b"a": b"1"}, MARK)
+    with closing(open_table(path)) as again:
+        assert again.mark() == MARK
+        assert again.get_many([b"a"]) == [b"1"]
+        assert not again.is_empty()
 
 
-def test_positions_of_two_sources_are_apart() -> None:
-    keys = {position_key("applications"), position_key("engagements"), CHANGELOG_OFFSET}
-    assert len(keys) == 3
-    assert all(position_key(topic).startswith(POSITION) for topic in ("applications", "engagements"))
+def damage(file: Path, offset: int) -> None:
+    """Turn the bits of one byte of a file over."""
+    content = bytearray(file.read_bytes())
+    content[offset] ^= 0xFF
+    file.write_bytes(content)
+
+
+def full_table(path: Path) -> None:
+    """Make a table with more than its write buffer holds, so that there are files of all kinds."""
+    values = random.Random(0)
+    with closing(open_table(path)) as table:
+        for number in range(300):
+            table.apply({f"{number:04}".encode(): values.randbytes(1_000)})
+
+
+@pytest.mark.parametrize("damaged", ["manifest", "missing"])
+def test_a_table_whose_files_are_damaged_is_opened_empty(
+    path: Path, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    full_table(path)
+    if damaged == "manifest":
+        damage(next(path.glob("MANIFEST*")), 20)
+    else:
+        next(path.glob("*.sst")).unlink()
+    with closing(open_table(path)) as table:
+        assert table.is_empty()
+        table.apply({b"a": b"1"})
+    assert "it is built anew" in caplog.text
+    with closing(open_table(path)) as again:
+        assert again.get_many([b"a"]) == [b"1"]
+
+
+@pytest.mark.parametrize("reading", ["get_many", "scan"])
+def test_damage_that_shows_only_when_it_is_read_is_an_error(path: Path, reading: str) -> None:
+    """A scan of the binding would end there as if there were no more."""
+    full_table(path)
+    for file in path.glob("*.sst"):
+        damage(file, file.stat().st_size // 2)
+    with closing(open_table(path)) as table, pytest.raises(CorruptTableError, match="is damaged"):
+        if reading == "scan":
+            list(table.scan(b"", b"\xff"))
+        else:
+            table.get_many([f"{number:04}".encode() for number in range(300)])

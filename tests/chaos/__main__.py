@@ -85,7 +85,7 @@ def _report(result: RoundResult) -> None:
 
 
 def _command(faults: int, seed: int) -> str:
-    return f"make chaos CHAOS_FAULTS={faults} CHAOS_SEED={seed}"
+    return f"make chaos CHAOS_FAULTS={faults} CHAOS_SEED={seed} (one round: CHAOS_ROUND=<number>)"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from stream_qa.streaming import changelog
 from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane, Work
-from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.positions import POSITION
 from stream_qa.streaming.transactions import Transactions
 
@@ -30,25 +29,23 @@ def positions_apart() -> None:
         await group.transactions.commit(positions)
         return await commit(group, others)
 
-    LaneGroup._commit = apart  # type: ignore[method-assign]
+    _replace(LaneGroup, _commit=apart)
 
 
 def no_fencing() -> None:
     """Give every process transactional ids of its own, so that nobody fences anybody."""
-    group = Lanes._group
+    begin = Transactions.__init__
 
-    def unfenced(lanes: Lanes, partition: int) -> LaneGroup:
-        made = group(lanes, partition)
-        made.transactions.transactional_id += f"-{os.urandom(8).hex()}"
-        return made
+    def unfenced(transactions: Transactions, connections: Any, transactional_id: str, *others: Any) -> None:  # noqa: ANN401
+        begin(transactions, connections, f"{transactional_id}-{os.urandom(8).hex()}", *others)
 
-    Lanes._group = unfenced  # type: ignore[method-assign]
+    _replace(Transactions, __init__=unfenced)
 
 
 def local_write_first() -> None:
     """Write to the local tables what is on the broker, and commit it then."""
     commit, produce = LaneGroup._commit, Transactions._produce
-    under_way: dict[Transactions, Mapping[Lane, Work]] = {}
+    under_way: dict[Any, Mapping[Lane, Work]] = {}
 
     async def commit_what(group: LaneGroup, work: Mapping[Lane, Work]) -> dict[Destination, int]:
         under_way[group.transactions] = work
@@ -61,13 +58,18 @@ def local_write_first() -> None:
                 lane.store(done, last[lane.changelog, lane.partition])
         return last
 
-    LaneGroup._commit = commit_what  # type: ignore[method-assign]
-    Transactions._produce = produce_and_store  # type: ignore[method-assign]
+    _replace(LaneGroup, _commit=commit_what)
+    _replace(Transactions, _produce=produce_and_store)
 
 
 def uncommitted_recovery() -> None:
     """Restore what is in the changelog, whether it was committed or not."""
     changelog.ISOLATION_LEVEL = "read_uncommitted"
+
+
+def _replace(owner: type, **methods: Callable[..., Any]) -> None:
+    for name, method in methods.items():
+        setattr(owner, name, method)
 
 
 SABOTAGES: dict[str, Callable[[], None]] = {

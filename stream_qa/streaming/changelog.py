@@ -97,7 +97,10 @@ class _Reading:
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
                 _log.info(
-                    "restoring: %d of about %d changelog records, %.0f a second", count, total, count / (reported - began)
+                    "restoring: %d of about %d changelog records, %.0f a second",
+                    count,
+                    total,
+                    count / (reported - began),
                 )
         return count
 
@@ -118,6 +121,9 @@ class _Reading:
 
     def _start(self, lane: Lane, beginning: int, end: int, oldest: int) -> int:
         """Return the first changelog offset that the table lacks, clearing a table that cannot be continued."""
+        if lane.table.is_damaged:
+            _log.warning("the local table of %s is damaged: it is built anew", lane)
+            lane.table.clear()
         mark = lane.table.mark()
         if mark is None:
             if not lane.table.is_empty():
@@ -125,7 +131,9 @@ class _Reading:
             return beginning
         known = self._topic_ids.get(lane.changelog, UNKNOWN_TOPIC)
         if UNKNOWN_TOPIC not in (known, mark.topic_id) and known != mark.topic_id:
-            raise TopicReplacedError(f"the changelog {lane.changelog} was made anew; the state of {lane} was in the old one")
+            raise TopicReplacedError(
+                f"the changelog {lane.changelog} was made anew; the state of {lane} was in the old one"
+            )
         following = mark.offset + 1
         if not beginning <= following <= end:
             why = f"at changelog offset {mark.offset}, outside the changelog ({beginning} to {end})"

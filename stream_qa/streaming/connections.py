@@ -139,7 +139,9 @@ class Connections:
         newest = {api: most for api, _, most, _ in answer.api_versions}
         spoken = all(newest.get(r.API_KEY, -1) >= r.API_VERSION for r in (ProduceRequest_v12, EndTxnRequest_v5))
         finalised = answer.tags.get(_FINALISED_FEATURES)
-        features = {} if finalised is None else {name: most for name, most, _, _ in _FEATURES.decode(BytesIO(finalised))}
+        features = (
+            {} if finalised is None else {name: most for name, most, _, _ in _FEATURES.decode(BytesIO(finalised))}
+        )
         return spoken and features.get(_TRANSACTION_FEATURE, 0) >= _EPOCH_A_TRANSACTION
 
     async def topic_ids(self) -> dict[str, bytes]:

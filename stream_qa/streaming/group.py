@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from stream_qa.errors import FencedError, OutcomeUnknownError, TransactionError
+from stream_qa.errors import CorruptTableError, FencedError, OutcomeUnknownError
 from stream_qa.events import Message
 from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.lane import Chunk, Lane, Work
@@ -41,7 +41,7 @@ class LaneGroup:
     destine
         Says where a stage's message goes.
     reopen
-        Makes the lanes ready again after an error in a transaction, as after an assignment.
+        Makes the lanes ready again after an error that the changelogs mend, as after an assignment.
     most
         Records of a lane in one transaction, about.
     pause
@@ -57,7 +57,7 @@ class LaneGroup:
         lanes: Sequence[Lane],
         transactions: Transactional,
         destine: Destine,
-        reopen: Callable[["LaneGroup", TransactionError], Awaitable[None]],
+        reopen: Callable[["LaneGroup"], Awaitable[None]],
         *,
         most: int,
         pause: float,
@@ -124,13 +124,13 @@ class LaneGroup:
         while not self._stopping:
             try:
                 await self._work()
-            except (OutcomeUnknownError, FencedError) as error:
+            except (OutcomeUnknownError, FencedError, CorruptTableError) as error:
                 self._drop()
                 self._fenced += isinstance(error, FencedError)
                 if self._fenced > _FENCED_AT_MOST:
                     raise
                 _log.warning("partition %d goes back to what is committed: %s", self.partition, error)
-                await self._reopen(self, error)
+                await self._reopen(self)
 
     async def _work(self) -> None:
         """Step and commit until stopped."""

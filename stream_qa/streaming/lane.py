@@ -2,18 +2,15 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import Message, SourceRecord
-from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.streaming.bugs import Process
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark, Origin, Position, position_key
 from stream_qa.streaming.table import Table
-
-Process = Callable[[Sequence[SourceRecord], StateReader], Outcome]
-"""A stage at one partition: records and the state before them in, what they change and send out."""
 
 
 class Chunk(NamedTuple):
@@ -135,8 +132,7 @@ class Lane:
             expected = positions.get(chunk.topic, self.positions[chunk.topic])
             if chunk.start != expected:
                 raise OffsetGapError(
-                    f"{chunk.topic}-{chunk.partition} continues at offset {chunk.start}, "
-                    f"where {expected} was to come"
+                    f"{chunk.topic}-{chunk.partition} continues at offset {chunk.start}, where {expected} was to come"
                 )
             positions[chunk.topic] = chunk.end
             records += chunk.records

@@ -11,21 +11,22 @@ from aiokafka.errors import KafkaError
 
 from stream_qa.errors import (
     BrokerUnavailableError,
+    CorruptTableError,
     OffsetGapError,
     PartitionCountError,
     StateError,
     TopicMissingError,
     TopicReplacedError,
-    TransactionError,
 )
 from stream_qa.events import Message
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
+from stream_qa.streaming.bugs import Process, guarded
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup
-from stream_qa.streaming.lane import Chunk, Lane, Process
+from stream_qa.streaming.lane import Chunk, Lane
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin, Position
 from stream_qa.streaming.table import Table
@@ -37,7 +38,7 @@ _log = logging.getLogger(__name__)
 #: Records that may wait in a lane, in chunks of its commits: enough that it never runs dry, few enough for memory.
 _QUEUED_CHUNKS = 3
 _FIRST_WAIT_SECONDS = 0.1
-_LONGEST_WAIT_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 2.0
 #: How long a transaction in flight may take to end when partitions are taken away or the worker is to stop.
 _END_SECONDS = 8.0
 #: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
@@ -174,16 +175,18 @@ class Lanes:
             group.start()
         self.room.set()
 
-    async def _reopen(self, group: LaneGroup, error: TransactionError) -> None:
-        """Open a group again after ``error``, once it is known that its partition is still ours.
+    async def _reopen(self, group: LaneGroup) -> None:
+        """Open a group again, once it is known that its partition is still ours.
 
         Else we would fence the worker that has it now. Where it is not ours any more, this is cancelled when that is
         known, and the group stopped.
         """
         if self._source is None:
-            raise error
+            raise StateError("a group was opened before any partition was assigned")
+        wait = _FIRST_WAIT_SECONDS
         while not await self._source.is_member():
-            await asyncio.sleep(_FIRST_WAIT_SECONDS)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
         await self._open_patiently([group])
         self.room.set()
 
@@ -194,7 +197,7 @@ class Lanes:
         while True:
             try:
                 await self._open(groups)
-            except (BrokerUnavailableError, KafkaError, OSError) as error:
+            except (BrokerUnavailableError, KafkaError, OSError, CorruptTableError) as error:
                 problem: Exception = error
                 patience = time.monotonic() + self._settings.session_timeout_seconds
             except (TopicMissingError, TopicReplacedError, OffsetGapError) as error:
@@ -220,7 +223,9 @@ class Lanes:
         places = [(topic, lane.partition) for lane in lanes for topic in lane.sources]
         bounds = await self._source.bounds(places)
         positions = {
-            lane: {topic: self._position(lane, topic, topic_ids, bounds[topic, lane.partition]) for topic in lane.sources}
+            lane: {
+                topic: self._position(lane, topic, topic_ids, bounds[topic, lane.partition]) for topic in lane.sources
+            }
             for lane in lanes
         }
         self._source.seek_lanes(
@@ -237,9 +242,7 @@ class Lanes:
     async def _catch_up(self, lanes: Sequence[Lane], topic_ids: Mapping[str, bytes]) -> int:
         return await catch_up(lanes, self._settings.bootstrap_servers, topic_ids, _TOMBSTONES_KEPT_MILLISECONDS)
 
-    def _position(
-        self, lane: Lane, topic: str, topic_ids: Mapping[str, bytes], bounds: tuple[int, int]
-    ) -> Position:
+    def _position(self, lane: Lane, topic: str, topic_ids: Mapping[str, bytes], bounds: tuple[int, int]) -> Position:
         """Return where a lane goes on, if the topic is still what it was."""
         place = f"{topic}-{lane.partition}"
         beginning, end = bounds
@@ -304,9 +307,10 @@ class Lanes:
         """Return the lanes of a partition, in the order of the flow."""
         topics, stages = self._settings.topics, self._pipeline
         job = self._table(f"job-{partition}")
+        dead_letters = topics.dead_letters if self._settings.on_bug == "dead-letter" else None
 
         def lane(stage: str, sources: tuple[str, ...], changelog: str, table: Table, process: Process) -> Lane:
-            return Lane(stage, partition, sources, changelog, table, process)
+            return Lane(stage, partition, sources, changelog, table, guarded(stage, process, dead_letters))
 
         return [
             lane(

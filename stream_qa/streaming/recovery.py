@@ -37,3 +37,9 @@ class LaneTables(TableManager):  # type: ignore[misc] # Faust is not typed for s
         if self._recovery is None:
             self._recovery: LaneRecovery | None = LaneRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery
+
+    async def on_start(self) -> None:
+        """Begin at once: Faust would wait a second for tables to be added."""
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()

@@ -36,12 +36,13 @@ class Table:
     def __init__(self, path: Path, cache: rocksdict.Cache, write_buffer_bytes: int) -> None:
         self._path = path
         self._options = _options(cache, write_buffer_bytes)
+        self.is_damaged = False
+        """Whether reading or writing has met damage since it was opened; then it is to be cleared."""
         try:
             self._open()
         except CorruptTableError as error:
             _log.warning("%s; it is built anew", error)
-            shutil.rmtree(self._path)
-            self._open()
+            self._begin_anew()
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the value of each key; ``None`` where there is none."""
@@ -94,7 +95,14 @@ class Table:
     def clear(self) -> None:
         """Begin anew with an empty database: the changelog has all of it."""
         self.close()
-        shutil.rmtree(self._path)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        try:
+            shutil.rmtree(self._path)
+        except OSError as error:
+            raise self._translated(error) from error
+        self.is_damaged = False
         self._open()
 
     def _open(self) -> None:
@@ -130,6 +138,7 @@ class Table:
     def _translated(self, error: Exception) -> StateError:
         """Say in our own errors what RocksDB means; its binding has one type of error for all, with RocksDB's text."""
         if "Corruption" in str(error):
+            self.is_damaged = True
             return CorruptTableError(f"the table {self._path} is damaged: {error}")
         return DiskError(f"the table {self._path} cannot be read or written: {error}")
 

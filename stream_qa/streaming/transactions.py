@@ -43,7 +43,7 @@ _ALL_REPLICAS = -1
 _PRODUCE_MILLISECONDS = 5_000
 _ENDING_SECONDS = 0.001
 _FIRST_WAIT_SECONDS = 0.05
-_LONGEST_WAIT_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 2.0
 
 _channels = itertools.count()
 
@@ -208,11 +208,10 @@ class Transactions:
             by_topic[topic].append((partition, batches[topic, partition]))
         if producer.epoch_a_transaction:
             topics: list[Any] = [
-                (topic, [(number, data, {}) for number, data in partitions], {}) for topic, partitions in by_topic.items()
+                (topic, [(number, data, {}) for number, data in partitions], {})
+                for topic, partitions in by_topic.items()
             ]
-            return Exactly(
-                ProduceRequest_v12, self.transactional_id, _ALL_REPLICAS, _PRODUCE_MILLISECONDS, topics, {}
-            )
+            return Exactly(ProduceRequest_v12, self.transactional_id, _ALL_REPLICAS, _PRODUCE_MILLISECONDS, topics, {})
         return ProduceRequest(self.transactional_id, _ALL_REPLICAS, _PRODUCE_MILLISECONDS, list(by_topic.items()))
 
     async def _end(self, producer: _Producer) -> _Producer:

@@ -16,6 +16,7 @@ from faust.exceptions import AlreadyConfiguredWarning
 from stream_qa.errors import SettingsError, StateError, StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.streaming.garbage import collect_rarely
+from stream_qa.streaming.lost_connections import expect_lost_connections
 from stream_qa.streaming.topic_check import check_topics
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
             sys.stderr.write(f"The worker does not start: {error}\n")
             sys.exit(EXIT_REFUSED)
         collect_rarely()
+        expect_lost_connections()
         with lock:
             super().execute_from_commandline()
         raise SystemExit

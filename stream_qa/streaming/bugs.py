@@ -1,0 +1,103 @@
+"""When the code of a stage fails: which record it is, and whether to stop there or to go around it."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from stream_qa.errors import ChunkError, PoisonousRecordError, StateError
+from stream_qa.events import Message, SourceRecord, dead_letter
+from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.streaming.overlay import Overlay
+
+_log = logging.getLogger(__name__)
+
+Process = Callable[[Sequence[SourceRecord], StateReader], Outcome]
+"""A stage at one partition: records and the state before them in, what they change and send out."""
+
+_MESSAGE_LETTERS = 500
+
+
+def guarded(stage: str, process: Process, dead_letters: str | None) -> Process:
+    """Return ``process`` with an answer to bugs: it finds the records on which the code fails.
+
+    Parameters
+    ----------
+    stage
+        Its name.
+    process
+        What may fail.
+    dead_letters
+        The topic where such records are kept, with the chunk's other messages; ``None`` to stop at the first.
+    """
+
+    def guard(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+        try:
+            return process(records, state)
+        except StateError:
+            raise
+        except Exception as error:
+            _log.exception("the %s stage fails on %s; looking for the record", stage, _range(records))
+            outcome = _Search(stage, process, dead_letters, state).run(records)
+            if outcome is None:
+                raise ChunkError(f"the {stage} stage fails on {_range(records)} and on no record alone") from error
+            return outcome
+
+    return guard
+
+
+class _Search:
+    """Processes ever smaller parts of a chunk until only single records fail."""
+
+    def __init__(self, stage: str, process: Process, dead_letters: str | None, state: StateReader) -> None:
+        self._stage = stage
+        self._process = process
+        self._dead_letters = dead_letters
+        self._state = Overlay(state)
+        self._messages: list[Message] = []
+        self._found = False
+
+    def run(self, records: Sequence[SourceRecord]) -> Outcome | None:
+        """Return the outcome of the chunk without the records that fail; ``None`` where none fails alone.
+
+        Raises
+        ------
+        PoisonousRecordError
+            One does, and this is to stop there.
+        """
+        self._halves(records)
+        return Outcome(dict(self._state.changes), self._messages) if self._found else None
+
+    def _halves(self, records: Sequence[SourceRecord]) -> None:
+        middle = len(records) // 2
+        for part in (records[:middle], records[middle:]) if middle else (records,):
+            try:
+                changes, messages = self._process(part, self._state)
+            except StateError:
+                raise
+            except Exception as error:  # noqa: BLE001 # of any kind: it is a bug
+                if len(part) > 1:
+                    self._halves(part)
+                else:
+                    self._poison(part[0], error)
+            else:
+                self._state.apply(changes)
+                self._messages += messages
+
+    def _poison(self, record: SourceRecord, error: Exception) -> None:
+        place = f"{record.topic}-{record.partition} at offset {record.offset}"
+        reason = f"{type(error).__name__}: {error}"[:_MESSAGE_LETTERS]
+        bug = PoisonousRecordError(f"the {self._stage} stage fails on the record of {place}: {reason}")
+        if self._dead_letters is None:
+            raise bug from error
+        _log.error("%s; it goes to the dead letters", bug, exc_info=error)
+        self._found = True
+        self._messages.append(dead_letter(self._dead_letters, self._stage, record, bug))
+
+
+def _range(records: Sequence[SourceRecord]) -> str:
+    """Return which records these are, by topic."""
+    topics = dict.fromkeys(f"{record.topic}-{record.partition}" for record in records)
+    offsets = {
+        topic: [record.offset for record in records if f"{record.topic}-{record.partition}" == topic]
+        for topic in topics
+    }
+    return ", ".join(f"{topic} from offset {found[0]} to {found[-1]}" for topic, found in offsets.items())

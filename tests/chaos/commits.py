@@ -1,4 +1,4 @@
-"""When workers commit: what a reader of committed records sees of the label stage's changelog, by partition."""
+"""When workers commit: what a reader of committed records sees of a topic that they always write to, by partition."""
 
 import asyncio
 import contextlib
@@ -10,8 +10,6 @@ from typing import NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-
-from stream_qa.settings import Settings
 
 _POLL_MILLISECONDS = 100
 _LOOK_UP_SECONDS = 0.02
@@ -27,17 +25,26 @@ class Since(NamedTuple):
 
 
 class Commits:
-    """Follows the commits of a worker group; an asynchronous context manager."""
+    """Follows the commits of a worker group; an asynchronous context manager.
 
-    def __init__(self, settings: Settings, partitions: int) -> None:
-        self._topic = settings.topics.label_changelog
-        self._places = [TopicPartition(self._topic, partition) for partition in range(partitions)]
+    Parameters
+    ----------
+    bootstrap_servers
+        Addresses of brokers.
+    topic
+        Every commit at a partition writes to that partition of it.
+    partitions
+        How many it has.
+    """
+
+    def __init__(self, bootstrap_servers: list[str], topic: str, partitions: int) -> None:
+        self._places = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._offsets: list[list[int]] = [[] for _ in self._places]
         self._moments: list[list[float]] = [[] for _ in self._places]
 
         def consumer(isolation_level: str) -> AIOKafkaConsumer:
             return AIOKafkaConsumer(
-                bootstrap_servers=settings.bootstrap_servers,
+                bootstrap_servers=bootstrap_servers,
                 isolation_level=isolation_level,
                 enable_auto_commit=False,
                 auto_offset_reset="none",

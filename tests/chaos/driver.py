@@ -17,7 +17,7 @@ from chaos.faults import FAULTS, GENTLE, NotStruckError, Scene
 from chaos.feed import Feed
 from chaos.invariants import Differences, all_differences
 from chaos.log import MAX_MESSAGE_BYTES, draw_log
-from chaos.workers import READY, WorkerPlace, supervise
+from chaos.workers import READY, WORKER, WorkerPlace, supervise
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.errors import ReplayStalledError
 from stream_qa.replay.report import Report
@@ -60,6 +60,7 @@ class RoundResult:
 
     name: str
     seed: int
+    known_again: bool
     faults: list[Struck] = field(default_factory=list)
     differences: dict[str, Differences] = field(default_factory=dict)
     """By invariant, those that do not hold."""
@@ -98,27 +99,39 @@ class Round:
         The faults, in their order: keys of ``FAULTS``.
     workers
         How many there are at first.
-    environment
-        More settings of the workers.
+    known_again
+        Whether the group knows a worker again that was restarted.
+    epoch_a_transaction
+        Whether the newer protocol of transactions is used, where the broker offers it.
+    sabotage
+        How the workers are broken: a key of ``SABOTAGES``.
     """
 
     name: str
     seed: int
     kinds: Sequence[str]
     workers: int = 1
-    environment: dict[str, str] = field(default_factory=dict)
+    known_again: bool = True
+    epoch_a_transaction: bool = True
+    sabotage: str = ""
 
     def run(self, broker: DevelopmentBroker, directory: Path) -> RoundResult:
         """Run it, in a directory of its own."""
         started = time.monotonic()
         directory.mkdir(parents=True)
         ground = Ground.create(broker.bootstrap, f"{self.name}-", directory, **_SETTINGS)
-        result = RoundResult(self.name, self.seed)
-        places = [WorkerPlace(name, directory, {**ground.environment, **self.environment}) for name in _PLACES]
-        fresh = WorkerPlace(FRESH, directory, ground.environment)
+        result = RoundResult(self.name, self.seed, known_again=self.known_again)
+        environment = {
+            **ground.environment,
+            "STREAM_QA_INSTANCE_ID": "auto" if self.known_again else "none",
+            "CHAOS_OLD_PROTOCOL": "" if self.epoch_a_transaction else "yes",
+            "CHAOS_SABOTAGE": self.sabotage,
+        }
+        places = [WorkerPlace(name, directory, environment) for name in _PLACES]
+        fresh = WorkerPlace(FRESH, directory, ground.environment, WORKER)
         events = EVENTS_A_SECOND * (_SECONDS_A_ROUND + _SECONDS_A_FAULT * len(self.kinds))
         log = draw_log(self.seed, int(events * _APPLICATIONS_AN_EVENT), ground.settings.topics)
-        feed = Feed(ground.settings, log, EVENTS_A_SECOND, PARTITIONS)
+        feed = Feed(ground.settings.bootstrap_servers, log, EVENTS_A_SECOND, PARTITIONS)
         run = _Run(self, ground, broker, places, fresh, feed, result)
         asyncio.run(run.run())
         evidence = collect(ground, feed.delivered, [place.data_directory for place in places])
@@ -149,7 +162,8 @@ class _Run:
         stop = asyncio.Event()
         feeding = asyncio.create_task(self.feed.run(stop))
         try:
-            async with Commits(self.ground.settings, PARTITIONS) as commits:
+            settings = self.ground.settings
+            async with Commits(settings.bootstrap_servers, settings.topics.label_changelog, PARTITIONS) as commits:
                 random = Random(self.plan.seed)  # noqa: S311 # to be repeated
                 scene = Scene(self.places, self.broker, commits, random, SESSION_SECONDS)
                 began = await commits.now()

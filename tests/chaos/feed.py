@@ -9,7 +9,6 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from chaos.log import BAD, Delivery
-from stream_qa.settings import Settings
 from stream_qa.streaming.partitioner import partition_of
 
 _TICK_SECONDS = 0.02
@@ -22,8 +21,8 @@ class Feed:
 
     Parameters
     ----------
-    settings
-        Where the broker is.
+    bootstrap_servers
+        Addresses of brokers.
     deliveries
         The log; long enough for the time that it is needed.
     rate
@@ -32,8 +31,10 @@ class Feed:
         How many the input topics have.
     """
 
-    def __init__(self, settings: Settings, deliveries: Sequence[Delivery], rate: float, partitions: int) -> None:
-        self._settings = settings
+    def __init__(
+        self, bootstrap_servers: list[str], deliveries: Sequence[Delivery], rate: float, partitions: int
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
         self._deliveries = deliveries
         self._rate = rate
         self._partitions = partitions
@@ -97,9 +98,7 @@ class Feed:
 
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._settings.bootstrap_servers, enable_idempotence=True, linger_ms=5
-            )
+            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, enable_idempotence=True, linger_ms=5)
             try:
                 await producer.start()
             except BaseException:

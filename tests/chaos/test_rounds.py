@@ -26,6 +26,7 @@ ROUNDS = [
         "two-workers",
         seed=2,
         workers=2,
+        epoch_a_transaction=False,
         kinds=["SIGSTOP inside a transaction", "kill -9 in a rebalance", "SIGTERM", "a worker leaves"],
     ),
     Round("broker", seed=3, kinds=["broker stopped", "broker kill -9"]),
@@ -55,7 +56,7 @@ def test_there_are_ten_faults_at_least() -> None:
 def test_a_worker_that_is_wrong_is_seen(
     sabotage: str, kind: str, seen_by: str, breakable: DevelopmentBroker, tmp_path: Path
 ) -> None:
-    plan = Round(sabotage.replace("_", "-"), seed=4, kinds=[kind], environment={"CHAOS_SABOTAGE": sabotage})
+    plan = Round(sabotage.replace("_", "-"), seed=4, kinds=[kind], sabotage=sabotage)
     result = plan.run(breakable, tmp_path / "round")
     assert result.faults, result.differences[GOES_ON]
     assert seen_by in result.differences

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
 _LOOK_UP_SECONDS = 0.02
 _END_SECONDS = 30.0
 _TESTS = Path(__file__).parents[1]
+WORKER = (sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info")
+FAULTY_WORKER = (sys.executable, "-m", "faust", "-A", "chaos.faulty_app", "worker", "-l", "info")
 READY = "ready: partitions "
 
 
@@ -28,9 +30,13 @@ class WorkerPlace:
         Where both are.
     environment
         The worker's settings.
+    command
+        What runs it.
     """
 
-    def __init__(self, name: str, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, directory: Path, environment: Mapping[str, str], command: Sequence[str] = FAULTY_WORKER
+    ) -> None:
         self.name = name
         self.data_directory = directory / name
         self.orders = directory / f"{name}-orders"
@@ -41,6 +47,7 @@ class WorkerPlace:
         """The codes of its processes that have ended; below 0 the signal."""
         self._directory = directory
         self._environment = environment
+        self._command = command
         self._processes: Iterator[int] = count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self.log = directory / f"{name}-0.log"
@@ -67,7 +74,7 @@ class WorkerPlace:
             self.log = self._directory / f"{self.name}-{next(self._processes)}.log"
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "faust", "-A", "chaos.faulty_app", "worker", "-l", "info"],
+                    self._command,
                     env={
                         **os.environ,
                         "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]),

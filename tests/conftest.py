@@ -43,6 +43,26 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         development_broker.down()
 
 
+@pytest.fixture(scope="session")
+def classic_broker(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: ARG001 # skips where it does
+    """Give the address of a broker as they are that have not moved to an epoch for every transaction."""
+    directory = tmp_path_factory.mktemp("classic-broker")
+    classic = DevelopmentBroker(directory, free_port(), features={"transaction.version": 1})
+    classic.up()
+    try:
+        yield classic.bootstrap
+    finally:
+        classic.down()
+
+
+@pytest.fixture(params=["epoch-a-transaction", "classic"])
+def any_broker(request: pytest.FixtureRequest) -> str:
+    """Give the address of a broker of each of the two protocols for transactions."""
+    name = "broker" if request.param == "epoch-a-transaction" else "classic_broker"
+    address: str = request.getfixturevalue(name)
+    return address
+
+
 @pytest.fixture
 def ground(broker: str, tmp_path: Path) -> Ground:
     """Give topics, with four partitions each, that no other test uses."""

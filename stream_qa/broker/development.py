@@ -8,9 +8,10 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from stream_qa.broker import processes, properties
 from stream_qa.broker.java import java_with_kafka
@@ -52,6 +53,9 @@ class DevelopmentBroker:
         How long a start may take.
     report
         Is told of the steps of a start, one sentence each.
+    features
+        Versions of Kafka's features by name, such as ``transaction.version``, instead of the newest; only the first
+        start takes note of it.
     """
 
     def __init__(
@@ -61,12 +65,14 @@ class DevelopmentBroker:
         *,
         start_seconds: float = 60.0,
         report: Callable[[str], None] = lambda _: None,
+        features: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.directory = directory.resolve()
         self.port = port
         self.log_file = self.directory / "broker.log"
         self._start_seconds = start_seconds
         self._report = report
+        self._features = features
         self._data = self.directory / "kafka-data"
         self._pid_file = self.directory / "broker.pid"
         self._properties = self.directory / "server.properties"
@@ -207,6 +213,8 @@ class DevelopmentBroker:
         # 16 bytes as Kafka writes them. The fixed beginning keeps the id from starting with a dash like an option.
         new_id = base64.urlsafe_b64encode(b"stream" + os.urandom(10)).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", new_id, "-c", str(self._properties)]
+        for name, version in self._features.items():
+            tool += ["--feature", f"{name}={version}"]
         pid = processes.start([*java, *tool], self.directory, self.log_file)
         try:
             processes.wait_until_ended(pid, str(self._properties), self._start_seconds)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import rocksdict
@@ -47,8 +48,16 @@ _TRANSACTION_SECONDS_AT_MOST = 900.0
 #: As the changelogs are declared (``delete.retention.ms`` in ``topics/``).
 _TOMBSTONES_KEPT_MILLISECONDS = 7 * 24 * 60 * 60 * 1000
 
+#: Where the tables are, in the data directory: one directory each, named by stage and partition.
+_TABLES = "tables"
+
 Place = tuple[str, int]
 """A source topic and a partition of it."""
+
+
+def partitions_on_disk(data_directory: Path) -> set[int]:
+    """Return the partitions of which there are tables."""
+    return {int(path.name.rpartition("-")[2]) for path in (data_directory / _TABLES).glob("label-*")}
 
 
 class Source(Protocol):
@@ -337,7 +346,7 @@ class Lanes:
         ]
 
     def _table(self, name: str) -> Table:
-        path = self._settings.data_directory / "tables" / name
+        path = self._settings.data_directory / _TABLES / name
         return Table(path, self._cache, self._settings.state_write_buffer_bytes)
 
     def _destination(self, message: Message) -> Destination:

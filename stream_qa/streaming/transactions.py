@@ -78,6 +78,11 @@ class Transactions:
         self._producer: _Producer | None = None
         self._sequences: dict[Destination, int] = {}
 
+    @property
+    def has_epoch_a_transaction(self) -> bool:
+        """Whether it was initialised with a broker that gives every transaction an epoch of its own."""
+        return self._producer is not None and self._producer.epoch_a_transaction
+
     async def initialise(self) -> None:
         """Fence all former owners of the id, and return when their last transaction has ended, one way or the other.
 

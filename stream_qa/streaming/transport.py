@@ -24,7 +24,7 @@ from stream_qa.settings import Settings
 from stream_qa.streaming import fetched
 from stream_qa.streaming.assignor import TogetherAssignor
 from stream_qa.streaming.lane import Chunk
-from stream_qa.streaming.lanes import Lanes, Place
+from stream_qa.streaming.lanes import Lanes, Place, partitions_on_disk
 from stream_qa.streaming.membership import Member, instance_id
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
             client_id=settings.app_id,
             group_id=settings.app_id,
             group_instance_id=instance_id(settings),
-            partition_assignment_strategy=[TogetherAssignor],
+            partition_assignment_strategy=[TogetherAssignor(partitions_on_disk(settings.data_directory))],
             session_timeout_ms=session,
             # A member that restores its tables answers a rebalance when it has done so.
             rebalance_timeout_ms=_RESTORE_MILLISECONDS,

@@ -3,10 +3,12 @@
 import pytest
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.protocol.metadata import MetadataResponse_v0
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stream_qa.streaming.assignor import TogetherAssignor
+from stream_qa.streaming.assignor import Claim, TogetherAssignor, deal
 
 TOPICS = ("applications", "engagements", "labels", "examples")
 
@@ -25,8 +27,8 @@ def cluster(partitions: int) -> ClusterMetadata:
 
 def assign(partitions: int, members: list[str]) -> dict[str, dict[str, list[int]]]:
     """Return the partitions of each topic of each member, having gone through the protocol's bytes."""
-    subscriptions = {member: TogetherAssignor.metadata(TOPICS) for member in members}
-    assignments = TogetherAssignor.assign(cluster(partitions), subscriptions)
+    subscriptions = {member: TogetherAssignor().metadata(TOPICS) for member in members}
+    assignments = TogetherAssignor().assign(cluster(partitions), subscriptions)
     decoded = {
         member: ConsumerProtocolMemberAssignment.decode(assignment.encode())
         for member, assignment in assignments.items()
@@ -64,11 +66,77 @@ def test_a_topic_that_nobody_reads_is_not_assigned() -> None:
 
 def test_topics_that_are_not_there_yet_are_nobodys() -> None:
     metadata = ClusterMetadata()
-    assignments = TogetherAssignor.assign(metadata, {"only": TogetherAssignor.metadata(TOPICS)})
+    assignments = TogetherAssignor().assign(metadata, {"only": TogetherAssignor().metadata(TOPICS)})
     assert [numbers for _, numbers in assignments["only"].assignment] == [[]] * len(TOPICS)
+
+
+def rebalance(partitions: int, members: dict[str, TogetherAssignor]) -> dict[str, set[int]]:
+    """Let the members of a group, which remember, come to an assignment through the protocol's bytes."""
+    told = {
+        member: ConsumerProtocolMemberMetadata.decode(assignor.metadata(TOPICS).encode())
+        for member, assignor in members.items()
+    }
+    leader = next(iter(members.values()))
+    assignments = leader.assign(cluster(partitions), told)
+    for member, assignor in members.items():
+        assignor.on_assignment(ConsumerProtocolMemberAssignment.decode(assignments[member].encode()))
+    return {member: set(assignment.assignment[0][1]) for member, assignment in assignments.items()}
+
+
+@pytest.mark.parametrize("partitions", [4, 12, 32])
+def test_who_stays_keeps_what_it_has_when_others_come_and_go(partitions: int) -> None:
+    members = {"c": TogetherAssignor(), "d": TogetherAssignor()}
+    first = rebalance(partitions, members)
+    assert rebalance(partitions, members) == first
+
+    members["a"] = TogetherAssignor()
+    three = rebalance(partitions, members)
+    # The new one has its share, and nothing else has moved.
+    assert three["c"] <= first["c"]
+    assert three["d"] <= first["d"]
+    assert len(three["a"]) == partitions // 3
+
+    del members["a"]
+    two = rebalance(partitions, members)
+    assert two["c"] >= three["c"]
+    assert two["d"] >= three["d"]
+
+
+def test_who_comes_back_gets_what_is_on_its_disk() -> None:
+    members = {"a": TogetherAssignor(), "b": TogetherAssignor()}
+    before = rebalance(8, members)
+    alone = {"a": members["a"]}
+    assert rebalance(8, alone) == {"a": set(range(8))}
+    assert rebalance(8, {"a": members["a"], "z": TogetherAssignor(on_disk=before["b"])}) == {
+        "a": before["a"],
+        "z": before["b"],
+    }
+
+
+def test_of_two_that_claim_the_same_the_later_assignment_counts() -> None:
+    claims = {"zombie": Claim(3, [0, 1]), "owner": Claim(4, [0, 1]), "other": Claim(4, [2, 3])}
+    dealt = deal(range(6), claims)
+    assert dealt["owner"] == [0, 1]
+    assert dealt["other"] == [2, 3]
+    assert dealt["zombie"] == [4, 5]
+
+
+CLAIMS = st.dictionaries(
+    st.sampled_from("abcdefg"),
+    st.builds(Claim, st.integers(0, 3), st.lists(st.integers(0, 20), unique=True)),
+    min_size=1,
+)
+
+
+@given(st.integers(0, 16), CLAIMS)
+def test_whatever_is_claimed_all_are_dealt_out_evenly_and_in_one_way(partitions: int, claims: dict[str, Claim]) -> None:
+    dealt = deal(range(partitions), claims)
+    assert sorted(number for numbers in dealt.values() for number in numbers) == list(range(partitions))
+    sizes = [len(numbers) for numbers in dealt.values()]
+    assert max(sizes) - min(sizes) <= 1
+    assert dealt == deal(range(partitions), dict(reversed(claims.items())))
 
 
 def test_it_is_an_assignor_of_the_client() -> None:
     assert issubclass(TogetherAssignor, AbstractPartitionAssignor)
-    assert TogetherAssignor.metadata(TOPICS).subscription == list(TOPICS)
-    TogetherAssignor.on_assignment(None)
+    assert TogetherAssignor().metadata(TOPICS).subscription == list(TOPICS)

@@ -42,6 +42,10 @@ lint: install ## Check style, types and layers
 bench: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
 
+compare-faults: install ## Break a plain Faust agent, Quix Streams and a worker of ours in the same ways
+	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
+	PYTHONPATH=tests $(BIN)/python benchmarks/fault_comparison.py
+
 broker-up: install ## Start a development Kafka on 127.0.0.1:9092
 	$(BIN)/stream-qa broker up
 
@@ -54,4 +58,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint bench broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint bench compare-faults broker-up broker-down topics worker

@@ -3,11 +3,10 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
-from ground import Ground
+from ground import Ground, new_ground
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
@@ -21,7 +20,6 @@ OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error"
 # Taken out of the environment because it is no setting: the settings refuse STREAM_QA_* variables they do not know.
 TEST_BROKER = os.environ.pop("STREAM_QA_TEST_BROKER", None)
 
-_number = count()
 _tier_of: dict[str, str] = {}
 
 
@@ -66,7 +64,7 @@ def any_broker(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def ground(broker: str, tmp_path: Path) -> Ground:
     """Give topics, with four partitions each, that no other test uses."""
-    return Ground.create(broker, f"test-{tmp_path.name}-{next(_number)}-", tmp_path)
+    return new_ground(broker, tmp_path)
 
 
 @pytest.hookimpl(trylast=True)

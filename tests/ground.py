@@ -21,6 +21,8 @@ from stream_qa.topics import apply, partition_counts
 
 PARTITIONS = 4
 
+_number = count()
+
 
 @dataclass
 class Ground:
@@ -31,19 +33,6 @@ class Ground:
     environment: dict[str, str]
     _workers: Iterator[int] = field(default_factory=count)
 
-    @classmethod
-    def create(cls, broker: str, prefix: str, directory: Path, **more: float) -> "Ground":
-        """Make the topics, with four partitions each, for workers with ``more`` settings than their defaults."""
-        settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix).model_copy(update=more)
-        asyncio.run(apply(settings.bootstrap_servers, prefix, partitions=PARTITIONS))
-        environment = {
-            "STREAM_QA_BROKER": broker,
-            "STREAM_QA_APP_ID": settings.app_id,
-            "STREAM_QA_TOPIC_PREFIX": prefix,
-            **{f"{PREFIX}{name.upper()}": str(value) for name, value in more.items()},
-        }
-        return cls(settings, directory, environment)
-
     def worker(self, name: str = "worker", **settings: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """Run a worker whose state and log are under ``name``: the same name again continues that state."""
         environment = {
@@ -53,6 +42,23 @@ class Ground:
             **settings,
         }
         return worker_process(environment, self.directory / f"{name}-{next(self._workers)}.log")
+
+    def run(self, name: str, program: list[str] | None = None, **settings: str) -> "subprocess.Popen[bytes]":
+        """Begin a worker, and do not wait until it is ready; its log is ``log_of(name)``."""
+        environment = {
+            **_clean(),
+            **self.environment,
+            "STREAM_QA_DATA_DIRECTORY": str(self.directory / name),
+            "STREAM_QA_WEB_ENABLED": "false",
+            **settings,
+        }
+        command = program or [sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info"]
+        with self.log_of(name).open("wb") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    def log_of(self, name: str) -> Path:
+        """Return the log of a worker that was begun with ``run``."""
+        return self.directory / f"{name}.log"
 
     def replay(self, log: Path, out: Path) -> dict[str, Any]:
         """Replay a log through the broker, until the workers are done, and return the counts."""
@@ -106,6 +112,20 @@ class Ground:
                     return found
         finally:
             await consumer.stop()
+
+
+def new_ground(broker: str, directory: Path, **more: float) -> Ground:
+    """Make topics, with four partitions each, that nobody else uses; ``more`` are settings to differ from defaults."""
+    prefix = f"test-{directory.name}-{next(_number)}-"
+    settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix).model_copy(update=more)
+    asyncio.run(apply(settings.bootstrap_servers, prefix, partitions=PARTITIONS))
+    environment = {
+        "STREAM_QA_BROKER": broker,
+        "STREAM_QA_APP_ID": settings.app_id,
+        "STREAM_QA_TOPIC_PREFIX": prefix,
+        **{f"{PREFIX}{name.upper()}": str(value) for name, value in more.items()},
+    }
+    return Ground(settings, directory, environment)
 
 
 def _clean() -> dict[str, str]:

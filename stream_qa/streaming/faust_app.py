@@ -10,6 +10,7 @@ from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming import transport
 from stream_qa.streaming.lane import Chunk
 from stream_qa.streaming.lanes import Lanes
+from stream_qa.streaming.readiness import add_readiness
 from stream_qa.streaming.recovery import LaneTables
 from stream_qa.streaming.worker import Worker, fail
 
@@ -66,6 +67,7 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
             web_host=settings.web_host,
             web_port=settings.web_port,
         )
+        add_readiness(self, self.lanes)
 
     def read(self, *topics: str, by: str) -> None:
         """Add the agent that hands the chunks of ``topics`` to the stage ``by``."""

@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 _QUEUED_CHUNKS = 3
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 2.0
+_ANSWER_SECONDS = 2.0
 #: How long a transaction in flight may take to end when partitions are taken away or the worker is to stop.
 _END_SECONDS = 8.0
 #: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
@@ -123,6 +124,21 @@ class Lanes:
     def places(self) -> list[Place]:
         """Return the places that are read here."""
         return list(self._lanes)
+
+    async def problem(self) -> str | None:
+        """Return why records are not being processed now; ``None`` when they are."""
+        if self._source is None:
+            return "the group has not given this worker its partitions yet"
+        closed = sorted(partition for partition, group in self._groups.items() if not group.is_open)
+        if closed or self._opening is not None:
+            return f"the state of partitions {closed or sorted(self._groups)} is being restored"
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._connections.start()
+                await self._connections.topic_ids()
+        except (BrokerUnavailableError, TimeoutError) as error:
+            return f"no Kafka broker answers: {error!r}"
+        return None
 
     def add(self, chunk: Chunk) -> None:
         """Queue a chunk for its stage."""

@@ -34,7 +34,8 @@ SCHEME = "chunks"
 
 _FETCH_WAIT_MILLISECONDS = 25
 _FETCH_BYTES = 1 << 20
-_HEARTBEATS_A_SESSION = 3
+#: In a heartbeat's answer a member learns of a rebalance: so often, however long the session.
+_HEARTBEAT_MILLISECONDS = 1_000
 _RESTORE_MILLISECONDS = 300_000
 _NEVER = 2**31 - 1
 #: Between two looks at whether the worker is to stop.
@@ -89,7 +90,7 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
             rebalance_timeout_ms=_RESTORE_MILLISECONDS,
             # aiokafka would leave the group while nothing is asked for, as during a long restore.
             max_poll_interval_ms=_NEVER,
-            heartbeat_interval_ms=session // _HEARTBEATS_A_SESSION,
+            heartbeat_interval_ms=_HEARTBEAT_MILLISECONDS,
             enable_auto_commit=False,
             # Lanes seek to the position in their state; this is only for the moment before.
             auto_offset_reset="earliest",

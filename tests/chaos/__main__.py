@@ -10,10 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from chaos.brokers import Brokers
 from chaos.driver import Round, RoundResult
 from chaos.rounds import plan, printed, table
-from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 
 _SHOWN = 5
 
@@ -48,25 +47,21 @@ def main() -> int:
         }
         options.json.write_text(json.dumps(content, indent=2))
     if differences:
-        print(f"logs, state and the broker of the rounds that differ are kept in {directory}")
+        print(f"logs, state and the brokers of the rounds that differ are kept in {directory}")
         return 1
     shutil.rmtree(directory)
     return 0
 
 
 def _run(rounds: Sequence[Round], directory: Path) -> list[RoundResult]:
-    broker = DevelopmentBroker(directory / "broker", free_port())
-    broker.up()
     results = []
-    try:
+    with Brokers(directory) as brokers:
         for one in rounds:
-            result = one.run(broker, directory / one.name)
+            result = one.run(brokers, directory / one.name)
             results.append(result)
             _report(result)
             if result.holds:
                 shutil.rmtree(directory / one.name)
-    finally:
-        broker.down()
     return results
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ground import PARTITIONS, Ground
+from ground import PARTITIONS, Ground, new_ground
 
+from chaos.brokers import Brokers
 from chaos.commits import Commits
 from chaos.evidence import FRESH, collect
 from chaos.faults import FAULTS, GENTLE, NotStruckError, Scene
@@ -102,7 +103,7 @@ class Round:
     known_again
         Whether the group knows a worker again that was restarted.
     epoch_a_transaction
-        Whether the newer protocol of transactions is used, where the broker offers it.
+        Whether the broker that it is meant for gives every transaction an epoch of its own.
     sabotage
         How the workers are broken: a key of ``SABOTAGES``.
     """
@@ -115,16 +116,16 @@ class Round:
     epoch_a_transaction: bool = True
     sabotage: str = ""
 
-    def run(self, broker: DevelopmentBroker, directory: Path) -> RoundResult:
+    def run(self, brokers: Brokers, directory: Path) -> RoundResult:
         """Run it, in a directory of its own."""
         started = time.monotonic()
         directory.mkdir(parents=True)
-        ground = Ground.create(broker.bootstrap, f"{self.name}-", directory, **_SETTINGS)
+        broker = brokers.get(epoch_a_transaction=self.epoch_a_transaction)
+        ground = new_ground(broker.bootstrap, directory, **_SETTINGS)
         result = RoundResult(self.name, self.seed, known_again=self.known_again)
         environment = {
             **ground.environment,
             "STREAM_QA_INSTANCE_ID": "auto" if self.known_again else "none",
-            "CHAOS_OLD_PROTOCOL": "" if self.epoch_a_transaction else "yes",
             "CHAOS_SABOTAGE": self.sabotage,
         }
         places = [WorkerPlace(name, directory, environment) for name in _PLACES]

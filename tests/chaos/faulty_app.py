@@ -1,7 +1,6 @@
 """``faust -A chaos.faulty_app worker``: the worker as it is, which strikes itself at an exact instant when told to.
 
-With ``CHAOS_SABOTAGE`` it is broken besides, in one of the ways of ``chaos.sabotage``; with ``CHAOS_OLD_PROTOCOL`` it
-speaks the older protocol of transactions, as it would with an older broker.
+With ``CHAOS_SABOTAGE`` it is broken besides, in one of the ways of ``chaos.sabotage``.
 """
 
 import asyncio
@@ -15,7 +14,6 @@ from chaos.sabotage import SABOTAGES
 from stream_qa.app import app, settings
 from stream_qa.streaming import changelog
 from stream_qa.streaming.batches import Batches, Destination
-from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane, Work
 from stream_qa.streaming.lanes import Lanes
@@ -80,13 +78,6 @@ async def pause_and_pass(lanes: Lanes) -> None:
     orders.passing(Instant.REBALANCING)
     await pause(lanes)
 
-
-async def no_epoch_a_transaction(_connections: Connections, _node: int) -> bool:
-    return False
-
-
-if os.environ["CHAOS_OLD_PROTOCOL"]:
-    Connections.has_epoch_a_transaction = no_epoch_a_transaction  # type: ignore[method-assign, assignment]
 
 for owner, name, wrapped in (
     (Transactions, "commit", commit_and_remember),

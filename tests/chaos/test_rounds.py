@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from chaos.brokers import Brokers
 from chaos.driver import GOES_ON, Round
-from stream_qa.broker import DevelopmentBroker
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -34,7 +34,7 @@ ROUNDS = [
 
 
 @pytest.mark.parametrize("plan", ROUNDS, ids=lambda plan: plan.name)
-def test_nothing_differs_whatever_strikes(plan: Round, breakable: DevelopmentBroker, tmp_path: Path) -> None:
+def test_nothing_differs_whatever_strikes(plan: Round, breakable: Brokers, tmp_path: Path) -> None:
     result = plan.run(breakable, tmp_path / "round")
     assert result.differences == {}
     assert [fault.kind for fault in result.faults] == list(plan.kinds)
@@ -54,7 +54,7 @@ def test_there_are_ten_faults_at_least() -> None:
     ],
 )
 def test_a_worker_that_is_wrong_is_seen(
-    sabotage: str, kind: str, seen_by: str, breakable: DevelopmentBroker, tmp_path: Path
+    sabotage: str, kind: str, seen_by: str, breakable: Brokers, tmp_path: Path
 ) -> None:
     plan = Round(sabotage.replace("_", "-"), seed=4, kinds=[kind], sabotage=sabotage)
     result = plan.run(breakable, tmp_path / "round")

@@ -1,0 +1,212 @@
+"""Catching a table up with its changelog on a real broker: what it takes over, and when it begins anew."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+import rocksdict
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+
+from stream_qa.errors import CorruptTableError, TopicReplacedError
+from stream_qa.stages.state import Outcome
+from stream_qa.streaming.batches import Batches
+from stream_qa.streaming.changelog import catch_up
+from stream_qa.streaming.connections import Connections
+from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.positions import CHANGELOG_MARK, Mark
+from stream_qa.streaming.table import Table
+from stream_qa.streaming.transactions import Transactions
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+
+WEEK = 7 * 24 * 60 * 60 * 1000
+_names = count()
+
+
+class Changelog:
+    """A changelog, its writer, and a lane whose table follows it."""
+
+    def __init__(self, broker: str, name: str, table: Table) -> None:
+        self.broker, self.name = broker, name
+        self.connections = Connections([broker], "test", [name])
+        self.writer = Transactions(self.connections, name, 30)
+        self.lane = Lane("member", 0, (), name, table, lambda _records, _state: Outcome({}, []))
+
+    async def make(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(self.name, 1, 1)])
+        finally:
+            await admin.close()
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker)
+        await consumer.start()
+        try:
+            await consumer.end_offsets([TopicPartition(self.name, 0)])  # waits for a leader
+        finally:
+            await consumer.stop()
+        await self.writer.initialise()
+
+    async def write(self, changes: dict[bytes, bytes | None]) -> int:
+        batches = Batches()
+        batches.add_all((self.name, 0), changes)
+        return (await self.writer.commit(batches))[self.name, 0]
+
+    async def catch_up(self) -> int:
+        """Do as a worker does."""
+        await self.writer.initialise()
+        return await catch_up([self.lane], [self.broker], await self.connections.topic_ids(), WEEK)
+
+    def contents(self) -> dict[bytes, bytes]:
+        items = dict(self.lane.table.scan(b"", b"\xff"))
+        items.pop(CHANGELOG_MARK, None)
+        return items
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Table]:
+    with closing(Table(tmp_path / "table", rocksdict.Cache(1 << 20), 64 << 10)) as table:
+        yield table
+
+
+@pytest.fixture
+async def changelog(broker: str, table: Table) -> AsyncIterator[Changelog]:
+    changelog = Changelog(broker, f"changelog-{next(_names)}", table)
+    await changelog.make()
+    yield changelog
+    await changelog.connections.stop()
+
+
+async def test_an_empty_changelog_makes_an_empty_table(changelog: Changelog) -> None:
+    assert await changelog.catch_up() == 0
+    assert changelog.contents() == {}
+
+
+async def test_a_table_takes_over_what_it_lacks_and_no_more(changelog: Changelog) -> None:
+    await changelog.write({b"a": b"1", b"b": b"1", b"c": b"1"})
+    last = await changelog.write({b"a": b"2", b"b": None})
+    assert await changelog.catch_up() == 5
+    assert changelog.contents() == {b"a": b"2", b"c": b"1"}
+    mark = changelog.lane.table.mark()
+    assert mark is not None
+    assert mark.offset >= last
+    assert mark.topic_id == (await changelog.connections.topic_ids())[changelog.name]
+
+    assert await changelog.catch_up() == 0
+    await changelog.write({b"c": None, b"d": b"1"})
+    assert await changelog.catch_up() == 2
+    assert changelog.contents() == {b"a": b"2", b"d": b"1"}
+
+
+async def test_what_was_never_committed_is_no_state(changelog: Changelog, monkeypatch: pytest.MonkeyPatch) -> None:
+    await changelog.write({b"a": b"1"})
+
+    async def fail(_producer: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(changelog.writer, "_end", fail)
+        with pytest.raises(ConnectionError):
+            await changelog.write({b"a": b"2", b"b": b"2"})
+    assert await changelog.catch_up() == 1
+    assert changelog.contents() == {b"a": b"1"}
+    await changelog.write({b"c": b"1"})
+    assert await changelog.catch_up() == 1
+    assert changelog.contents() == {b"a": b"1", b"c": b"1"}
+
+
+@pytest.mark.parametrize("offset", [1_000, -2])
+async def test_a_table_outside_the_changelog_is_built_anew(
+    changelog: Changelog, offset: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    await changelog.write({b"a": b"1"})
+    topic_id = (await changelog.connections.topic_ids())[changelog.name]
+    changelog.lane.table.store({b"never": b"there"}, Mark(offset, round(time.time() * 1000), topic_id))
+    assert await changelog.catch_up() == 1
+    assert changelog.contents() == {b"a": b"1"}
+    assert "outside the changelog" in caplog.text
+
+
+async def test_a_table_below_where_the_changelog_begins_is_built_anew(changelog: Changelog) -> None:
+    await changelog.write({b"a": b"1", b"b": b"1"})
+    assert await changelog.catch_up() == 2
+    last = await changelog.write({b"c": b"1"})
+    await changelog.write({b"d": b"1"})
+    admin = AIOKafkaAdminClient(bootstrap_servers=changelog.broker)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(changelog.name, 0): RecordsToDelete(before_offset=last + 1)})
+    finally:
+        await admin.close()
+    assert await changelog.catch_up() == 1
+    assert changelog.contents() == {b"d": b"1"}
+
+
+@pytest.mark.parametrize(("age", "rebuilt"), [(WEEK + 60_000, True), (WEEK - 60_000, False)])
+async def test_a_table_older_than_the_deletions_that_are_kept_is_built_anew(
+    changelog: Changelog, age: int, rebuilt: bool
+) -> None:
+    """What was deleted since may have left the changelog without a trace."""
+    await changelog.write({b"a": b"1"})
+    assert await changelog.catch_up() == 1
+    table = changelog.lane.table
+    mark = table.mark()
+    assert mark is not None
+    table.store({b"deleted since": b"1"}, mark._replace(written_at=mark.written_at - age))
+    # Nothing has been written since, so nothing can have been deleted.
+    assert await changelog.catch_up() == 0
+    assert b"deleted since" in changelog.contents()
+
+    await changelog.write({b"b": b"1"})
+    assert await changelog.catch_up() == (2 if rebuilt else 1)
+    assert (b"deleted since" in changelog.contents()) is not rebuilt
+    assert changelog.contents().items() >= {b"a": b"1", b"b": b"1"}.items()
+
+
+async def test_a_table_of_another_version_is_built_anew(changelog: Changelog) -> None:
+    await changelog.write({b"a": b"1"})
+    changelog.lane.table.apply({b"old": b"1", CHANGELOG_MARK: bytes(8)})
+    assert await changelog.catch_up() == 1
+    assert changelog.contents() == {b"a": b"1"}
+
+
+async def test_a_table_that_has_met_damage_is_built_anew(changelog: Changelog, tmp_path: Path) -> None:
+    await changelog.write({b"%d" % number: b"%d" % number * 200 for number in range(2_000)})
+    await changelog.catch_up()
+    whole = changelog.contents()
+    changelog.lane.table.close()
+    files = list((tmp_path / "table").glob("*.sst"))
+    assert files
+    for file in files:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        file.write_bytes(content)
+    changelog.lane.table._open()
+    with pytest.raises(CorruptTableError):
+        changelog.contents()
+    assert await changelog.catch_up() == len(whole)
+    assert changelog.contents() == whole
+
+
+async def test_a_changelog_that_was_made_anew_is_refused(changelog: Changelog) -> None:
+    await changelog.write({b"a": b"1"})
+    await changelog.catch_up()
+    admin = AIOKafkaAdminClient(bootstrap_servers=changelog.broker)
+    await admin.start()
+    try:
+        await admin.delete_topics([changelog.name])
+    finally:
+        await admin.close()
+    again = Changelog(changelog.broker, changelog.name, changelog.lane.table)
+    await again.make()
+    await again.write({b"b": b"1"})
+    await again.write({b"c": b"1"})
+    try:
+        with pytest.raises(TopicReplacedError, match="was made anew"):
+            await again.catch_up()
+    finally:
+        await again.connections.stop()

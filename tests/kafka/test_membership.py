@@ -1,0 +1,74 @@
+"""How workers come back to their group, leave it, and what happens when two have one name."""
+
+import asyncio
+from pathlib import Path
+
+import orjson
+from ground import PARTITIONS, Ground
+from test_worker import application
+
+import pytest
+
+from stream_qa.settings import Settings
+from stream_qa.streaming.membership import instance_id
+from stream_qa.streaming.worker import EXIT_FAILED
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+
+#: Longer than any of these tests may take: who waits for a session to end fails.
+LONG_SESSION = {"STREAM_QA_SESSION_TIMEOUT_SECONDS": "600"}
+
+
+async def process_one_in_every_partition(ground: Ground) -> None:
+    """Return when every partition has made a label of something new."""
+    topics = ground.settings.topics
+    before = sum(map(len, (await ground.read(topics.labels)).values()))
+    for partition in range(PARTITIONS):
+        value = orjson.dumps(application(f"a-{before}-{partition}", f"job-{partition}"))
+        await ground.produce(topics.applications, [(b"key", value)], partition)
+    found = await ground.read(topics.labels, until=lambda found: len(found) >= before + PARTITIONS)
+    origins = {orjson.loads(record.value)["origin"] for records in found.values() for record in records}
+    assert origins == set(range(PARTITIONS))
+
+
+def test_killed_and_started_again_it_is_back_at_once(ground: Ground) -> None:
+    for _ in range(2):
+        with ground.worker("one", **LONG_SESSION) as worker:
+            asyncio.run(process_one_in_every_partition(ground))
+            worker.kill()
+            worker.wait()
+    with ground.worker("one", **LONG_SESSION):
+        asyncio.run(process_one_in_every_partition(ground))
+
+
+def test_one_that_leaves_in_order_gives_its_partitions_up_at_once(ground: Ground) -> None:
+    with ground.worker("first", **LONG_SESSION):
+        with ground.worker("second", **LONG_SESSION):
+            asyncio.run(process_one_in_every_partition(ground))
+        asyncio.run(process_one_in_every_partition(ground))
+
+
+def test_of_two_with_one_name_the_first_ends_and_says_so(ground: Ground) -> None:
+    same = {"STREAM_QA_INSTANCE_ID": "the-same"}
+    first = ground.run("first", **same)
+    try:
+        while "Worker ready" not in ground.log_of("first").read_text():
+            assert first.poll() is None
+            asyncio.run(asyncio.sleep(0.1))
+        with ground.worker("second", **same):
+            assert first.wait(timeout=60) == EXIT_FAILED
+            asyncio.run(process_one_in_every_partition(ground))
+    finally:
+        first.kill()
+        first.wait()
+    said = ground.log_of("first").read_text()
+    assert "the worker stops: InstanceIdError" in said
+    assert "the-same" in said
+
+
+def test_the_name_is_of_the_host_and_the_data_directory(tmp_path: Path) -> None:
+    here = Settings(data_directory=tmp_path / "here")
+    assert instance_id(here) == instance_id(Settings(data_directory=tmp_path / "there" / ".." / "here"))
+    assert instance_id(here) != instance_id(Settings(data_directory=tmp_path / "there"))
+    assert instance_id(Settings(instance_id="mine")) == "mine"
+    assert instance_id(Settings(instance_id="none")) is None

@@ -20,6 +20,7 @@ ROUNDS = [
             "kill -9 between commit and local write",
             "kill -9 after the local write",
             "kill -9 while restoring",
+            "broker kill -9",
         ],
     ),
     Round(
@@ -27,9 +28,14 @@ ROUNDS = [
         seed=2,
         workers=2,
         epoch_a_transaction=False,
-        kinds=["SIGSTOP inside a transaction", "kill -9 in a rebalance", "SIGTERM", "a worker leaves"],
+        kinds=[
+            "SIGSTOP inside a transaction",
+            "kill -9 in a rebalance",
+            "broker stopped",
+            "SIGTERM",
+            "a worker leaves",
+        ],
     ),
-    Round("broker", seed=3, kinds=["broker stopped", "broker kill -9"]),
 ]
 
 

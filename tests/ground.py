@@ -43,8 +43,8 @@ class Ground:
         }
         return worker_process(environment, self.directory / f"{name}-{next(self._workers)}.log")
 
-    def run(self, name: str, program: list[str] | None = None, **settings: str) -> "subprocess.Popen[bytes]":
-        """Begin a worker, and do not wait until it is ready; its log is ``log_of(name)``."""
+    def run(self, name: str, *program: str, **settings: str) -> "subprocess.Popen[bytes]":
+        """Begin a worker, or another program for one, and do not wait; its log is ``log_of(name)``."""
         environment = {
             **_clean(),
             **self.environment,
@@ -52,7 +52,7 @@ class Ground:
             "STREAM_QA_WEB_ENABLED": "false",
             **settings,
         }
-        command = program or [sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info"]
+        command = program or (sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info")
         with self.log_of(name).open("wb") as log:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 

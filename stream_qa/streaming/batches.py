@@ -86,7 +86,7 @@ class Batches:
         return list(self._batches)
 
     def rounds(self) -> Iterator[list[Placed]]:
-        """Yield the batches in an order that keeps each partition's: one of a partition, and not too many, at a time."""
+        """Yield the batches in an order that keeps each partition's: one of a partition at a time, and not too many."""
         longest = max(map(len, self._batches.values()), default=0)
         for index in range(longest):
             placed: list[Placed] = []

@@ -13,7 +13,7 @@ from stream_qa.streaming.lane import Chunk, Lane, Work
 
 _log = logging.getLogger(__name__)
 
-#: How often a worker may be fenced in one assignment, by a timeout of the broker's; more often, and it is somebody else.
+#: How often a worker may be fenced in one assignment, by a timeout of the broker's; more often means somebody else.
 _FENCED_AT_MOST = 3
 
 Destine = Callable[[Message], Destination]

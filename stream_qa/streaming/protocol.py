@@ -39,6 +39,8 @@ class _Uuid(AbstractType):  # type: ignore[misc] # aiokafka has no types
 
 
 class ProduceResponse_v12(Response):  # type: ignore[misc] # noqa: N801 # named as the library names them
+    """Where the batches are in the log, by partition."""
+
     API_KEY = 0
     API_VERSION = 12
     SCHEMA = Schema(
@@ -68,6 +70,8 @@ class ProduceResponse_v12(Response):  # type: ignore[misc] # noqa: N801 # named 
 
 
 class ProduceRequest_v12(RequestStruct):  # type: ignore[misc] # noqa: N801
+    """Batches to append; a partition joins the transaction by this (KIP-890)."""
+
     API_KEY = 0
     API_VERSION = 12
     FLEXIBLE_VERSION = True
@@ -89,6 +93,8 @@ class ProduceRequest_v12(RequestStruct):  # type: ignore[misc] # noqa: N801
 
 
 class EndTxnResponse_v5(Response):  # type: ignore[misc] # noqa: N801
+    """The producer id and epoch for the next transaction."""
+
     API_KEY = 26
     API_VERSION = 5
     SCHEMA = Schema(
@@ -101,6 +107,8 @@ class EndTxnResponse_v5(Response):  # type: ignore[misc] # noqa: N801
 
 
 class EndTxnRequest_v5(RequestStruct):  # type: ignore[misc] # noqa: N801
+    """The end of a transaction that has an epoch of its own."""
+
     API_KEY = 26
     API_VERSION = 5
     FLEXIBLE_VERSION = True
@@ -115,6 +123,8 @@ class EndTxnRequest_v5(RequestStruct):  # type: ignore[misc] # noqa: N801
 
 
 class ApiVersionsResponse_v3(Response):  # type: ignore[misc] # noqa: N801
+    """Versions of all requests; the features of the cluster are among the tagged fields."""
+
     API_KEY = 18
     API_VERSION = 3
     SCHEMA = Schema(
@@ -126,6 +136,8 @@ class ApiVersionsResponse_v3(Response):  # type: ignore[misc] # noqa: N801
 
 
 class ApiVersionsRequest_v3(RequestStruct):  # type: ignore[misc] # noqa: N801
+    """What the broker speaks."""
+
     API_KEY = 18
     API_VERSION = 3
     FLEXIBLE_VERSION = True
@@ -138,6 +150,8 @@ class ApiVersionsRequest_v3(RequestStruct):  # type: ignore[misc] # noqa: N801
 
 
 class MetadataResponse_v12(Response):  # type: ignore[misc] # noqa: N801
+    """Topics with their ids."""
+
     API_KEY = 3
     API_VERSION = 12
     SCHEMA = Schema(
@@ -174,6 +188,8 @@ class MetadataResponse_v12(Response):  # type: ignore[misc] # noqa: N801
 
 
 class MetadataRequest_v12(RequestStruct):  # type: ignore[misc] # noqa: N801
+    """What topics there are."""
+
     API_KEY = 3
     API_VERSION = 12
     FLEXIBLE_VERSION = True
@@ -187,12 +203,16 @@ class MetadataRequest_v12(RequestStruct):  # type: ignore[misc] # noqa: N801
 
 
 class HeartbeatResponse_v3(Response):  # type: ignore[misc] # noqa: N801
+    """Whether the member still is one."""
+
     API_KEY = 12
     API_VERSION = 3
     SCHEMA = Schema(("throttle_time_ms", Int32), ("error_code", Int16))
 
 
 class HeartbeatRequest_v3(RequestStruct):  # type: ignore[misc] # noqa: N801
+    """A static member's sign of life."""
+
     API_KEY = 12
     API_VERSION = 3
     RESPONSE_TYPE = HeartbeatResponse_v3
@@ -205,6 +225,8 @@ class HeartbeatRequest_v3(RequestStruct):  # type: ignore[misc] # noqa: N801
 
 
 class LeaveGroupResponse_v3(Response):  # type: ignore[misc] # noqa: N801
+    """Whether the members were there."""
+
     API_KEY = 13
     API_VERSION = 3
     SCHEMA = Schema(
@@ -218,6 +240,8 @@ class LeaveGroupResponse_v3(Response):  # type: ignore[misc] # noqa: N801
 
 
 class LeaveGroupRequest_v3(RequestStruct):  # type: ignore[misc] # noqa: N801
+    """The end of a static membership."""
+
     API_KEY = 13
     API_VERSION = 3
     RESPONSE_TYPE = LeaveGroupResponse_v3

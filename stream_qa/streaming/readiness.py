@@ -15,6 +15,8 @@ def add_readiness(app: faust.App, lanes: Lanes) -> None:
 
     async def readyz(view: Any, _request: Any) -> Any:  # noqa: ANN401 # Faust's own
         problem = await lanes.problem()
-        return view.json({"ready": problem is None, "problem": problem}, status=_OK if problem is None else _UNAVAILABLE)
+        return view.json(
+            {"ready": problem is None, "problem": problem}, status=_OK if problem is None else _UNAVAILABLE
+        )
 
     app.page(PATH)(readyz)

@@ -38,6 +38,7 @@ _FETCH_BYTES = 1 << 20
 _HEARTBEAT_MILLISECONDS = 1_000
 _RESTORE_MILLISECONDS = 300_000
 _NEVER = 2**31 - 1
+_SHOW_SECONDS = 2.0
 #: Between two looks at whether the worker is to stop.
 _LOOK_UP_SECONDS = 0.5
 
@@ -156,8 +157,10 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         try:
-            return bool(await super()._commit(offsets))
-        except KafkaError as error:
+            # Without a broker the library would try for ever, also while the worker is to stop.
+            async with asyncio.timeout(_SHOW_SECONDS):
+                return bool(await super()._commit(offsets))
+        except (KafkaError, TimeoutError) as error:
             _log.warning("the group's offsets could not be shown: %r", error)
             return False
 

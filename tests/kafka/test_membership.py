@@ -4,10 +4,9 @@ import asyncio
 from pathlib import Path
 
 import orjson
+import pytest
 from ground import PARTITIONS, Ground
 from test_worker import application
-
-import pytest
 
 from stream_qa.settings import Settings
 from stream_qa.streaming.membership import instance_id

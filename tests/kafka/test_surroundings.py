@@ -4,7 +4,6 @@ import asyncio
 import json
 import resource
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -112,9 +111,9 @@ def test_a_paused_worker_finds_itself_replaced_drops_what_it_had_and_joins_again
         assert first.poll() is None
 
 
-def exits(ground: Ground, name: str, program: list[str] | None = None, **settings: str) -> str:
+def exits(ground: Ground, name: str, *program: str, **settings: str) -> str:
     """Run a worker until it ends by itself, with the code for that, and return what it said."""
-    worker = ground.run(name, program, **settings)
+    worker = ground.run(name, *program, **settings)
     try:
         assert worker.wait(timeout=60) == EXIT_FAILED
     finally:
@@ -213,7 +212,7 @@ def poisoned(ground: Ground) -> tuple[list[bytes], int]:
 def test_a_bug_stops_the_worker_at_the_record_again_and_again(ground: Ground) -> None:
     _, partition = poisoned(ground)
     for name in ("first", "second"):
-        said = exits(ground, name, FAULTY, STREAM_QA_INSTANCE_ID="none", **SHORT_SESSION)
+        said = exits(ground, name, *FAULTY, STREAM_QA_INSTANCE_ID="none", **SHORT_SESSION)
         assert "the worker stops: PoisonousRecordError: the member stage fails on the record of" in said
         assert f"{ground.settings.topics.labels}-{partition} at offset" in said
         assert "ZeroDivisionError: a bug" in said
@@ -222,7 +221,7 @@ def test_a_bug_stops_the_worker_at_the_record_again_and_again(ground: Ground) ->
 def test_told_to_go_around_bugs_it_keeps_the_record_and_processes_all_others(ground: Ground) -> None:
     members, _ = poisoned(ground)
     topics = ground.settings.topics
-    worker = ground.run("worker", FAULTY, STREAM_QA_ON_BUG="dead-letter")
+    worker = ground.run("worker", *FAULTY, STREAM_QA_ON_BUG="dead-letter")
     try:
         scores = asyncio.run(ground.read(topics.scores, until=lambda found: len(found) >= len(members)))
         letters = asyncio.run(ground.read(topics.dead_letters, until=lambda found: len(found) >= 1))

@@ -16,7 +16,7 @@ POISON = b"poison"
 
 
 def count(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
-    """Number the records, from the state on; fail on poison."""
+    """Give the records numbers, from the state on; fail on poison."""
     (seen,) = state.get_many([b"seen"])
     number = int(seen or b"0")
     messages = []

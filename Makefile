@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+CHAOS_FAULTS ?= 200
+CHAOS_JSON ?= chaos.json
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,8 +23,15 @@ demo: install ## Show it all in a minute: a real Kafka, a worker, and coefficien
 test: install ## Run all tests; says at the end which tiers ran
 	$(BIN)/pytest
 
+chaos: install ## Break workers and a broker CHAOS_FAULTS times (200), and compare; CHAOS_SEED repeats a run
+	cd tests && ../$(BIN)/python -m chaos --faults $(CHAOS_FAULTS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) \
+		$(if $(CHAOS_ROUND),--round $(CHAOS_ROUND)) --json $(abspath $(CHAOS_JSON))
+
+test-chaos: install ## Run the short tier of it, in minutes
+	$(BIN)/pytest tests/chaos
+
 test-pure: install ## Run the tests that need no broker, in a minute
-	$(BIN)/pytest -m 'not kafka and not containers and not shared_data'
+	$(BIN)/pytest -m 'not kafka and not chaos and not containers and not shared_data'
 
 lint: install ## Check style, types and layers
 	$(BIN)/ruff check
@@ -32,6 +41,10 @@ lint: install ## Check style, types and layers
 
 bench: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
+
+compare-faults: install ## Break a plain Faust agent, Quix Streams and a worker of ours in the same ways
+	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
+	PYTHONPATH=tests $(BIN)/python benchmarks/fault_comparison.py
 
 broker-up: install ## Start a development Kafka on 127.0.0.1:9092
 	$(BIN)/stream-qa broker up
@@ -45,4 +58,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test test-pure lint bench broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint bench compare-faults broker-up broker-down topics worker

@@ -13,7 +13,7 @@ from stream_qa.broker.java import java_with_kafka
 from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
 
-TIERS = ["pure", "kafka", "containers", "shared_data"]
+TIERS = ["pure", "kafka", "chaos", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
 OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error": "failed", "xpassed": "failed"}
 

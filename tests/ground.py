@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 
 from stream_qa.broker.ports import free_port
 from stream_qa.demo.worker_process import worker_process
-from stream_qa.settings import Settings
+from stream_qa.settings import PREFIX, Settings
 from stream_qa.topics import apply, partition_counts
 
 PARTITIONS = 4
@@ -114,15 +114,16 @@ class Ground:
             await consumer.stop()
 
 
-def new_ground(broker: str, directory: Path) -> Ground:
-    """Make topics, with four partitions each, that nobody else uses."""
+def new_ground(broker: str, directory: Path, **more: float) -> Ground:
+    """Make topics, with four partitions each, that nobody else uses; ``more`` are settings to differ from defaults."""
     prefix = f"test-{directory.name}-{next(_number)}-"
-    settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix)
+    settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix).model_copy(update=more)
     asyncio.run(apply(settings.bootstrap_servers, prefix, partitions=PARTITIONS))
     environment = {
         "STREAM_QA_BROKER": broker,
         "STREAM_QA_APP_ID": settings.app_id,
         "STREAM_QA_TOPIC_PREFIX": prefix,
+        **{f"{PREFIX}{name.upper()}": str(value) for name, value in more.items()},
     }
     return Ground(settings, directory, environment)
 

@@ -1,0 +1,91 @@
+"""``faust -A chaos.faulty_app worker``: the worker as it is, which strikes itself at an exact instant when told to.
+
+With ``CHAOS_SABOTAGE`` it is broken besides, in one of the ways of ``chaos.sabotage``.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chaos.instants import Instant, Orders
+from chaos.sabotage import SABOTAGES
+from stream_qa.app import app, settings
+from stream_qa.streaming import changelog
+from stream_qa.streaming.batches import Batches, Destination
+from stream_qa.streaming.group import LaneGroup
+from stream_qa.streaming.lane import Lane, Work
+from stream_qa.streaming.lanes import Lanes
+from stream_qa.streaming.transactions import Transactions
+
+__all__ = ["app"]
+
+#: Enough for a request to reach the broker, and mostly less than the broker needs to end a transaction.
+_ON_ITS_WAY_SECONDS = 0.0003
+
+if os.environ["CHAOS_SABOTAGE"]:
+    SABOTAGES[os.environ["CHAOS_SABOTAGE"]]()
+
+orders = Orders(Path(os.environ["CHAOS_ORDERS"]))
+with_labels: dict[Transactions, bool] = {}
+"""Whether a transaction has labels in it: one without shows little of what goes wrong."""
+
+commit, end = Transactions.commit, Transactions._end
+store_lane, store = Lane.store, LaneGroup._store
+catch_up, pause = Lanes._catch_up, Lanes.pause
+take = changelog._Reading._take
+
+
+async def commit_and_remember(transactions: Transactions, batches: Batches) -> Any:  # noqa: ANN401
+    with_labels[transactions] = any(topic == settings.topics.labels for topic, _ in batches.destinations())
+    return await commit(transactions, batches)
+
+
+async def end_and_pass(transactions: Transactions, producer: Any) -> Any:  # noqa: ANN401
+    if with_labels[transactions]:
+        orders.passing(Instant.IN_TRANSACTION)
+    ending = asyncio.ensure_future(end(transactions, producer))
+    if with_labels[transactions] and orders.has(Instant.COMMIT_SENT):
+        await asyncio.sleep(_ON_ITS_WAY_SECONDS)
+        orders.passing(Instant.COMMIT_SENT)
+    return await ending
+
+
+def store_lane_and_pass(lane: Lane, work: Work, changelog_offset: int) -> None:
+    orders.passing(Instant.COMMITTED)
+    store_lane(lane, work, changelog_offset)
+
+
+def store_and_pass(group: LaneGroup, work: Mapping[Lane, Work], offsets: Mapping[Destination, int]) -> None:
+    store(group, work, offsets)
+    orders.passing(Instant.STORED)
+
+
+async def catch_up_and_pass(lanes: Lanes, *arguments: Any) -> int:  # noqa: ANN401
+    orders.passing(Instant.INITIALISED)
+    return await catch_up(lanes, *arguments)
+
+
+async def take_and_pass(reading: changelog._Reading) -> Any:  # noqa: ANN401
+    taken = await take(reading)
+    if taken:
+        orders.passing(Instant.RESTORING)
+    return taken
+
+
+async def pause_and_pass(lanes: Lanes) -> None:
+    orders.passing(Instant.REBALANCING)
+    await pause(lanes)
+
+
+for owner, name, wrapped in (
+    (Transactions, "commit", commit_and_remember),
+    (Transactions, "_end", end_and_pass),
+    (Lane, "store", store_lane_and_pass),
+    (LaneGroup, "_store", store_and_pass),
+    (Lanes, "_catch_up", catch_up_and_pass),
+    (changelog._Reading, "_take", take_and_pass),
+    (Lanes, "pause", pause_and_pass),
+):
+    setattr(owner, name, wrapped)

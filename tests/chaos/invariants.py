@@ -1,0 +1,260 @@
+"""What must hold whatever struck: each is a function that returns what differs, a sentence each."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import orjson
+from ground import PARTITIONS
+from label_oracle import without_wording
+from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
+
+from chaos.evidence import STAGES, Evidence, Table
+from chaos.log import BAD, ORPHAN, time_of
+from stream_qa.events import Snapshot
+from stream_qa.events.dead_letter import OFFSET, PARTITION, TOPIC
+from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.positions import CHANGELOG_MARK, POSITION, Mark
+
+Differences = list[str]
+
+_NEVER = -1
+
+
+def input_is_complete(evidence: Evidence) -> Differences:
+    """Check that the producer has lost nothing: otherwise the others would say nothing about the workers."""
+    topics = evidence.settings.topics
+    found = Counter(
+        (topic, record.key, record.value)
+        for topic in (topics.applications, topics.engagements)
+        for record in evidence.records(topic)
+    )
+    sent = Counter((delivery.topic, delivery.key, delivery.value) for delivery in evidence.delivered)
+    return [f"{count} deliveries of {entry} are not on the broker" for entry, count in (sent - found).items()]
+
+
+def final_labels_equal_those_of_a_replay(evidence: Evidence) -> Differences:
+    """Check that every application has a label, and that the final ones are those of the good events.
+
+    These go through the same stages in one process, without Kafka.
+    """
+    events = [delivery.event for delivery in evidence.delivered if delivery.event is not None]
+    replayed = labels_in_process(events, evidence.settings, PARTITIONS)
+    labels = decoded(evidence.pipeline.member.source.decoder, evidence.records(evidence.settings.topics.labels))
+    expected, found = final_outcomes(replayed), final_outcomes(labels)
+    without = {label.application_id for label in replayed} - {label.application_id for label in labels}
+    return [f"{application_id} has no label" for application_id in sorted(without)] + [
+        f"{application_id}: the final label is {found.get(application_id)}, "
+        f"and by the events {expected.get(application_id)}"
+        for application_id in sorted(expected.keys() | found.keys())
+        if _worded_alike(expected, application_id) != _worded_alike(found, application_id)
+    ]
+
+
+def every_revision_is_there_once(evidence: Evidence) -> Differences:
+    """Check that the revisions of a label are 1, 2, 3 and so on, in this order, each of them once."""
+    differences = []
+    newest: dict[str, int] = {}
+    for label in decoded(evidence.pipeline.member.source.decoder, evidence.records(evidence.settings.topics.labels)):
+        before = newest.get(label.application_id, 0)
+        if label.revision != before + 1:
+            differences.append(f"{label.application_id}: revision {label.revision} of its label follows {before}")
+        newest[label.application_id] = max(before, label.revision)
+    return differences
+
+
+def members_learn_each_revision_once(evidence: Evidence) -> Differences:
+    """Fold the labels: that gives the examples and scores, each once, the members' versions, and their tables."""
+    topics = evidence.settings.topics
+    refolded = refold(evidence.pipeline.member, evidence.topics[topics.labels])
+    return [
+        *_message_differences(evidence, topics.examples, refolded.messages),
+        *_message_differences(evidence, topics.scores, refolded.messages),
+        *_published_differences(evidence, "member", refolded.versions),
+        *_table_differences(evidence, "member", refolded.states),
+    ]
+
+
+def jobs_learn_each_example_once(evidence: Evidence) -> Differences:
+    """Fold the examples: that gives the jobs' versions, and their tables."""
+    refolded = refold(evidence.pipeline.job, evidence.topics[evidence.settings.topics.examples])
+    return [
+        *_published_differences(evidence, "job", refolded.versions),
+        *_table_differences(evidence, "job", refolded.states),
+    ]
+
+
+def no_transaction_is_open(evidence: Evidence) -> Differences:
+    """Check that a reader of committed records can read every topic to its end."""
+    return [
+        f"{topic}-{partition}: {count} records are behind a transaction that nobody has ended"
+        for (topic, partition), count in evidence.not_readable.items()
+    ]
+
+
+def dead_letters_are_exactly_the_bad_inputs(evidence: Evidence) -> Differences:
+    """Check that every bad input is there once, untouched, and nothing else."""
+    expected = dict(_bad_inputs(evidence))
+    found: Counter[tuple[str, int, int]] = Counter()
+    differences = []
+    for letter in evidence.records(evidence.settings.topics.dead_letters):
+        headers = {name: (value or b"").decode() for name, value in letter.headers}
+        place = headers[TOPIC], int(headers[PARTITION]), int(headers[OFFSET])
+        found[place] += 1
+        if place not in expected:
+            differences.append(f"{_named(place)} is no bad input, and is in the dead letters: {headers}")
+        elif (letter.key, letter.value) != expected[place]:
+            differences.append(f"{_named(place)} is not untouched in the dead letters")
+    differences += [
+        f"{_named(place)} is in the dead letters {count} times" for place, count in found.items() if count > 1
+    ]
+    return differences + [f"{_named(place)} is not in the dead letters" for place in expected.keys() - found.keys()]
+
+
+def a_fresh_worker_restores_the_changelog(evidence: Evidence) -> Differences:
+    """Check that a worker without local state has all that the changelogs give, folded, and nothing else."""
+    return [
+        difference
+        for stage in STAGES
+        for partition in evidence.changelog(stage)
+        for difference in _compared(
+            f"{stage}-{partition} of a fresh worker",
+            evidence.restored.get(f"{stage}-{partition}", {}),
+            _folded(evidence, stage, partition),
+        )
+    ]
+
+
+def local_tables_hold_committed_state_only(evidence: Evidence) -> Differences:
+    """Check that every table on a worker's disk is what the changelog gives up to the offset in the table."""
+    differences = []
+    for worker, tables in evidence.kept.items():
+        for name, table in tables.items():
+            stage, _, number = name.partition("-")
+            mark = Mark.unpack(table.get(CHANGELOG_MARK, b""))
+            offset = _NEVER if mark is None else mark.offset
+            folded = _folded(evidence, stage, int(number), offset)
+            differences += _compared(f"{name} of {worker}, at changelog offset {offset}", table, folded)
+    return differences
+
+
+INVARIANTS: tuple[Callable[[Evidence], Differences], ...] = (
+    input_is_complete,
+    final_labels_equal_those_of_a_replay,
+    every_revision_is_there_once,
+    members_learn_each_revision_once,
+    jobs_learn_each_example_once,
+    no_transaction_is_open,
+    dead_letters_are_exactly_the_bad_inputs,
+    a_fresh_worker_restores_the_changelog,
+    local_tables_hold_committed_state_only,
+)
+
+
+def all_differences(evidence: Evidence) -> dict[str, Differences]:
+    """Return the differences by the invariant that does not hold."""
+    found = {invariant.__name__: invariant(evidence) for invariant in INVARIANTS}
+    return {name: differences for name, differences in found.items() if differences}
+
+
+def _worded_alike(outcomes: Mapping[str, Any], application_id: str) -> Any:  # noqa: ANN401
+    outcome = outcomes.get(application_id)
+    return None if outcome is None else without_wording(outcome)
+
+
+def _message_differences(evidence: Evidence, topic: str, messages: Iterable[Any]) -> Differences:
+    """Compare what is on a topic, message by message, with what was to be sent there."""
+    expected = Counter((message.key, message.value) for message in messages if message.topic == topic)
+    found = Counter((record.key, record.value) for record in evidence.records(topic))
+    return [
+        f"{topic}: {found[entry]} times instead of {expected[entry]}: {entry[1]!r}"
+        for entry in {**expected, **found}
+        if found[entry] != expected[entry]
+    ]
+
+
+def _published_differences(evidence: Evidence, kind: str, versions: Any) -> Differences:  # noqa: ANN401
+    topics = evidence.settings.topics
+    deltas = [delta_of(record.value) for record in evidence.records(topics.coefficients)]
+    differences = publishing_differences([delta for delta in deltas if delta.entity_kind == kind], versions)
+    for record in evidence.records(topics.coefficient_snapshots):
+        snapshot = Snapshot.model_validate_json(record.value)
+        expected = versions.get((snapshot.entity_id, snapshot.version))
+        if snapshot.entity_kind == kind and (expected is None or snapshot.coefficients != expected.tolist()):
+            differences.append(
+                f"{kind} {snapshot.entity_id}: the snapshot {snapshot.version} is not what its log gives"
+            )
+    return differences
+
+
+def _table_differences(evidence: Evidence, stage: str, states: Mapping[int, Any]) -> Differences:
+    """Compare the changelog's table with the one that the stage's log gives."""
+    return [
+        difference
+        for partition, state in states.items()
+        for difference in _compared(
+            f"{stage}-{partition} by its changelog",
+            {key: value for key, value in _folded(evidence, stage, partition).items() if not key.startswith(POSITION)},
+            dict(state.scan(b"", b"\xff" * 64)),
+        )
+    ]
+
+
+def _folded(evidence: Evidence, stage: str, partition: int, until: int | None = None) -> Table:
+    """Return what a changelog gives, to its end or up to and with an offset."""
+    table: dict[bytes, bytes] = {}
+    for record in evidence.changelog(stage)[partition]:
+        if until is not None and record.offset > until:
+            break
+        if record.value is None:
+            table.pop(record.key, None)
+        else:
+            table[record.key] = record.value
+    return table
+
+
+def _compared(name: str, found: Table, expected: Table) -> Differences:
+    return [
+        f"{name}: {key!r} is {_short(found.get(key))} instead of {_short(expected.get(key))}"
+        for key in sorted(found.keys() | expected.keys())
+        if key != CHANGELOG_MARK and found.get(key) != expected.get(key)
+    ]
+
+
+def _short(value: bytes | None) -> str:
+    return repr(value if value is None else value[:80])
+
+
+def _bad_inputs(evidence: Evidence) -> Iterable[tuple[tuple[str, int, int], tuple[bytes | None, bytes | None]]]:
+    """Yield the place, key and value of every input that is to be a dead letter by now."""
+    reached = _reached(evidence)
+    orphans: set[bytes | None] = set()
+    topics = evidence.settings.topics
+    for topic in (topics.applications, topics.engagements):
+        for record in evidence.records(topic):
+            kind = dict(record.headers).get(BAD, b"").decode()
+            if not kind:
+                continue
+            if kind == ORPHAN:
+                # It waits for its application; the same one again is nothing new.
+                given_up = orjson.loads(record.value)["engaged_at"] + evidence.pipeline.label.policy.orphan_wait
+                if record.value in orphans or given_up > reached[record.partition]:
+                    continue
+                orphans.add(record.value)
+            yield (topic, record.partition, record.offset), (record.key, record.value)
+
+
+def _reached(evidence: Evidence) -> dict[int, int]:
+    """Return the event time of every partition: the smaller of what its inputs have reached."""
+    topics = evidence.settings.topics
+    reached = {topic: dict.fromkeys(range(PARTITIONS), _NEVER) for topic in (topics.applications, topics.engagements)}
+    for delivery in evidence.delivered:
+        if delivery.bad in (None, ORPHAN):
+            partition = partition_of(delivery.key, PARTITIONS)
+            time = time_of(orjson.loads(delivery.value or b""))
+            reached[delivery.topic][partition] = max(reached[delivery.topic][partition], time)
+    return {number: min(by_topic[number] for by_topic in reached.values()) for number in range(PARTITIONS)}
+
+
+def _named(place: tuple[str, int, int]) -> str:
+    return f"{place[0]}-{place[1]} at offset {place[2]}"

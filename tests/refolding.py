@@ -124,7 +124,7 @@ def labels_in_process(events: Iterable[LogEvent], settings: Settings, partitions
     stages = InProcessReplay(pipeline, partitions, emitted)
     for chunk in chunks(events, _CHUNK_EVENTS, _NO_LIMIT):
         stages.run(chunk)
-    found = pipeline.member.source.decoder.decode(emitted.labels)
+    found = Decoder(Label).decode(emitted.labels)
     return [label for label in found if isinstance(label, Label)]
 
 

@@ -11,7 +11,7 @@ from refolding import decoded, delta_of, final_outcomes, labels_in_process, publ
 
 from chaos.evidence import STAGES, Evidence, Table
 from chaos.log import BAD, ORPHAN, time_of
-from stream_qa.events import Snapshot
+from stream_qa.events import Decoder, Label, Snapshot
 from stream_qa.events.dead_letter import OFFSET, PARTITION, TOPIC
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.positions import CHANGELOG_MARK, POSITION, Mark
@@ -40,7 +40,7 @@ def final_labels_equal_those_of_a_replay(evidence: Evidence) -> Differences:
     """
     events = [delivery.event for delivery in evidence.delivered if delivery.event is not None]
     replayed = labels_in_process(events, evidence.settings, PARTITIONS)
-    labels = decoded(evidence.pipeline.member.source.decoder, evidence.records(evidence.settings.topics.labels))
+    labels = decoded(Decoder(Label), evidence.records(evidence.settings.topics.labels))
     expected, found = final_outcomes(replayed), final_outcomes(labels)
     without = {label.application_id for label in replayed} - {label.application_id for label in labels}
     return [f"{application_id} has no label" for application_id in sorted(without)] + [
@@ -55,7 +55,7 @@ def every_revision_is_there_once(evidence: Evidence) -> Differences:
     """Check that the revisions of a label are 1, 2, 3 and so on, in this order, each of them once."""
     differences = []
     newest: dict[str, int] = {}
-    for label in decoded(evidence.pipeline.member.source.decoder, evidence.records(evidence.settings.topics.labels)):
+    for label in decoded(Decoder(Label), evidence.records(evidence.settings.topics.labels)):
         before = newest.get(label.application_id, 0)
         if label.revision != before + 1:
             differences.append(f"{label.application_id}: revision {label.revision} of its label follows {before}")

@@ -7,12 +7,13 @@ from dataclasses import replace
 import orjson
 import pytest
 from ground import PARTITIONS
+from msgspec import structs
 from refolding import decoded
 
 from chaos.evidence import Evidence, Table
 from chaos.invariants import INVARIANTS, all_differences, dead_letters_are_exactly_the_bad_inputs
 from chaos.log import BAD, MAX_MESSAGE_BYTES, ORPHAN, draw_log
-from stream_qa.events import Message, Record
+from stream_qa.events import Decoder, Label, Message, Record
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent
 from stream_qa.replay.report import Report
@@ -135,6 +136,11 @@ def is_final(record: Record) -> bool:
     return b'"final":true' in (record.value or b"")
 
 
+def cut(record: Record) -> list[Record]:
+    """Return a record with another value."""
+    return [structs.replace(record, value=b"cut")]
+
+
 def is_first(whole: Evidence) -> Callable[[Record], bool]:
     """Return whether a label is the first of a partition, which others follow."""
     return lambda record: any(record == records[0] for records in whole.topics[TOPICS.labels].values())
@@ -142,7 +148,7 @@ def is_first(whole: Evidence) -> Callable[[Record], bool]:
 
 def is_only(whole: Evidence) -> Callable[[Record], bool]:
     """Return whether a label is the only one of its application."""
-    labels = decoded(whole.pipeline.member.source.decoder, whole.records(TOPICS.labels))
+    labels = decoded(Decoder(Label), whole.records(TOPICS.labels))
     counts = Counter(label.application_id for label in labels)
     only = {label.application_id for label in labels if counts[label.application_id] == 1}
     return lambda record: orjson.loads(record.value or b"")["application_id"] in only
@@ -180,7 +186,9 @@ def with_table(tables: Mapping[str, Table], name: str) -> dict[str, Table]:
         ("dead_letters_are_exactly_the_bad_inputs", lambda whole: without(whole, TOPICS.dead_letters)),
         (
             "dead_letters_are_exactly_the_bad_inputs",
-            lambda whole: with_log(whole, TOPICS.dead_letters, lambda _: True, lambda r: [r._replace(value=b"cut")]),
+            lambda whole: with_log(
+                whole, TOPICS.dead_letters, lambda _: True, lambda r: [structs.replace(r, value=b"cut")]
+            ),
         ),
         (
             "a_fresh_worker_restores_the_changelog",

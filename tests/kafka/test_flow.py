@@ -12,6 +12,7 @@ import pytest
 from ground import PARTITIONS, Ground
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
 
+from stream_qa.events import Decoder, Label
 from stream_qa.replay.log import read_log
 from stream_qa.stages.pipeline import build_pipeline
 
@@ -58,7 +59,7 @@ def test_a_worker_makes_the_final_labels_of_the_replay_and_coefficients_that_its
     expected = final_outcomes(labels_in_process(events, ground.settings, PARTITIONS))
     assert len(expected) > EVENTS / 10
     emitted = [record for records in labels.values() for record in records]
-    assert final_outcomes(decoded(pipeline.member.source.decoder, emitted)) == expected
+    assert final_outcomes(decoded(Decoder(Label), emitted)) == expected
 
     members, jobs = refold(pipeline.member, labels), refold(pipeline.job, examples)
     forwarded = Counter(message.value for message in members.messages if message.topic == topics.examples)

@@ -26,8 +26,11 @@ def positions_apart() -> None:
             positions.add_all((lane.changelog, lane.partition), moved)
             left = {key: value for key, value in done.changes.items() if key not in moved}
             others[lane] = done._replace(changes=left)
-        await group.transactions.commit(positions)
-        return await commit(group, others)
+        offsets = await group.transactions.commit(positions)
+        # What says nothing new moves the position alone.
+        if any(done.changes or done.messages for done in others.values()):
+            offsets |= await commit(group, others)
+        return offsets
 
     _replace(LaneGroup, _commit=apart)
 

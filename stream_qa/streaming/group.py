@@ -136,6 +136,8 @@ class LaneGroup:
                 self._fenced += isinstance(error, FencedError)
                 if self._fenced > _FENCED_AT_MOST:
                     raise
+                if self._stopping:
+                    return
                 _log.warning("partition %d goes back to what is committed: %s", self.partition, error)
                 await self._reopen(self)
 

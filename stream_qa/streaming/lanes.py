@@ -237,13 +237,14 @@ class Lanes:
                 await self._open(groups)
             except (BrokerUnavailableError, KafkaError, OSError, CorruptTableError) as error:
                 problem: Exception = error
-                patience = time.monotonic() + self._settings.session_timeout_seconds
+                if not isinstance(error, KafkaError) or error.retriable:
+                    patience = time.monotonic() + self._settings.session_timeout_seconds
             except (TopicMissingError, TopicReplacedError, OffsetGapError) as error:
-                if time.monotonic() > patience:
-                    raise
                 problem = error
             else:
                 return
+            if time.monotonic() > patience:
+                raise problem
             _log.warning("not ready yet, trying again in %.1f s: %s", wait, str(problem) or repr(problem))
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)

@@ -290,6 +290,21 @@ async def test_one_that_waits_to_be_opened_again_can_be_stopped_at_once(group: G
     assert group.failures == []
 
 
+async def test_one_that_fails_while_it_is_being_stopped_is_not_opened_again(group: Group) -> None:
+    group.begin()
+    group.log.gate.clear()
+    group.log.fails = OutcomeUnknownError("no answer")
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.log.waiting.wait(), 10)
+    stopping = asyncio.create_task(group.group.stop(NEVER))
+    await asyncio.sleep(0)
+    group.log.gate.set()
+    await asyncio.wait_for(stopping, 10)
+    assert group.reopened == 0
+    assert not group.group.is_open
+    assert group.failures == []
+
+
 async def test_transactions_keep_their_distance_where_little_waits(tmp_path: Path) -> None:
     group = Group(tmp_path, pause=NEVER)
     group.begin()

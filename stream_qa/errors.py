@@ -96,7 +96,7 @@ class BrokerStartError(BrokerError):
 
 
 class TransactionError(BrokerError):
-    """A transaction did not end with an acknowledged commit."""
+    """A transaction did not end with an acknowledged commit. The message says why; see those below."""
 
 
 class FencedError(TransactionError):

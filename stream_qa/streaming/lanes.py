@@ -4,17 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
-import rocksdict
 from aiokafka.errors import KafkaError
 
 from stream_qa.errors import (
     BrokerUnavailableError,
     CorruptTableError,
     OffsetGapError,
-    PartitionCountError,
     StateError,
     TopicMissingError,
     TopicReplacedError,
@@ -23,15 +20,15 @@ from stream_qa.events import Message
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
-from stream_qa.streaming.bugs import Process, guarded
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Chunk, Lane
 from stream_qa.streaming.partitioner import partition_of
-from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin, Position
-from stream_qa.streaming.table import Table
-from stream_qa.streaming.topic_check import check_topics
+from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin
+from stream_qa.streaming.resuming import resume_at
+from stream_qa.streaming.stage_lanes import StageLanes
+from stream_qa.streaming.topic_check import check_topics, tombstones_kept
 from stream_qa.streaming.transactions import Transactions
 
 _log = logging.getLogger(__name__)
@@ -46,19 +43,9 @@ _END_SECONDS = 8.0
 #: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
 _TRANSACTION_SECONDS_MORE = 10.0
 _TRANSACTION_SECONDS_AT_MOST = 900.0
-#: As the changelogs are declared (``delete.retention.ms`` in ``topics/``).
-_TOMBSTONES_KEPT_MILLISECONDS = 7 * 24 * 60 * 60 * 1000
-
-#: Where the tables are, in the data directory: one directory each, named by stage and partition.
-_TABLES = "tables"
 
 Place = tuple[str, int]
 """A source topic and a partition of it."""
-
-
-def partitions_on_disk(data_directory: Path) -> set[int]:
-    """Return the partitions of which there are tables."""
-    return {int(path.name.rpartition("-")[2]) for path in (data_directory / _TABLES).glob("label-*")}
 
 
 class Source(Protocol):
@@ -89,9 +76,9 @@ class Lanes:
 
     def __init__(self, settings: Settings, pipeline: Pipeline, failed: Callable[[BaseException], None]) -> None:
         self._settings = settings
-        self._pipeline = pipeline
         self._failed = failed
-        self._cache = rocksdict.Cache(settings.state_cache_bytes)
+        self._stage_lanes = StageLanes(settings, pipeline)
+        self._tombstones_kept = tombstones_kept()
         self._connections = Connections(settings.bootstrap_servers, settings.app_id, settings.topics.all())
         self._groups: dict[int, LaneGroup] = {}
         self._lanes: dict[Place, Lane] = {}
@@ -247,9 +234,13 @@ class Lanes:
         count = await self._catch_up(lanes, topic_ids)
         places = [(topic, lane.partition) for lane in lanes for topic in lane.sources]
         bounds = await self._source.bounds(places)
+        origins = {
+            topic: Origin(topic_ids.get(topic, UNKNOWN_TOPIC), self._partition_counts[topic])
+            for topic in self.source_topics
+        }
         positions = {
             lane: {
-                topic: self._position(lane, topic, topic_ids, bounds[topic, lane.partition]) for topic in lane.sources
+                topic: resume_at(lane, topic, origins[topic], bounds[topic, lane.partition]) for topic in lane.sources
             }
             for lane in lanes
         }
@@ -265,34 +256,7 @@ class Lanes:
         )  # fmt: skip
 
     async def _catch_up(self, lanes: Sequence[Lane], topic_ids: Mapping[str, bytes]) -> int:
-        return await catch_up(lanes, self._settings.bootstrap_servers, topic_ids, _TOMBSTONES_KEPT_MILLISECONDS)
-
-    def _position(self, lane: Lane, topic: str, topic_ids: Mapping[str, bytes], bounds: tuple[int, int]) -> Position:
-        """Return where a lane goes on, if the topic is still what it was."""
-        place = f"{topic}-{lane.partition}"
-        beginning, end = bounds
-        origin = Origin(topic_ids.get(topic, UNKNOWN_TOPIC), self._partition_counts[topic])
-        position = lane.table.position(topic)
-        if position is None:
-            return Position(beginning, origin)
-        if position.origin.partitions != origin.partitions:
-            raise PartitionCountError(
-                f"{topic} had {position.origin.partitions} partitions when the state of {lane} was begun and has "
-                f"{origin.partitions} now: its keys are in other partitions than their state"
-            )
-        if not position.origin.may_be(origin):
-            raise TopicReplacedError(f"{topic} was deleted and made anew since the state of {lane} was written")
-        if position.offset > end:
-            raise TopicReplacedError(
-                f"{place} ends at offset {end}, before {position.offset}, to where {lane} has read it: "
-                "it was made anew or has lost records"
-            )
-        if position.offset < beginning:
-            raise OffsetGapError(
-                f"{place} begins at offset {beginning}; the records from {position.offset} on, which {lane} has not "
-                "read, are no longer there"
-            )
-        return Position(position.offset, origin)
+        return await catch_up(lanes, self._settings.bootstrap_servers, topic_ids, self._tombstones_kept)
 
     def _take_over(self, assigned: set[Place]) -> None:
         """Open the tables of the assigned partitions, close those of all others."""
@@ -318,7 +282,7 @@ class Lanes:
         transactional_id = f"{settings.topics.label_changelog}-{partition}"
         timeout = min(settings.session_timeout_seconds + _TRANSACTION_SECONDS_MORE, _TRANSACTION_SECONDS_AT_MOST)
         return LaneGroup(
-            self._lanes_of(partition),
+            self._stage_lanes.open(partition),
             Transactions(self._connections, transactional_id, timeout),
             self._destination,
             self._reopen,
@@ -327,43 +291,6 @@ class Lanes:
             committed=self.room.set,
             failed=self._failed,
         )
-
-    def _lanes_of(self, partition: int) -> list[Lane]:
-        """Return the lanes of a partition, in the order of the flow."""
-        topics, stages = self._settings.topics, self._pipeline
-        job = self._table(f"job-{partition}")
-        dead_letters = topics.dead_letters if self._settings.on_bug == "dead-letter" else None
-
-        def lane(stage: str, sources: tuple[str, ...], changelog: str, table: Table, process: Process) -> Lane:
-            return Lane(stage, partition, sources, changelog, table, guarded(stage, process, dead_letters))
-
-        return [
-            lane(
-                "label",
-                (topics.applications, topics.engagements),
-                topics.label_changelog,
-                self._table(f"label-{partition}"),
-                lambda records, state: stages.label.process(partition, records, state, job),
-            ),
-            lane(
-                "member",
-                (topics.labels,),
-                topics.member_changelog,
-                self._table(f"member-{partition}"),
-                lambda records, state: stages.member.process(partition, records, state),
-            ),
-            lane(
-                "job",
-                (topics.examples,),
-                topics.job_changelog,
-                job,
-                lambda records, state: stages.job.process(partition, records, state),
-            ),
-        ]
-
-    def _table(self, name: str) -> Table:
-        path = self._settings.data_directory / _TABLES / name
-        return Table(path, self._cache, self._settings.state_write_buffer_bytes)
 
     def _destination(self, message: Message) -> Destination:
         """Say to which partition a message goes."""

@@ -2,7 +2,9 @@
 
 from stream_qa.errors import PartitionCountError, TopicMissingError
 from stream_qa.settings import Settings
-from stream_qa.topics import partition_counts
+from stream_qa.topics import load_declarations, partition_counts
+
+_TOMBSTONES_KEPT = "delete.retention.ms"
 
 
 async def check_topics(settings: Settings) -> dict[str, int]:
@@ -28,3 +30,12 @@ async def check_topics(settings: Settings) -> dict[str, int]:
         unequal = ", ".join(f"{topic} {count}" for topic, count in together.items())
         raise PartitionCountError(f"these topics must have equal numbers of partitions, and have: {unequal}")
     return counts
+
+
+def tombstones_kept() -> int:
+    """Return for how many milliseconds the changelogs keep deletions, as they are declared."""
+    return min(
+        int(declared.config[_TOMBSTONES_KEPT])
+        for declared in load_declarations()
+        if declared.name.endswith("-changelog")
+    )

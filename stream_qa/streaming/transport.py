@@ -24,8 +24,9 @@ from stream_qa.settings import Settings
 from stream_qa.streaming import fetched
 from stream_qa.streaming.assignor import TogetherAssignor
 from stream_qa.streaming.lane import Chunk
-from stream_qa.streaming.lanes import Lanes, Place, partitions_on_disk
+from stream_qa.streaming.lanes import Lanes, Place
 from stream_qa.streaming.membership import Member, instance_id
+from stream_qa.streaming.stage_lanes import partitions_on_disk
 
 _log = logging.getLogger(__name__)
 

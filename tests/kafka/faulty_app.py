@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stream_qa import app as whole
+from stream_qa.app import app
 from stream_qa.events import SourceRecord
+from stream_qa.stages.learn import LearnStage
+
+__all__ = ["POISON", "app"]
 
 POISON = b"poisonous-member"
 
-app = whole.app
-_process = app.lanes._pipeline.member.process
+_process = LearnStage.process
 
 
-def fail_on_poison(partition: int, records: Sequence[SourceRecord], state: Any) -> Any:  # noqa: ANN401
-    if any(record.key == POISON for record in records):
+def fail_on_poison(self: LearnStage[Any], partition: int, records: Sequence[SourceRecord], state: Any) -> Any:  # noqa: ANN401
+    """Process records, unless one of them is the poisonous member's."""
+    if self.name == "member" and any(record.key == POISON for record in records):
         raise ZeroDivisionError("a bug")
-    return _process(partition, records, state)
+    return _process(self, partition, records, state)
 
 
-object.__setattr__(app.lanes._pipeline.member, "process", fail_on_poison)
+LearnStage.process = fail_on_poison  # type: ignore[method-assign]

@@ -141,6 +141,5 @@ def test_damage_that_shows_only_when_it_is_read_is_an_error(path: Path, reading:
     for file in path.glob("*.sst"):
         damage(file, file.stat().st_size // 2)
     keys = [f"{number:04}".encode() for number in range(300)]
-    with closing(open_table(path)) as table:
-        with pytest.raises(CorruptTableError, match="is damaged"):
-            _ = list(table.scan(b"", b"\xff")) if reading == "scan" else table.get_many(keys)
+    with closing(open_table(path)) as table, pytest.raises(CorruptTableError, match="is damaged"):
+        _ = list(table.scan(b"", b"\xff")) if reading == "scan" else table.get_many(keys)

@@ -1,0 +1,85 @@
+"""The lanes of the three stages: what each reads, where its table and its changelog are."""
+
+from pathlib import Path
+
+import rocksdict
+
+from stream_qa.settings import Settings
+from stream_qa.stages.pipeline import Pipeline
+from stream_qa.streaming.bugs import Process, guarded
+from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.table import Table
+
+#: Where the tables are, in the data directory: one directory each, named by stage and partition.
+_TABLES = "tables"
+
+
+def partitions_on_disk(data_directory: Path) -> set[int]:
+    """Return the partitions of which there are tables."""
+    return {int(path.name.rpartition("-")[2]) for path in (data_directory / _TABLES).glob("label-*")}
+
+
+class StageLanes:
+    """Makes lanes.
+
+    Parameters
+    ----------
+    settings
+        The worker's settings.
+    pipeline
+        The stages.
+    """
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._cache = rocksdict.Cache(settings.state_cache_bytes)
+        self._dead_letters = settings.topics.dead_letters if settings.on_bug == "dead-letter" else None
+
+    def open(self, partition: int) -> list[Lane]:
+        """Return the lanes of a partition in the order of the flow, with open tables.
+
+        Raises
+        ------
+        DiskError
+            A table cannot be opened.
+        """
+        topics, stages = self._settings.topics, self._pipeline
+        label, member, job = (self._table(f"{stage}-{partition}") for stage in ("label", "member", "job"))
+        return [
+            Lane(
+                stage="label",
+                partition=partition,
+                sources=(topics.applications, topics.engagements),
+                changelog=topics.label_changelog,
+                table=label,
+                process=self._guarded(
+                    "label", lambda records, state: stages.label.process(partition, records, state, job)
+                ),
+            ),
+            Lane(
+                stage="member",
+                partition=partition,
+                sources=(topics.labels,),
+                changelog=topics.member_changelog,
+                table=member,
+                process=self._guarded(
+                    "member", lambda records, state: stages.member.process(partition, records, state)
+                ),
+            ),
+            Lane(
+                stage="job",
+                partition=partition,
+                sources=(topics.examples,),
+                changelog=topics.job_changelog,
+                table=job,
+                process=self._guarded("job", lambda records, state: stages.job.process(partition, records, state)),
+            ),
+        ]
+
+    def _guarded(self, stage: str, process: Process) -> Process:
+        return guarded(stage, process, self._dead_letters)
+
+    def _table(self, name: str) -> Table:
+        path = self._settings.data_directory / _TABLES / name
+        return Table(path, self._cache, self._settings.state_write_buffer_bytes)

@@ -4,16 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import orjson
 from ground import PARTITIONS
 from label_oracle import without_wording
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
 
+from chaos.bad_inputs import bad_inputs
 from chaos.evidence import STAGES, Evidence, Table
-from chaos.log import BAD, ORPHAN, time_of
 from stream_qa.events import Decoder, Label, Snapshot
 from stream_qa.events.dead_letter import OFFSET, PARTITION, TOPIC
-from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.positions import CHANGELOG_MARK, POSITION, Mark
 
 Differences = list[str]
@@ -94,7 +92,7 @@ def no_transaction_is_open(evidence: Evidence) -> Differences:
 
 def dead_letters_are_exactly_the_bad_inputs(evidence: Evidence) -> Differences:
     """Check that every bad input is there once, untouched, and nothing else."""
-    expected = dict(_bad_inputs(evidence))
+    expected = dict(bad_inputs(evidence))
     found: Counter[tuple[str, int, int]] = Counter()
     differences = []
     for letter in evidence.records(evidence.settings.topics.dead_letters):
@@ -223,37 +221,6 @@ def _compared(name: str, found: Table, expected: Table) -> Differences:
 
 def _short(value: bytes | None) -> str:
     return repr(value if value is None else value[:80])
-
-
-def _bad_inputs(evidence: Evidence) -> Iterable[tuple[tuple[str, int, int], tuple[bytes | None, bytes | None]]]:
-    """Yield the place, key and value of every input that is to be a dead letter by now."""
-    reached = _reached(evidence)
-    orphans: set[bytes | None] = set()
-    topics = evidence.settings.topics
-    for topic in (topics.applications, topics.engagements):
-        for record in evidence.records(topic):
-            kind = dict(record.headers).get(BAD, b"").decode()
-            if not kind:
-                continue
-            if kind == ORPHAN:
-                # It waits for its application; the same one again is nothing new.
-                given_up = orjson.loads(record.value)["engaged_at"] + evidence.pipeline.label.policy.orphan_wait
-                if record.value in orphans or given_up > reached[record.partition]:
-                    continue
-                orphans.add(record.value)
-            yield (topic, record.partition, record.offset), (record.key, record.value)
-
-
-def _reached(evidence: Evidence) -> dict[int, int]:
-    """Return the event time of every partition: the smaller of what its inputs have reached."""
-    topics = evidence.settings.topics
-    reached = {topic: dict.fromkeys(range(PARTITIONS), _NEVER) for topic in (topics.applications, topics.engagements)}
-    for delivery in evidence.delivered:
-        if delivery.bad in (None, ORPHAN):
-            partition = partition_of(delivery.key, PARTITIONS)
-            time = time_of(orjson.loads(delivery.value or b""))
-            reached[delivery.topic][partition] = max(reached[delivery.topic][partition], time)
-    return {number: min(by_topic[number] for by_topic in reached.values()) for number in range(PARTITIONS)}
 
 
 def _named(place: tuple[str, int, int]) -> str:

@@ -45,6 +45,8 @@ class WorkerPlace:
         self.wanted = False
         self.exits: list[int] = []
         """The codes of its processes that have ended; below 0 the signal."""
+        self.longest_end = 0.0
+        """Seconds that a process took at most to end when it was asked to."""
         self._directory = directory
         self._environment = environment
         self._command = command
@@ -102,8 +104,8 @@ class WorkerPlace:
             shutil.rmtree(self.data_directory, ignore_errors=True)
         self.wanted = wanted
 
-    async def terminate(self, *, wanted: bool) -> float:
-        """Ask the process to end; return how many seconds that took. It is killed where it takes too long."""
+    async def terminate(self, *, wanted: bool) -> None:
+        """Ask the process to end, and wait for that. It is killed where it takes too long."""
         self.wanted = False
         started = time.monotonic()
         self.send(signal.SIGTERM)
@@ -112,7 +114,7 @@ class WorkerPlace:
         except TimeoutError:
             await self.kill()
         self.wanted = wanted
-        return time.monotonic() - started
+        self.longest_end = max(self.longest_end, time.monotonic() - started)
 
     async def _ended(self) -> None:
         while self.runs:

@@ -24,6 +24,7 @@ class LaneRecovery(Recovery):  # type: ignore[misc] # Faust is not typed for sub
         places = [(place.topic, place.partition) for place in consumer.assignment()]
         try:
             await lanes.restore(places, consumer)
+            consumer.joined()
         except Exception as error:  # noqa: BLE001 # Faust would log it and go on without state
             self.app.fail(error)
 

@@ -108,6 +108,8 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 # Faust's own
         super().__init__(*args, **kwargs)
         self._lanes: Lanes = self.app.lanes
+        self._joining = False
+        self._showing = asyncio.Lock()
 
     @property
     def kafka_consumer(self) -> AIOKafkaConsumer:
@@ -139,8 +141,15 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish what is in flight while the partitions are still ours."""
+        self._joining = True
+        async with self._showing:
+            pass
         await self._lanes.pause()
         await super().on_partitions_revoked(revoked)
+
+    def joined(self) -> None:
+        """Take note that the assignment is complete."""
+        self._joining = False
 
     async def on_stop(self) -> None:
         """Finish what is in flight, show where it ended, and leave."""
@@ -157,9 +166,13 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         return self._lanes.position((tp.topic, tp.partition))
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # The broker answers it after a request to join that is under way, and so refuses its generation; the library
+        # would then leave the group that it has just joined, and join again.
+        if self._joining:
+            return False
         try:
             # Without a broker the library would try for ever, also while the worker is to stop.
-            async with asyncio.timeout(_SHOW_SECONDS):
+            async with self._showing, asyncio.timeout(_SHOW_SECONDS):
                 return bool(await super()._commit(offsets))
         except (KafkaError, TimeoutError) as error:
             _log.warning("the group's offsets could not be shown: %r", error)

@@ -22,6 +22,7 @@
     │   ├── StateFormatError
     │   ├── DiskError
     │   ├── CorruptTableError
+    │   ├── HangingTransactionError
     │   └── OffsetGapError
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
@@ -34,9 +35,12 @@
         ├── MessageTooLargeError
         ├── FeatureSchemaMismatchError
         ├── ConflictingDuplicateError
+        ├── FutureEventError
         ├── LateApplicationError
+        ├── MismatchedJobError
         ├── OrphanEngagementError
-        └── PoisonousRecordError
+        ├── PoisonousRecordError
+        └── WrongPartitionError
 """
 
 
@@ -136,6 +140,14 @@ class OffsetGapError(StateError):
     """Records of an input partition are missing or came twice. Restart the worker: it takes up where its state ends.
 
     If it happens again, the topic was truncated below the worker's position or made anew: see docs/operations.md.
+    """
+
+
+class HangingTransactionError(StateError):
+    """The broker says that a transaction has ended, and its records that it has not. The worker does not go on.
+
+    Apache Kafka 4.3.0 can lose the end of a transaction while a partition has no leader (KAFKA-20734): see
+    docs/operations.md. Or something else writes to the changelogs: nothing should.
     """
 
 

@@ -5,8 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 
-from stream_qa.errors import TopicReplacedError
+from stream_qa.errors import HangingTransactionError, TopicReplacedError
 from stream_qa.streaming import fetched
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark
@@ -41,6 +42,8 @@ async def catch_up(
 
     Raises
     ------
+    HangingTransactionError
+        A changelog has records of a transaction that did not end.
     TopicReplacedError
         A changelog is not the one from which the table was made.
     aiokafka.errors.KafkaError
@@ -73,7 +76,7 @@ class _Reading:
 
     async def run(self, tombstones_kept: int) -> int:
         consumer = self._consumer
-        ends = await consumer.end_offsets(list(self._lanes))
+        ends = await self._ends()
         beginnings = await consumer.beginning_offsets(list(self._lanes))
         now = round(time.time() * 1000)
         starts = {
@@ -103,6 +106,25 @@ class _Reading:
                     count / (reported - began),
                 )
         return count
+
+    async def _ends(self) -> dict[TopicPartition, int]:
+        """Return the ends of the changelogs, behind which there must be nothing that is not committed or aborted.
+
+        The transactional ids are initialised, so all transactions on the changelogs have ended. Where one seems not
+        to, the broker has lost its end: going on could bring its records back later, beside those of a repetition.
+        """
+        places, fetcher = list(self._lanes), self._consumer._fetcher  # noqa: SLF001 # no public way to ask for both
+        committed: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
+        level = fetcher._isolation_level  # noqa: SLF001
+        fetcher._isolation_level = READ_UNCOMMITTED  # noqa: SLF001
+        try:
+            written = await self._consumer.end_offsets(places)
+        finally:
+            fetcher._isolation_level = level  # noqa: SLF001
+        hanging = [f"{p.topic}-{p.partition} at offset {committed[p]}" for p in places if committed[p] < written[p]]
+        if hanging:
+            raise HangingTransactionError(f"a transaction has not ended on {', '.join(hanging)}")
+        return committed
 
     async def _take(self) -> list[tuple[TopicPartition, int, int]]:
         """Apply what is fetched; return for each partition how far that went and how many records it was."""

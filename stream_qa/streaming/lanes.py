@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from stream_qa.errors import (
     BrokerUnavailableError,
     CorruptTableError,
+    HangingTransactionError,
     OffsetGapError,
     StateError,
     TopicMissingError,
@@ -239,7 +240,7 @@ class Lanes:
                 problem: Exception = error
                 if not isinstance(error, KafkaError) or error.retriable:
                     patience = time.monotonic() + self._settings.session_timeout_seconds
-            except (TopicMissingError, TopicReplacedError, OffsetGapError) as error:
+            except (TopicMissingError, TopicReplacedError, HangingTransactionError, OffsetGapError) as error:
                 problem = error
             else:
                 return

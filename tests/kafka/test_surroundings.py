@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from faulty_app import POISON
 from ground import PARTITIONS, Ground, new_ground
@@ -240,3 +241,33 @@ def test_told_to_go_around_bugs_it_keeps_the_record_and_processes_all_others(gro
     assert headers[OFFSET] == str(poison.offset).encode()
     assert headers[STAGE] == b"member"
     assert headers[EXCEPTION_CLASS] == b"stream_qa.errors.PoisonousRecordError"
+
+
+def test_a_transaction_that_does_not_end_on_a_changelog_stops_the_worker(ground: Ground) -> None:
+    """It may be committed later, and then stand beside what was made in its place."""
+    place = ground.settings.topics.label_changelog
+
+    async def begin() -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(bootstrap_servers=ground.settings.bootstrap_servers, transactional_id="somebody")
+        await producer.start()
+        await producer.begin_transaction()
+        await producer.send_and_wait(place, b"value", b"key", partition=1)
+        return producer
+
+    async def run() -> None:
+        producer = await begin()
+        try:
+            worker = ground.run("worker", **SHORT_SESSION)
+            try:
+                assert await asyncio.to_thread(worker.wait, 60) == EXIT_FAILED
+            finally:
+                worker.kill()
+        finally:
+            await producer.abort_transaction()
+            await producer.stop()
+
+    asyncio.run(run())
+    said = ground.log_of("worker").read_text()
+    assert f"HangingTransactionError: a transaction has not ended on {place}-1 at offset 0" in said
+    with ground.worker():
+        pass

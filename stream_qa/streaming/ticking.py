@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from stream_qa.stages.label import LabelStage, Quiet
 from stream_qa.streaming.group import LaneGroup
+from stream_qa.streaming.lane import Lane
 
 
 class Ticker:
@@ -19,7 +20,9 @@ class Ticker:
     stage
         The label stage.
     group
-        The lanes of the partition.
+        Its group, which sends the ticks.
+    lane
+        The label lane of the partition.
     quiet_seconds
         An input that brings nothing for so long is quiet.
     clock
@@ -30,19 +33,20 @@ class Ticker:
         self,
         stage: LabelStage,
         group: LaneGroup,
+        lane: Lane,
         quiet_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stage = stage
         self._group = group
+        self._lane = lane
         self._quiet_seconds = quiet_seconds
         self._clock = clock
         self._ticked_at: float | None = None
 
     def tick(self) -> bool:
         """Send a tick if there is a quiet input to move on; return whether one was sent."""
-        lane = self._group.lanes[0]
-        topics = self._stage.topics
+        lane, topics = self._lane, self._stage.topics
         applications, engagements = map(lane.waiting.quiet_seconds, (topics.applications, topics.engagements))
         if not lane.is_open or applications is None or engagements is None:
             return False

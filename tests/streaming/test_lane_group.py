@@ -110,6 +110,7 @@ class Group:
         self.may_reopen = asyncio.Event()
         self.may_reopen.set()
         self.group = LaneGroup(
+            2,
             list(self.lanes.values()),
             self.log,
             lambda message: (message.topic, 5),

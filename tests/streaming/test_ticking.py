@@ -84,7 +84,7 @@ def ground(tmp_path: Path) -> Any:  # noqa: ANN401 # a generator of it
     )  # fmt: skip
     lane.open({topic: Position(0, Origin(bytes(16), 4)) for topic in SOURCES})
     group = Group([lane])
-    yield Ground(clock, lane, group, Ticker(STAGE, cast("LaneGroup", group), QUIET_SECONDS, clock))
+    yield Ground(clock, lane, group, Ticker(STAGE, cast("LaneGroup", group), lane, QUIET_SECONDS, clock))
     table.close()
 
 

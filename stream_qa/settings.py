@@ -60,8 +60,11 @@ class Settings(BaseSettings):
     chunk_records: Annotated[
         int, Field(ge=1, description="records after which a transaction of a lane takes no further chunk")
     ] = 5_000
+    groups: Annotated[
+        int, Field(ge=1, description="groups of partition numbers that share transactions, and move together")
+    ] = 8
     commit_milliseconds: Annotated[
-        int, Field(ge=0, le=1_000, description="least time between two transactions of a partition that is not behind")
+        int, Field(ge=0, le=1_000, description="least time between two transactions of a group that is not behind")
     ] = 5
     on_bug: Annotated[
         Literal["stop", "dead-letter"], Field(description="what to do with a record on which a stage's code fails")

@@ -1,4 +1,4 @@
-"""A group: the lanes of one partition number. They live in one worker, take turns, and share their transactions."""
+"""A group: the lanes of some partition numbers. They live in one worker, take turns, and share their transactions."""
 
 import asyncio
 import logging
@@ -29,13 +29,20 @@ class Transactional(Protocol):
         """Write all of it or nothing; return the offset of the last record of each partition."""
 
 
+def group_of(partition: int, groups: int) -> int:
+    """Return the group of a partition number: every group has as many, but for one."""
+    return partition % groups
+
+
 class LaneGroup:
     """Takes the chunks of its lanes through their stages, a transaction at a time.
 
     Parameters
     ----------
+    number
+        Which group it is.
     lanes
-        In the order of the flow, so that what one stage has written is soon read by the next.
+        Those of a partition in the order of the flow, so that what one stage has written is soon read by the next.
     transactions
         Those of this group.
     destine
@@ -54,6 +61,7 @@ class LaneGroup:
 
     def __init__(
         self,
+        number: int,
         lanes: Sequence[Lane],
         transactions: Transactional,
         destine: Destine,
@@ -64,6 +72,7 @@ class LaneGroup:
         committed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
+        self.number = number
         self.lanes = lanes
         self.transactions = transactions
         self._destine = destine
@@ -79,9 +88,9 @@ class LaneGroup:
         self._fenced = 0
 
     @property
-    def partition(self) -> int:
-        """The partition number of all its lanes."""
-        return self.lanes[0].partition
+    def partitions(self) -> list[int]:
+        """The partition numbers of its lanes."""
+        return sorted({lane.partition for lane in self.lanes})
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +101,7 @@ class LaneGroup:
         """Run until stopped."""
         self._stopping = False
         self._fenced = 0
-        self._task = asyncio.create_task(self._run(), name=f"lanes of partition {self.partition}")
+        self._task = asyncio.create_task(self._run(), name=f"group {self.number}")
 
         def ended(task: "asyncio.Task[None]") -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -129,15 +138,17 @@ class LaneGroup:
                 self._fenced += isinstance(error, FencedError)
                 if self._fenced > _FENCED_AT_MOST:
                     raise
-                _log.warning("partition %d goes back to what is committed: %s", self.partition, error)
+                if self._stopping:
+                    return
+                _log.warning("partitions %s go back to what is committed: %s", self.partitions, error)
                 await self._reopen(self)
 
     async def _work(self) -> None:
         """Step and commit until stopped."""
         while not self._stopping:
-            work = self._step()
+            self._wake.clear()
+            work = await self._step()
             if not work:
-                self._wake.clear()
                 await self._wake.wait()
                 continue
             began = time.monotonic()
@@ -154,9 +165,15 @@ class LaneGroup:
         for lane in self.lanes:
             lane.drop()
 
-    def _step(self) -> dict[Lane, Work]:
+    async def _step(self) -> dict[Lane, Work]:
         """Process what waits. Each lane sees what is committed, not what the others are about to write."""
-        return {lane: work for lane in self.lanes if (work := lane.step(self._most)) is not None}
+        work = {}
+        for lane in self.lanes:
+            if (done := lane.step(self._most)) is not None:
+                work[lane] = done
+                # Heartbeats and other groups have their turn.
+                await asyncio.sleep(0)
+        return work
 
     async def _commit(self, work: Mapping[Lane, Work]) -> dict[Destination, int]:
         """Write what the stages emit and the changelogs in one transaction; return each partition's last offset."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
-from stream_qa.streaming.group import LaneGroup
+from stream_qa.streaming.group import LaneGroup, group_of
 from stream_qa.streaming.lane import Chunk, Lane
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin
@@ -116,9 +117,10 @@ class Lanes:
         """Return why records are not being processed now; ``None`` when they are."""
         if self._source is None:
             return "the group has not given this worker its partitions yet"
-        closed = sorted(partition for partition, group in self._groups.items() if not group.is_open)
+        groups = self._groups.values()
+        closed = [partition for group in groups if not group.is_open for partition in group.partitions]
         if closed or self._opening is not None:
-            return f"the state of partitions {closed or sorted(self._groups)} is being restored"
+            return f"the state of partitions {sorted(closed)} is being restored"
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._connections.start()
@@ -131,7 +133,7 @@ class Lanes:
         """Queue a chunk for its stage."""
         lane = self._lanes.get((chunk.topic, chunk.partition))
         if lane is not None:
-            self._groups[lane.partition].add(lane, chunk)
+            self._groups[group_of(lane.partition, self._settings.groups)].add(lane, chunk)
 
     async def restore(self, assigned: Iterable[Place], source: Source) -> None:
         """Make the lanes of ``assigned`` ready and open them; close all others.
@@ -211,13 +213,14 @@ class Lanes:
                 await self._open(groups)
             except (BrokerUnavailableError, KafkaError, OSError, CorruptTableError) as error:
                 problem: Exception = error
-                patience = time.monotonic() + self._settings.session_timeout_seconds
+                if not isinstance(error, KafkaError) or error.retriable:
+                    patience = time.monotonic() + self._settings.session_timeout_seconds
             except (TopicMissingError, TopicReplacedError, OffsetGapError) as error:
-                if time.monotonic() > patience:
-                    raise
                 problem = error
             else:
                 return
+            if time.monotonic() > patience:
+                raise problem
             _log.warning("not ready yet, trying again in %.1f s: %s", wait, str(problem) or repr(problem))
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
@@ -228,6 +231,7 @@ class Lanes:
         self._partition_counts = await check_topics(self._settings)
         if not groups or self._source is None:
             return
+        self._check_groups(groups)
         await asyncio.gather(*(group.transactions.initialise() for group in groups))
         topic_ids = await self._connections.topic_ids()
         lanes = [lane for group in groups for lane in group.lanes]
@@ -252,23 +256,36 @@ class Lanes:
         seconds = time.monotonic() - began
         _log.info(
             "ready: partitions %s, %d changelog records restored in %.1f s",
-            sorted(group.partition for group in groups), count, seconds,
+            sorted(partition for group in groups for partition in group.partitions), count, seconds,
         )  # fmt: skip
+
+    def _check_groups(self, groups: Iterable[LaneGroup]) -> None:
+        """Check that the groups are whole: else the rest of one would be committed by another worker, and fenced."""
+        all_partitions = range(self._partition_counts[self._settings.topics.applications])
+        for group in groups:
+            whole = [number for number in all_partitions if group_of(number, self._settings.groups) == group.number]
+            if group.partitions != whole:
+                raise StateError(f"the assignment has {group.partitions} of {whole}, which belong together")
 
     async def _catch_up(self, lanes: Sequence[Lane], topic_ids: Mapping[str, bytes]) -> int:
         return await catch_up(lanes, self._settings.bootstrap_servers, topic_ids, self._tombstones_kept)
 
     def _take_over(self, assigned: set[Place]) -> None:
         """Open the tables of the assigned partitions, close those of all others."""
-        partitions = {partition for _, partition in assigned}
+        partitions = sorted({partition for _, partition in assigned})
         whole = {(topic, partition) for topic in self.source_topics for partition in partitions}
         if whole != assigned:
             raise StateError(f"the assignment lacks {sorted(whole - assigned)}: lanes of a partition belong together")
-        for partition in self._groups.keys() - partitions:
-            for lane in self._groups.pop(partition).lanes:
-                lane.table.close()
-        for partition in sorted(partitions - self._groups.keys()):
-            self._groups[partition] = self._group(partition)
+        wanted: defaultdict[int, list[int]] = defaultdict(list)
+        for partition in partitions:
+            wanted[group_of(partition, self._settings.groups)].append(partition)
+        for number, group in list(self._groups.items()):
+            if group.partitions != wanted.get(number):
+                del self._groups[number]
+                for lane in group.lanes:
+                    lane.table.close()
+        for number in wanted.keys() - self._groups.keys():
+            self._groups[number] = self._group(number, wanted[number])
         self._lanes = {
             (topic, lane.partition): lane
             for group in self._groups.values()
@@ -276,17 +293,18 @@ class Lanes:
             for topic in lane.sources
         }
 
-    def _group(self, partition: int) -> LaneGroup:
+    def _group(self, number: int, partitions: Sequence[int]) -> LaneGroup:
         settings = self._settings
         # Of the topics, not of the application: a second application on them is noticed, as each fences the other.
-        transactional_id = f"{settings.topics.label_changelog}-{partition}"
+        transactional_id = f"{settings.topics.label_changelog}-{number}"
         timeout = min(settings.session_timeout_seconds + _TRANSACTION_SECONDS_MORE, _TRANSACTION_SECONDS_AT_MOST)
         return LaneGroup(
-            self._stage_lanes.open(partition),
+            number,
+            [lane for partition in partitions for lane in self._stage_lanes.open(partition)],
             Transactions(self._connections, transactional_id, timeout),
             self._destination,
             self._reopen,
-            most=settings.chunk_records,
+            most=max(1, settings.chunk_records // len(partitions)),
             pause=settings.commit_milliseconds / 1000,
             committed=self.room.set,
             failed=self._failed,

@@ -5,6 +5,7 @@ would wait for the session's end whenever a worker stops for good; and two worke
 out for ever.
 """
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 _AUTOMATIC, _NONE = "auto", "none"
 _HOST_LETTERS = 100
 _FENCED_INSTANCE = 82
+_LEAVE_SECONDS = 2.0
 
 
 def instance_id(settings: Settings) -> str | None:
@@ -56,8 +58,9 @@ class MemberCoordinator(GroupCoordinator):  # type: ignore[misc] # aiokafka has 
         if self._group_instance_id is not None and self.generation > 0:
             members = [(self.member_id, self._group_instance_id)]
             try:
-                await self._send_req(Exactly(LeaveGroupRequest_v3, self.group_id, members))
-            except KafkaError as error:
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await self._send_req(Exactly(LeaveGroupRequest_v3, self.group_id, members))
+            except (KafkaError, TimeoutError) as error:
                 _log.warning("the group's coordinator was not told that this worker leaves: %r", error)
         await super()._maybe_leave_group()
 

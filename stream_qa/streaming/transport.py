@@ -86,7 +86,9 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
             client_id=settings.app_id,
             group_id=settings.app_id,
             group_instance_id=instance_id(settings),
-            partition_assignment_strategy=[TogetherAssignor(partitions_on_disk(settings.data_directory))],
+            partition_assignment_strategy=[
+                TogetherAssignor(settings.groups, partitions_on_disk(settings.data_directory))
+            ],
             session_timeout_ms=session,
             # A member that restores its tables answers a rebalance when it has done so.
             rebalance_timeout_ms=_RESTORE_MILLISECONDS,

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from stream_qa.streaming.assignor import Claim, TogetherAssignor, deal
 
+GROUPS = 64
+"""More than partitions: each is a group of its own."""
 TOPICS = ("applications", "engagements", "labels", "examples")
 
 
@@ -27,8 +29,8 @@ def cluster(partitions: int) -> ClusterMetadata:
 
 def assign(partitions: int, members: list[str]) -> dict[str, dict[str, list[int]]]:
     """Return the partitions of each topic of each member, having gone through the protocol's bytes."""
-    subscriptions = {member: TogetherAssignor().metadata(TOPICS) for member in members}
-    assignments = TogetherAssignor().assign(cluster(partitions), subscriptions)
+    subscriptions = {member: TogetherAssignor(GROUPS).metadata(TOPICS) for member in members}
+    assignments = TogetherAssignor(GROUPS).assign(cluster(partitions), subscriptions)
     decoded = {
         member: ConsumerProtocolMemberAssignment.decode(assignment.encode())
         for member, assignment in assignments.items()
@@ -66,7 +68,7 @@ def test_a_topic_that_nobody_reads_is_not_assigned() -> None:
 
 def test_topics_that_are_not_there_yet_are_nobodys() -> None:
     metadata = ClusterMetadata()
-    assignments = TogetherAssignor().assign(metadata, {"only": TogetherAssignor().metadata(TOPICS)})
+    assignments = TogetherAssignor(GROUPS).assign(metadata, {"only": TogetherAssignor(GROUPS).metadata(TOPICS)})
     assert [numbers for _, numbers in assignments["only"].assignment] == [[]] * len(TOPICS)
 
 
@@ -85,11 +87,11 @@ def rebalance(partitions: int, members: dict[str, TogetherAssignor]) -> dict[str
 
 @pytest.mark.parametrize("partitions", [4, 12, 32])
 def test_who_stays_keeps_what_it_has_when_others_come_and_go(partitions: int) -> None:
-    members = {"c": TogetherAssignor(), "d": TogetherAssignor()}
+    members = {"c": TogetherAssignor(GROUPS), "d": TogetherAssignor(GROUPS)}
     first = rebalance(partitions, members)
     assert rebalance(partitions, members) == first
 
-    members["a"] = TogetherAssignor()
+    members["a"] = TogetherAssignor(GROUPS)
     three = rebalance(partitions, members)
     # The new one has its share, and nothing else has moved.
     assert three["c"] <= first["c"]
@@ -103,11 +105,11 @@ def test_who_stays_keeps_what_it_has_when_others_come_and_go(partitions: int) ->
 
 
 def test_who_comes_back_gets_what_is_on_its_disk() -> None:
-    members = {"a": TogetherAssignor(), "b": TogetherAssignor()}
+    members = {"a": TogetherAssignor(GROUPS), "b": TogetherAssignor(GROUPS)}
     before = rebalance(8, members)
     alone = {"a": members["a"]}
     assert rebalance(8, alone) == {"a": set(range(8))}
-    assert rebalance(8, {"a": members["a"], "z": TogetherAssignor(on_disk=before["b"])}) == {
+    assert rebalance(8, {"a": members["a"], "z": TogetherAssignor(GROUPS, on_disk=before["b"])}) == {
         "a": before["a"],
         "z": before["b"],
     }
@@ -137,6 +139,24 @@ def test_whatever_is_claimed_all_are_dealt_out_evenly_and_in_one_way(partitions:
     assert dealt == deal(range(partitions), dict(reversed(claims.items())))
 
 
+@pytest.mark.parametrize("members", [1, 2, 3])
+@pytest.mark.parametrize(("partitions", "groups"), [(12, 4), (10, 4), (3, 8)])
+def test_groups_move_whole(partitions: int, groups: int, members: int) -> None:
+    assignors = {f"member-{number}": TogetherAssignor(groups) for number in range(members)}
+    assigned = rebalance(partitions, assignors)
+    dealt = {member: {number % groups for number in numbers} for member, numbers in assigned.items()}
+    for member, numbers in assigned.items():
+        assert numbers == {number for number in range(partitions) if number % groups in dealt[member]}
+    sizes = [len(found) for found in dealt.values()]
+    assert max(sizes) - min(sizes) <= 1
+    assert rebalance(partitions, assignors) == assigned
+
+
+def test_members_that_do_not_agree_on_the_groups_have_no_assignor_in_common() -> None:
+    assert TogetherAssignor(4).name != TogetherAssignor(8).name
+    assert TogetherAssignor(4).name == TogetherAssignor(4).name
+
+
 def test_it_is_an_assignor_of_the_client() -> None:
     assert issubclass(TogetherAssignor, AbstractPartitionAssignor)
-    assert TogetherAssignor().metadata(TOPICS).subscription == list(TOPICS)
+    assert TogetherAssignor(GROUPS).metadata(TOPICS).subscription == list(TOPICS)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_qa.errors import ChunkError, DiskError, PoisonousRecordError
@@ -33,6 +33,7 @@ def records(values: Sequence[bytes]) -> list[Record]:
     return [Record("labels", 3, 100 + place, b"key", value, [("trace", b"x")]) for place, value in enumerate(values)]
 
 
+@settings(deadline=None)  # every failure is logged with its traceback
 @given(st.lists(st.sampled_from([b"good", POISON]), max_size=20))
 def test_all_but_the_poisonous_records_are_processed_as_if_those_were_not_there(values: list[bytes]) -> None:
     state = MemoryState()

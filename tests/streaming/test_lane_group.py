@@ -109,6 +109,7 @@ class Group:
         self.may_reopen = asyncio.Event()
         self.may_reopen.set()
         self.group = LaneGroup(
+            2,
             list(self.lanes.values()),
             self.log,
             lambda message: (message.topic, 5),
@@ -285,6 +286,21 @@ async def test_one_that_waits_to_be_opened_again_can_be_stopped_at_once(group: G
     group.add("label", 0, 2)
     await asyncio.wait_for(group.reopening.wait(), 10)
     await asyncio.wait_for(group.group.stop(NEVER), 10)
+    assert not group.group.is_open
+    assert group.failures == []
+
+
+async def test_one_that_fails_while_it_is_being_stopped_is_not_opened_again(group: Group) -> None:
+    group.begin()
+    group.log.gate.clear()
+    group.log.fails = OutcomeUnknownError("no answer")
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.log.waiting.wait(), 10)
+    stopping = asyncio.create_task(group.group.stop(NEVER))
+    await asyncio.sleep(0)
+    group.log.gate.set()
+    await asyncio.wait_for(stopping, 10)
+    assert group.reopened == 0
     assert not group.group.is_open
     assert group.failures == []
 

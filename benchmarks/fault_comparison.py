@@ -151,7 +151,7 @@ class Cell:
         supervisor, feeding = asyncio.create_task(supervise(places)), asyncio.create_task(feed.run(stop))
         try:
             async with Commits([self.broker.bootstrap], self.output, PARTITIONS) as commits:
-                scene = Scene(places, self.broker, commits, self.random, SESSION_SECONDS)
+                scene = Scene(places, self.broker, commits, self.random, SESSION_SECONDS, most_workers=2)
                 began = await commits.now()
                 for place in places[: self.trial.workers]:
                     place.start()

@@ -36,6 +36,7 @@ _PATIENCE_SECONDS = 45.0
 #: The worker has 10 s for what is in flight; the rest is Python on a busy machine.
 _END_SECONDS = 20.0
 _PLACES = "abcd"
+_MOST_WORKERS = 3
 #: Of the workers: quick to give a silent one up, and small limits where large ones would hide something.
 _SETTINGS = {
     "session_timeout_seconds": SESSION_SECONDS,
@@ -106,6 +107,8 @@ class Round:
         Whether the group knows a worker again that was restarted.
     epoch_a_transaction
         Whether the broker that it is meant for gives every transaction an epoch of its own.
+    groups
+        Groups of partition numbers.
     sabotage
         How the workers are broken: a key of ``SABOTAGES``.
     """
@@ -116,6 +119,7 @@ class Round:
     workers: int = 1
     known_again: bool = True
     epoch_a_transaction: bool = True
+    groups: int = PARTITIONS
     sabotage: str = ""
 
     def run(self, brokers: Brokers, directory: Path) -> RoundResult:
@@ -128,10 +132,11 @@ class Round:
         environment = {
             **ground.environment,
             "STREAM_QA_INSTANCE_ID": "auto" if self.known_again else "none",
+            "STREAM_QA_GROUPS": str(self.groups),
             "CHAOS_SABOTAGE": self.sabotage,
         }
         places = [WorkerPlace(name, directory, environment) for name in _PLACES]
-        fresh = WorkerPlace(FRESH, directory, ground.environment, WORKER)
+        fresh = WorkerPlace(FRESH, directory, environment, WORKER)
         events = EVENTS_A_SECOND * (_SECONDS_A_ROUND + _SECONDS_A_FAULT * len(self.kinds))
         log = draw_log(self.seed, int(events * _APPLICATIONS_AN_EVENT), ground.settings.topics)
         feed = Feed(ground.settings.bootstrap_servers, log, EVENTS_A_SECOND, PARTITIONS)
@@ -168,7 +173,8 @@ class _Run:
             settings = self.ground.settings
             async with Commits(settings.bootstrap_servers, settings.topics.label_changelog, PARTITIONS) as commits:
                 random = Random(self.plan.seed)  # noqa: S311 # to be repeated
-                scene = Scene(self.places, self.broker, commits, random, SESSION_SECONDS)
+                most_workers = min(_MOST_WORKERS, self.plan.groups)
+                scene = Scene(self.places, self.broker, commits, random, SESSION_SECONDS, most_workers)
                 began = await commits.now()
                 for place in self.places[: self.plan.workers]:
                     place.start()

@@ -17,7 +17,6 @@ _DOWN_SECONDS = (0.0, 3.0)
 _INSTANT_SECONDS = 40.0
 _READY_SECONDS = 60.0
 _AFTER = (0, 25)
-_MOST_WORKERS = 3
 
 
 class NotStruckError(Exception):
@@ -33,6 +32,8 @@ class Scene:
     commits: Commits
     random: Random
     session_seconds: float
+    most_workers: int
+    """More of them would have nothing to do."""
 
     def running(self) -> list[WorkerPlace]:
         """Return the places whose workers are to run."""
@@ -87,7 +88,7 @@ async def pause(scene: Scene) -> Since:
 
 async def join(scene: Scene) -> Since:
     """Start another worker; where there are enough, one leaves first."""
-    if len(scene.running()) == _MOST_WORKERS:
+    if len(scene.running()) == scene.most_workers:
         await leave(scene)
     since = await scene.commits.now()
     await scene.join()
@@ -155,7 +156,7 @@ async def killed_while_restoring(scene: Scene) -> Since:
 
 async def killed_in_rebalance(scene: Scene) -> Since:
     """Kill a worker in the rebalance that another one's coming brings about."""
-    if len(scene.running()) == _MOST_WORKERS:
+    if len(scene.running()) == scene.most_workers:
         await leave(scene)
     place = scene.any_running()
     place.order(Instant.REBALANCING, signal.SIGKILL, after=0)

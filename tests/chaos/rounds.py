@@ -13,6 +13,7 @@ _MIXED = 10
 _SAME_AT_LEAST = 2
 """Faults of one kind that are worth a round of their own."""
 _WORKERS = (1, 2)
+_GROUPS = (2, 4)
 _KNOWN_AGAIN_SHARE = 0.75
 
 
@@ -37,6 +38,7 @@ def plan(faults: int, seed: int) -> list[Round]:
             random.choice(_WORKERS),
             known_again=random.random() < _KNOWN_AGAIN_SHARE,
             epoch_a_transaction=random.random() < 0.5,
+            groups=random.choice(_GROUPS),
         )
         for number, kinds in enumerate(parts, start=1)
     ]

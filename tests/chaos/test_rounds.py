@@ -13,6 +13,7 @@ ROUNDS = [
     Round(
         "one-worker",
         seed=1,
+        groups=2,
         kinds=[
             "kill -9",
             "kill -9 inside a transaction",

@@ -17,12 +17,12 @@
     │   └── TransactionError          nothing of the transaction counts, or the changelog says that it does
     │       ├── FencedError
     │       ├── OutcomeUnknownError
+    │       ├── HangingTransactionError
     │       └── TransactionRefusedError
     ├── StateError                    the worker stops before anything is committed
     │   ├── StateFormatError
     │   ├── DiskError
     │   ├── CorruptTableError
-    │   ├── HangingTransactionError
     │   └── OffsetGapError
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
@@ -116,6 +116,15 @@ class OutcomeUnknownError(TransactionError):
     """The broker did not say how the transaction ended. The worker looks into its changelog and goes on from there."""
 
 
+class HangingTransactionError(TransactionError):
+    """The broker has ended a transaction, but not in all partitions: what it wrote there is not to be seen.
+
+    Going on would do it again, and when the first is seen after all, it is there twice. Kafka 4.3.0 does this when it
+    is stopped or killed (KAFKA-20734): use another version. ``kafka-transactions.sh find-hanging`` shows which. What
+    is hanging was committed or aborted in other partitions: start a new group and replay the log into it.
+    """
+
+
 class TransactionRefusedError(TransactionError):
     """The broker will never take this transaction. The message says why: a limit on sizes, or missing permissions."""
 
@@ -140,14 +149,6 @@ class OffsetGapError(StateError):
     """Records of an input partition are missing or came twice. Restart the worker: it takes up where its state ends.
 
     If it happens again, the topic was truncated below the worker's position or made anew: see docs/operations.md.
-    """
-
-
-class HangingTransactionError(StateError):
-    """The broker says that a transaction has ended, and its records that it has not. The worker does not go on.
-
-    Apache Kafka 4.3.0 can lose the end of a transaction while a partition has no leader (KAFKA-20734): see
-    docs/operations.md. Or something else writes to the changelogs: nothing should.
     """
 
 

@@ -42,10 +42,10 @@ async def catch_up(
 
     Raises
     ------
-    HangingTransactionError
-        A changelog has records of a transaction that did not end.
     TopicReplacedError
         A changelog is not the one from which the table was made.
+    HangingTransactionError
+        A transaction is open in a changelog, though all that there were have ended.
     aiokafka.errors.KafkaError
         The broker went away. What was read until then is kept.
     """
@@ -76,8 +76,13 @@ class _Reading:
 
     async def run(self, tombstones_kept: int) -> int:
         consumer = self._consumer
-        ends = await self._ends()
+        ends = await consumer.end_offsets(list(self._lanes))
         beginnings = await consumer.beginning_offsets(list(self._lanes))
+        for place, end in (await self._ends_of_all()).items():
+            if end != ends[place]:
+                raise HangingTransactionError(
+                    f"{place.topic}-{place.partition} ends at offset {end}, but a transaction hangs at {ends[place]}"
+                )
         now = round(time.time() * 1000)
         starts = {
             place: self._start(lane, beginnings[place], ends[place], oldest=now - tombstones_kept)
@@ -107,24 +112,15 @@ class _Reading:
                 )
         return count
 
-    async def _ends(self) -> dict[TopicPartition, int]:
-        """Return the ends of the changelogs, behind which there must be nothing that is not committed or aborted.
-
-        The transactional ids are initialised, so all transactions on the changelogs have ended. Where one seems not
-        to, the broker has lost its end: going on could bring its records back later, beside those of a repetition.
-        """
-        places, fetcher = list(self._lanes), self._consumer._fetcher  # noqa: SLF001 # no public way to ask for both
-        committed: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
-        level = fetcher._isolation_level  # noqa: SLF001
-        fetcher._isolation_level = READ_UNCOMMITTED  # noqa: SLF001
+    async def _ends_of_all(self) -> dict[TopicPartition, int]:
+        """Return where the changelogs end, what is not committed counted."""
+        fetcher = self._consumer._fetcher  # noqa: SLF001 # a consumer asks at its own level of isolation only
+        level, fetcher._isolation_level = fetcher._isolation_level, READ_UNCOMMITTED  # noqa: SLF001
         try:
-            written = await self._consumer.end_offsets(places)
+            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(self._lanes))
         finally:
             fetcher._isolation_level = level  # noqa: SLF001
-        hanging = [f"{p.topic}-{p.partition} at offset {committed[p]}" for p in places if committed[p] < written[p]]
-        if hanging:
-            raise HangingTransactionError(f"a transaction has not ended on {', '.join(hanging)}")
-        return committed
+        return ends
 
     async def _take(self) -> list[tuple[TopicPartition, int, int]]:
         """Apply what is fetched; return for each partition how far that went and how many records it was."""

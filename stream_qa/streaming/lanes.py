@@ -245,7 +245,7 @@ class Lanes:
                 problem: Exception = error
                 if not isinstance(error, KafkaError) or error.retriable:
                     patience = time.monotonic() + self._settings.session_timeout_seconds
-            except (TopicMissingError, TopicReplacedError, HangingTransactionError, OffsetGapError) as error:
+            except (TopicMissingError, TopicReplacedError, OffsetGapError, HangingTransactionError) as error:
                 problem = error
             else:
                 return

@@ -110,7 +110,9 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 # Faust's own
         super().__init__(*args, **kwargs)
         self._lanes: Lanes = self.app.lanes
-        self._joining = False
+        self.revocations = 0
+        """How often partitions were taken away."""
+        self._may_show = False
         self._showing = asyncio.Lock()
 
     @property
@@ -143,15 +145,16 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish what is in flight while the partitions are still ours."""
-        self._joining = True
-        async with self._showing:
-            pass
+        self.revocations += 1
+        self._may_show = False
         await self._lanes.pause()
+        async with self._showing:  # none is in flight any more, and none begins before the lanes are open again
+            pass
         await super().on_partitions_revoked(revoked)
 
-    def joined(self) -> None:
-        """Take note that the assignment is complete."""
-        self._joining = False
+    def show_offsets(self, revocations: int) -> None:
+        """Show the lanes' positions from now on, unless partitions were taken away after so many ``revocations``."""
+        self._may_show = revocations == self.revocations
 
     async def on_stop(self) -> None:
         """Finish what is in flight, show where it ended, and leave."""
@@ -168,9 +171,9 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         return self._lanes.position((tp.topic, tp.partition))
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        # The broker answers it after a request to join that is under way, and so refuses its generation; the library
-        # would then leave the group that it has just joined, and join again.
-        if self._joining:
+        # In a rebalance it would wait behind the request to join, be refused as of a generation that is over, and the
+        # library would then give up the membership that it has just got, for ever in turn.
+        if not self._may_show:
             return False
         try:
             # Without a broker the library would try for ever, also while the worker is to stop.

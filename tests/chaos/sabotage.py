@@ -42,12 +42,12 @@ def no_fencing() -> None:
     def unfenced(transactions: Transactions, connections: Any, transactional_id: str, *others: Any) -> None:  # noqa: ANN401
         begin(transactions, connections, f"{transactional_id}-{os.urandom(8).hex()}", *others)
 
-    async def ends(reading: Any) -> dict[Any, int]:  # noqa: ANN401
+    async def ends_of_all(reading: Any) -> dict[Any, int]:  # noqa: ANN401
         found: dict[Any, int] = await reading._consumer.end_offsets(list(reading._lanes))
         return found
 
     _replace(Transactions, __init__=unfenced)
-    _replace(changelog._Reading, _ends=ends)
+    _replace(changelog._Reading, _ends_of_all=ends_of_all)
 
 
 def local_write_first() -> None:

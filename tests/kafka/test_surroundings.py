@@ -268,6 +268,6 @@ def test_a_transaction_that_does_not_end_on_a_changelog_stops_the_worker(ground:
 
     asyncio.run(run())
     said = ground.log_of("worker").read_text()
-    assert f"HangingTransactionError: a transaction has not ended on {place}-1 at offset 0" in said
+    assert f"HangingTransactionError: {place}-1 ends at offset 1, but a transaction hangs at 0" in said
     with ground.worker():
         pass

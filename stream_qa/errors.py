@@ -17,6 +17,7 @@
     │   └── TransactionError          nothing of the transaction counts, or the changelog says that it does
     │       ├── FencedError
     │       ├── OutcomeUnknownError
+    │       ├── HangingTransactionError
     │       └── TransactionRefusedError
     ├── StateError                    the worker stops before anything is committed
     │   ├── StateFormatError
@@ -109,6 +110,15 @@ class FencedError(TransactionError):
 
 class OutcomeUnknownError(TransactionError):
     """The broker did not say how the transaction ended. The worker looks into its changelog and goes on from there."""
+
+
+class HangingTransactionError(TransactionError):
+    """The broker has ended a transaction, but not in all partitions: what it wrote there is not to be seen.
+
+    Going on would do it again, and when the first is seen after all, it is there twice. Kafka 4.3.0 does this when it
+    is stopped or killed (KAFKA-20734): use another version. ``kafka-transactions.sh find-hanging`` shows which. What
+    is hanging was committed or aborted in other partitions: start a new group and replay the log into it.
+    """
 
 
 class TransactionRefusedError(TransactionError):

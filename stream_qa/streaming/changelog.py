@@ -5,8 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 
-from stream_qa.errors import TopicReplacedError
+from stream_qa.errors import HangingTransactionError, TopicReplacedError
 from stream_qa.streaming import fetched
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark
@@ -43,6 +44,8 @@ async def catch_up(
     ------
     TopicReplacedError
         A changelog is not the one from which the table was made.
+    HangingTransactionError
+        A transaction is open in a changelog, though all that there were have ended.
     aiokafka.errors.KafkaError
         The broker went away. What was read until then is kept.
     """
@@ -75,6 +78,11 @@ class _Reading:
         consumer = self._consumer
         ends = await consumer.end_offsets(list(self._lanes))
         beginnings = await consumer.beginning_offsets(list(self._lanes))
+        for place, end in (await self._ends_of_all()).items():
+            if end != ends[place]:
+                raise HangingTransactionError(
+                    f"{place.topic}-{place.partition} ends at offset {end}, but a transaction hangs at {ends[place]}"
+                )
         now = round(time.time() * 1000)
         starts = {
             place: self._start(lane, beginnings[place], ends[place], oldest=now - tombstones_kept)
@@ -103,6 +111,16 @@ class _Reading:
                     count / (reported - began),
                 )
         return count
+
+    async def _ends_of_all(self) -> dict[TopicPartition, int]:
+        """Return where the changelogs end, what is not committed counted."""
+        fetcher = self._consumer._fetcher  # noqa: SLF001 # a consumer asks at its own level of isolation only
+        level, fetcher._isolation_level = fetcher._isolation_level, READ_UNCOMMITTED  # noqa: SLF001
+        try:
+            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(self._lanes))
+        finally:
+            fetcher._isolation_level = level  # noqa: SLF001
+        return ends
 
     async def _take(self) -> list[tuple[TopicPartition, int, int]]:
         """Apply what is fetched; return for each partition how far that went and how many records it was."""

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from stream_qa.errors import (
     BrokerUnavailableError,
     CorruptTableError,
+    HangingTransactionError,
     OffsetGapError,
     StateError,
     TopicMissingError,
@@ -215,7 +216,7 @@ class Lanes:
                 problem: Exception = error
                 if not isinstance(error, KafkaError) or error.retriable:
                     patience = time.monotonic() + self._settings.session_timeout_seconds
-            except (TopicMissingError, TopicReplacedError, OffsetGapError) as error:
+            except (TopicMissingError, TopicReplacedError, OffsetGapError, HangingTransactionError) as error:
                 problem = error
             else:
                 return

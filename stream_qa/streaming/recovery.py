@@ -21,9 +21,11 @@ class LaneRecovery(Recovery):  # type: ignore[misc] # Faust is not typed for sub
         # Where nothing was assigned before, Faust has not stopped the flow; a chunk must not pass while it resumes.
         consumer.stop_flow()
         self.app.flow_control.suspend()
+        revocations = consumer.revocations
         places = [(place.topic, place.partition) for place in consumer.assignment()]
         try:
             await lanes.restore(places, consumer)
+            consumer.show_offsets(revocations)
         except Exception as error:  # noqa: BLE001 # Faust would log it and go on without state
             self.app.fail(error)
 

@@ -110,6 +110,10 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 # Faust's own
         super().__init__(*args, **kwargs)
         self._lanes: Lanes = self.app.lanes
+        self.revocations = 0
+        """How often partitions were taken away."""
+        self._may_show = False
+        self._showing = asyncio.Lock()
 
     @property
     def kafka_consumer(self) -> AIOKafkaConsumer:
@@ -141,8 +145,16 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish what is in flight while the partitions are still ours."""
+        self.revocations += 1
+        self._may_show = False
         await self._lanes.pause()
+        async with self._showing:  # none is in flight any more, and none begins before the lanes are open again
+            pass
         await super().on_partitions_revoked(revoked)
+
+    def show_offsets(self, revocations: int) -> None:
+        """Show the lanes' positions from now on, unless partitions were taken away after so many ``revocations``."""
+        self._may_show = revocations == self.revocations
 
     async def on_stop(self) -> None:
         """Finish what is in flight, show where it ended, and leave."""
@@ -159,9 +171,13 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         return self._lanes.position((tp.topic, tp.partition))
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # In a rebalance it would wait behind the request to join, be refused as of a generation that is over, and the
+        # library would then give up the membership that it has just got, for ever in turn.
+        if not self._may_show:
+            return False
         try:
             # Without a broker the library would try for ever, also while the worker is to stop.
-            async with asyncio.timeout(_SHOW_SECONDS):
+            async with self._showing, asyncio.timeout(_SHOW_SECONDS):
                 return bool(await super()._commit(offsets))
         except (KafkaError, TimeoutError) as error:
             _log.warning("the group's offsets could not be shown: %r", error)

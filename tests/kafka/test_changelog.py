@@ -11,7 +11,7 @@ import rocksdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from stream_qa.errors import CorruptTableError, TopicReplacedError
+from stream_qa.errors import CorruptTableError, HangingTransactionError, TopicReplacedError
 from stream_qa.stages.state import Outcome
 from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.changelog import catch_up
@@ -117,6 +117,31 @@ async def test_what_was_never_committed_is_no_state(changelog: Changelog, monkey
     await changelog.write({b"c": b"1"})
     assert await changelog.catch_up() == 1
     assert changelog.contents() == {b"a": b"1", b"c": b"1"}
+
+
+async def test_a_transaction_that_hangs_is_not_passed_over(
+    changelog: Changelog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that could be open were ended by the initialisation, so one that still is was ended elsewhere."""
+    await changelog.write({b"a": b"1"})
+    hanging = Transactions(changelog.connections, f"{changelog.name}-hanging", 30)
+    await hanging.initialise()
+
+    async def fail(_producer: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hanging, "_end", fail)
+        batches = Batches()
+        batches.add_all((changelog.name, 0), {b"b": b"1"})
+        with pytest.raises(ConnectionError):
+            await hanging.commit(batches)
+    with pytest.raises(HangingTransactionError, match="hangs at"):
+        await changelog.catch_up()
+    assert changelog.contents() == {}
+    await hanging.initialise()
+    assert await changelog.catch_up() == 1
+    assert changelog.contents() == {b"a": b"1"}
 
 
 @pytest.mark.parametrize("offset", [1_000, -2])

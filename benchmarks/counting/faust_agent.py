@@ -17,6 +17,7 @@ app = faust.App(
     processing_guarantee=os.environ["COUNTING_GUARANTEE"],
     broker_session_timeout=float(os.environ["COUNTING_SESSION_SECONDS"]),
     broker_heartbeat_interval=float(os.environ["COUNTING_SESSION_SECONDS"]) / 3,
+    consumer_group_instance_id=os.environ.get("COUNTING_INSTANCE_ID", ""),
     topic_partitions=PARTITIONS,
     topic_replication_factor=1,
     table_standby_replicas=0,

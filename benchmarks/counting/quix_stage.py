@@ -6,6 +6,9 @@ from typing import Any
 from quixstreams import Application, State
 
 PREFIX = os.environ["COUNTING_PREFIX"]
+consumer: dict[str, Any] = {"session.timeout.ms": int(float(os.environ["COUNTING_SESSION_SECONDS"]) * 1000)}
+if "COUNTING_INSTANCE_ID" in os.environ:
+    consumer["group.instance.id"] = os.environ["COUNTING_INSTANCE_ID"]
 
 app = Application(
     broker_address=os.environ["COUNTING_BROKER"],
@@ -16,7 +19,7 @@ app = Application(
     commit_interval=0.1,
     state_dir=os.environ["COUNTING_DIRECTORY"],
     auto_create_topics=True,
-    consumer_extra_config={"session.timeout.ms": int(float(os.environ["COUNTING_SESSION_SECONDS"]) * 1000)},
+    consumer_extra_config=consumer,
     # By default it is another one at each start: then a transaction that a kill has left open holds everybody up until
     # the broker gives it up, after a minute.
     producer_extra_config={"transactional.id": f"{PREFIX}{os.environ['COUNTING_PLACE']}"},

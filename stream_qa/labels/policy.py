@@ -65,7 +65,7 @@ class Silence(BaseModel):
 class LabelPolicy(BaseModel):
     """Which engagement kinds say yes, which say no, what silence says, and how long to wait.
 
-    Neutral kinds are known to happen and decide nothing. Kinds of no list decide nothing either, and are counted.
+    Neutral kinds are known to happen and decide nothing. Kinds of no list decide nothing either.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -142,10 +142,6 @@ class LabelPolicy(BaseModel):
         if kind in self.positive:
             return 1
         return 0 if kind in self.negative else None
-
-    def knows(self, kind: str) -> bool:
-        """Return whether the policy names this kind."""
-        return kind in self.positive or kind in self.negative or kind in self.neutral
 
     def settles(self, value: Value) -> bool:
         """Return whether nothing that may still come can say otherwise."""

@@ -100,11 +100,6 @@ def test_what_nothing_can_outrank_is_settled_at_once(precedence: Precedence, set
     assert [policy.settles(0), policy.settles(1)] == settled
 
 
-def test_kinds_of_no_list_are_not_known() -> None:
-    policy = LabelPolicy(neutral=frozenset({"note"}))
-    assert [policy.knows(kind) for kind in ("message", "rejection", "note", "handshake")] == [True, True, True, False]
-
-
 def test_at_the_same_moment_the_first_kind_in_the_alphabet_decides() -> None:
     simultaneous = [engagement("offer", engaged_at=START), engagement("message", engaged_at=START)]
     for order in permutations(simultaneous):

@@ -170,6 +170,14 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
     def _new_offset(self, tp: TP) -> int | None:
         return self._lanes.position((tp.topic, tp.partition))
 
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Show offsets, and those that could not be shown again the next time: Faust takes them for shown."""
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        shown = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        if not shown:
+            self._committed_offset.update(before)
+        return shown
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         # In a rebalance it would wait behind the request to join, be refused as of a generation that is over, and the
         # library would then give up the membership that it has just got, for ever in turn.

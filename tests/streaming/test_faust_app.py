@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from faust.types import TP
 
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
@@ -32,3 +33,23 @@ def test_it_makes_no_topics_and_keeps_no_tables_of_its_own(app: ChunkApp) -> Non
     assert not app.conf.topic_allow_declare
     assert app.conf.topic_disable_leader
     assert not app.tables
+
+
+async def test_offsets_that_could_not_be_shown_are_shown_later(app: ChunkApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust takes them for shown: where nothing more comes, a lag monitor would show a lag for ever."""
+    consumer, place = app.consumer, TP("applications", 0)
+    answers = [False, True]
+
+    async def answer(_offsets: object) -> bool:
+        return answers.pop(0)
+
+    async def flush() -> None:
+        return None
+
+    monkeypatch.setattr(consumer, "assignment", lambda: {place})
+    monkeypatch.setattr(consumer, "_commit", answer)
+    monkeypatch.setattr(app.producer, "flush", flush)
+    assert not await consumer._commit_offsets({place: 5})
+    assert consumer._should_commit(place, 5)
+    assert await consumer._commit_offsets({place: 5})
+    assert not consumer._should_commit(place, 5)

@@ -17,11 +17,18 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from stream_qa.broker.ports import free_port
 from stream_qa.demo.worker_process import worker_process
 from stream_qa.settings import PREFIX, Settings
+from stream_qa.streaming.partitioner import partition_of
 from stream_qa.topics import apply, partition_counts
 
 PARTITIONS = 4
 
 _number = count()
+
+
+def job_in(partition: int) -> str:
+    """Return the id of a job whose events belong into a partition."""
+    jobs = (f"job-{number}" for number in count())
+    return next(job_id for job_id in jobs if partition_of(job_id.encode(), PARTITIONS) == partition)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from ground import PARTITIONS, Ground
+from ground import PARTITIONS, Ground, job_in
 from test_worker import application
 
 from stream_qa.settings import Settings
@@ -23,7 +23,7 @@ async def process_one_in_every_partition(ground: Ground) -> None:
     topics = ground.settings.topics
     before = sum(map(len, (await ground.read(topics.labels)).values()))
     for partition in range(PARTITIONS):
-        value = orjson.dumps(application(f"a-{before}-{partition}", f"job-{partition}"))
+        value = orjson.dumps(application(f"a-{before}-{partition}", job_in(partition)))
         await ground.produce(topics.applications, [(b"key", value)], partition)
     found = await ground.read(topics.labels, until=lambda found: len(found) >= before + PARTITIONS)
     origins = {orjson.loads(record.value)["origin"] for records in found.values() for record in records}

@@ -16,7 +16,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from faulty_app import POISON
-from ground import PARTITIONS, Ground, new_ground
+from ground import PARTITIONS, Ground, job_in, new_ground
 from test_worker import application, expected, ground_replay, log, newest_labels, wait_for_more_labels
 
 from stream_qa.broker import DevelopmentBroker
@@ -127,7 +127,7 @@ async def produce_applications(ground: Ground, count: int) -> None:
     """Send applications to every partition and wait for their labels."""
     topics = ground.settings.topics
     for partition in range(PARTITIONS):
-        values = [orjson.dumps(application(f"a-{partition}-{number}", f"job-{partition}")) for number in range(count)]
+        values = [orjson.dumps(application(f"a-{partition}-{number}", job_in(partition))) for number in range(count)]
         await ground.produce(topics.applications, [(b"key", value) for value in values], partition)
     await ground.read(topics.labels, until=lambda found: len(found) >= PARTITIONS * count)
 
@@ -202,7 +202,7 @@ def poisoned(ground: Ground) -> tuple[list[bytes], int]:
     poison = POISON.decode()
     partition = partition_of(POISON, PARTITIONS)
     values = [
-        orjson.dumps({**application(f"a-{place}", "job-1"), "member_id": member})
+        orjson.dumps({**application(f"a-{place}", job_in(0)), "member_id": member})
         for place, member in enumerate([*members[:20], poison, *members[20:]])
     ]
     records: list[tuple[bytes | None, bytes | None]] = [(b"job-1", value) for value in values]

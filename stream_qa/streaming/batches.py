@@ -65,7 +65,9 @@ class Batches:
         self._append(batches, key, value, list(headers))
 
     def add_all(self, destination: Destination, records: Mapping[bytes, bytes | None]) -> None:
-        """Append records by key and value."""
+        """Append records by key and value; a broker refuses a batch of none."""
+        if not records:
+            return
         batches = self._batches.setdefault(destination, [Batch()])
         no_headers: list[tuple[str, bytes | None]] = []
         for key, value in records.items():

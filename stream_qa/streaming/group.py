@@ -194,8 +194,7 @@ class LaneGroup:
         for lane, (changes, messages, _) in work.items():
             for message in messages:
                 batches.add(self._destine(message), message.key, message.value, message.headers)
-            if changes:
-                batches.add_all((lane.changelog, lane.partition), changes)
+            batches.add_all((lane.changelog, lane.partition), changes)
         return await self.transactions.commit(batches)
 
     def _store(self, work: Mapping[Lane, Work], offsets: Mapping[Destination, int]) -> None:

@@ -26,7 +26,7 @@ def positions_apart() -> None:
             positions.add_all((lane.changelog, lane.partition), moved)
             left = {key: value for key, value in done.changes.items() if key not in moved}
             others[lane] = done._replace(changes=left)
-        offsets = await group.transactions.commit(positions)
+        offsets = await group.transactions.commit(positions) if positions.destinations() else {}
         # What says nothing new moves the position alone.
         if any(done.changes or done.messages for done in others.values()):
             offsets |= await commit(group, others)

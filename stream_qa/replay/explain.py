@@ -7,10 +7,11 @@ import msgspec
 import orjson
 
 from stream_qa.errors import RejectedError, UnknownApplicationError
-from stream_qa.events import Decoder, Label, Message, TopicNames
+from stream_qa.events import Decoder, Label, Message, TopicNames, wire
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent, chunks
+from stream_qa.replay.report import text
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.partitioner import partition_of
 
@@ -73,9 +74,9 @@ class _Life:
         if message.topic == self._topics.dead_letters:
             headers = dict(message.headers)
             reason = (headers[EXCEPTION_CLASS] or b"").decode().rpartition(".")[2]
-            moment = _moment(message.value)
+            moment = wire.event_time(message.value)
             self.steps.append(
-                {"what": "dead letter", "at": moment, "reason": reason, "why": _text(headers[EXCEPTION_MESSAGE])}
+                {"what": "dead letter", "at": moment, "reason": reason, "why": text(headers[EXCEPTION_MESSAGE])}
             )
             return
         [label] = self._labels.decode([message.value])
@@ -98,8 +99,6 @@ class _Ids(msgspec.Struct):
     """What both inputs and labels have."""
 
     application_id: str
-    applied_at: int = 0
-    engaged_at: int = 0
 
 
 _ids = msgspec.json.Decoder(_Ids).decode
@@ -112,11 +111,6 @@ def _application_id(value: bytes) -> str | None:
         return None
 
 
-def _moment(value: bytes) -> int:
-    ids = _ids(value)
-    return ids.applied_at or ids.engaged_at
-
-
 def _event(event: LogEvent, topics: TopicNames) -> dict[str, Any]:
     fields = orjson.loads(event.value)
     if event.topic == topics.applications:
@@ -127,7 +121,3 @@ def _event(event: LogEvent, topics: TopicNames) -> dict[str, Any]:
             "job_id": fields.get("job_id"),
         }
     return {"what": "engagement", "at": event.time, "kind": fields.get("kind"), "job_id": fields.get("job_id")}
-
-
-def _text(value: bytes | None) -> str:
-    return "" if value is None else value.decode(errors="backslashreplace")

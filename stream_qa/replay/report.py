@@ -105,10 +105,11 @@ class Report:
 
     def _dead_letter(self, message: Message) -> bytes:
         """Return a dead letter as a line: the reason's headers by their last names, the bytes as text."""
-        reason = {name.removeprefix(PREFIX): _text(value) for name, value in message.headers}
+        reason = {name.removeprefix(PREFIX): text(value) for name, value in message.headers}
         self.dead_letter_reasons[reason.get(EXCEPTION_CLASS.removeprefix(PREFIX), "").rpartition(".")[2]] += 1
-        return orjson.dumps({**reason, "key": _text(message.key), "value": _text(message.value)})
+        return orjson.dumps({**reason, "key": text(message.key), "value": text(message.value)})
 
 
-def _text(value: bytes | None) -> str:
+def text(value: bytes | None) -> str:
+    """Return bytes of a dead letter as text, whatever they are."""
     return "" if value is None else value.decode(errors="backslashreplace")

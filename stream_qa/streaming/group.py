@@ -36,6 +36,16 @@ def group_of(partition: int, groups: int) -> int:
     return partition % groups
 
 
+def telling(failed: Callable[[BaseException], None]) -> Callable[["asyncio.Task[None]"], None]:
+    """Return what tells ``failed`` of the error with which a task has ended, if it has with one."""
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            failed(error)
+
+    return ended
+
+
 class LaneGroup:
     """Takes the chunks of its lanes through their stages, a transaction at a time.
 
@@ -105,11 +115,7 @@ class LaneGroup:
         self._fenced = 0
         self._task = asyncio.create_task(self._run(), name=f"group {self.number}")
 
-        def ended(task: "asyncio.Task[None]") -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                self._failed(error)
-
-        self._task.add_done_callback(ended)
+        self._task.add_done_callback(telling(self._failed))
 
     async def stop(self, seconds: float) -> None:
         """Let the transaction in flight end, and forget all that has not been begun.

@@ -24,7 +24,7 @@ from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
-from stream_qa.streaming.group import LaneGroup, group_of
+from stream_qa.streaming.group import LaneGroup, group_of, telling
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin
@@ -202,10 +202,6 @@ class Lanes:
             for ticker in tickers.values():
                 ticker.tick()
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
-
     async def _stop_groups(self) -> None:
         await asyncio.gather(*(group.stop(_END_SECONDS) for group in self._groups.values()))
 
@@ -217,7 +213,7 @@ class Lanes:
         self.room.set()
         if self._ticking is None and self._settings.quiet_seconds:
             self._ticking = asyncio.create_task(self._tick(), name="ticks")
-            self._ticking.add_done_callback(self._ended)
+            self._ticking.add_done_callback(telling(self._failed))
 
     async def _reopen(self, group: LaneGroup) -> None:
         """Open a group again, once it is known that its partition is still ours.

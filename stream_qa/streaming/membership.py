@@ -15,7 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError
-from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 
 from stream_qa.errors import InstanceIdError
 from stream_qa.settings import Settings
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _AUTOMATIC, _NONE = "auto", "none"
 _HOST_LETTERS = 100
+_UNKNOWN_MEMBER = 25
 _FENCED_INSTANCE = 82
 _LEAVE_SECONDS = 2.0
 
@@ -41,18 +42,32 @@ def instance_id(settings: Settings) -> str | None:
 
 
 class MemberCoordinator(GroupCoordinator):  # type: ignore[misc] # aiokafka has no types
-    """The library's membership in a group, with an end to it."""
+    """The library's membership in a group, with an end to it.
+
+    One whose place was taken by another of its name must learn so, whatever it asks first. The library would take
+    itself for forgotten, join as somebody new under the same name, and so take the place back.
+    """
+
+    member_id: str
 
     async def _send_req(self, request: Any) -> Any:  # noqa: ANN401 # the library's own
-        if self._group_instance_id is None or not isinstance(request, HeartbeatRequest):
-            return await super()._send_req(request)
-        # With the instance id, or the broker would take one whose place was taken for a member it does not know, who
-        # then joins again and takes the place back.
-        fields = (self.group_id, self.generation, self.member_id, self._group_instance_id)
-        answer = await super()._send_req(Exactly(HeartbeatRequest_v3, *fields))
-        if answer.error_code == _FENCED_INSTANCE:
+        if self._group_instance_id is not None and isinstance(request, HeartbeatRequest):
+            fields = (self.group_id, self.generation, self.member_id, self._group_instance_id)
+            request = Exactly(HeartbeatRequest_v3, *fields)
+        answer = await super()._send_req(request)
+        error = getattr(answer, "error_code", None)
+        if error == _FENCED_INSTANCE:
             raise InstanceIdError(f"another worker of {self.group_id} has the instance id {self._group_instance_id}")
+        if error == _UNKNOWN_MEMBER and isinstance(request, JoinGroupRequest):
+            super().reset_generation()  # the session is over and nobody has the place
         return answer
+
+    def reset_generation(self) -> None:
+        """Join again, under the old member id where the broker can tell from it that the place was taken."""
+        member_id = self.member_id
+        super().reset_generation()
+        if self._group_instance_id is not None:
+            self.member_id = member_id
 
     async def _maybe_leave_group(self) -> None:
         if self._group_instance_id is not None and self.generation > 0:

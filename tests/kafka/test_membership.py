@@ -5,11 +5,14 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, KafkaError
 from ground import PARTITIONS, Ground, job_in
 from test_worker import application
 
+from stream_qa.errors import InstanceIdError
 from stream_qa.settings import Settings
-from stream_qa.streaming.membership import instance_id
+from stream_qa.streaming.membership import Member, instance_id
 from stream_qa.streaming.worker import EXIT_FAILED
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
@@ -63,6 +66,44 @@ def test_of_two_with_one_name_the_first_ends_and_says_so(ground: Ground) -> None
     said = ground.log_of("first").read_text()
     assert "the worker stops: InstanceIdError" in said
     assert "the-same" in said
+
+
+def member(ground: Ground) -> Member:
+    """One of two with one name, whose next heartbeat is far away."""
+    return Member(
+        bootstrap_servers=ground.settings.bootstrap_servers,
+        group_id=ground.settings.app_id,
+        group_instance_id="the-same",
+        heartbeat_interval_ms=60_000,
+        session_timeout_ms=200_000,
+        enable_auto_commit=False,
+    )
+
+
+async def until_it_is_of_the_group(one: Member) -> None:
+    """Return when a member has its partitions."""
+    while not one.assignment():
+        await one.getmany(timeout_ms=50)
+
+
+@pytest.mark.parametrize("notices_by", ["offsets", "joining"])
+async def test_one_whose_name_was_taken_does_not_take_it_back(ground: Ground, notices_by: str) -> None:
+    topic = ground.settings.topics.applications
+    async with member(ground) as first, member(ground) as second:
+        first.subscribe([topic])
+        await until_it_is_of_the_group(first)
+        second.subscribe([topic])
+        await until_it_is_of_the_group(second)
+        coordinator = first._coordinator
+        if notices_by == "offsets":
+            with pytest.raises(CommitFailedError):
+                await first.commit({TopicPartition(topic, 0): 0})
+        else:
+            coordinator.request_rejoin()
+        with pytest.raises(KafkaError) as raised:
+            await coordinator._coordination_task
+        assert isinstance(raised.value.__cause__, InstanceIdError)
+        assert await second._coordinator._do_heartbeat()
 
 
 def test_the_name_is_of_the_host_and_the_data_directory(tmp_path: Path) -> None:

@@ -204,8 +204,7 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
                 if coordinator is not None and not self.should_stop:
                     coordinator.check_errors()
             except (KafkaError, StreamQAError) as error:
-                # The library wraps what ended its own task.
-                self.app.fail(error.__cause__ if isinstance(error.__cause__, StreamQAError) else error)
+                self.app.fail(error)
 
     async def _drain_messages(self, fetcher: Any) -> None:  # noqa: ANN401 # Faust's own
         """Hand chunks to the agents until the worker stops."""

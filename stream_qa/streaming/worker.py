@@ -63,6 +63,8 @@ def fail(error: BaseException) -> NoReturn:
 
     Not by an exception: Faust would log it, go on with the other partitions and acknowledge what was not done.
     """
+    # The client library wraps what ended a task of its own.
+    error = error.__cause__ if isinstance(error.__cause__, StreamQAError) else error
     if isinstance(error, StreamQAError):
         _log.critical("the worker stops: %s: %s", type(error).__name__, error)
     elif isinstance(error, KafkaError):

@@ -7,6 +7,8 @@
     │   ├── SettingsError
     │   ├── PolicyError
     │   ├── InstanceIdError
+    │   ├── BundleError
+    │   │   └── CurveError
     │   └── TopicsError
     │       ├── TopicMissingError
     │       ├── TopicReplacedError
@@ -27,6 +29,7 @@
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
     ├── LogError                      a replay does not start
+    ├── TrainingError
     ├── UnknownApplicationError
     ├── ReplayStalledError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
@@ -62,6 +65,17 @@ class PolicyError(ConfigurationError):
 
 class InstanceIdError(ConfigurationError):
     """Another worker has joined the group under this worker's ``STREAM_QA_INSTANCE_ID``. Give each its own."""
+
+
+class BundleError(ConfigurationError):
+    """A model bundle cannot be used: a file is missing or damaged, or says something that is no model.
+
+    Nothing of it was used. Copy the bundle again, or train it again with ``stream-qa train``.
+    """
+
+
+class CurveError(BundleError):
+    """Silence curves cannot be read or contradict themselves. Train the bundle again with ``stream-qa train``."""
 
 
 class TopicsError(ConfigurationError):
@@ -165,6 +179,10 @@ class WorkerStartError(StreamQAError):
 
 class LogError(StreamQAError):
     """An event log cannot be opened or read. Check the path and that the file is complete."""
+
+
+class TrainingError(StreamQAError):
+    """The log holds nothing to train on. Take a longer log, or a later ``--until``; check the label policy."""
 
 
 class UnknownApplicationError(StreamQAError):

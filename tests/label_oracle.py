@@ -102,7 +102,7 @@ def _expected(
         return Outcome(value, 1.0, settled or closed, f"explicit:{deciding.kind}", happened_at)
     if closed:
         return Outcome(0, 1.0, True, "window-closed", closes)  # noqa: FBT003 - as in the label
-    if silent and policy.silence.rule is SilenceRule.LATER_RESPONSE:
+    if silent and policy.silence.rule is not SilenceRule.NONE:
         return Outcome(0, policy.silence.weight, False, "silence:later-response", 0)  # noqa: FBT003 - as in the label
     return Outcome(None, 0.0, False, "opened", application.applied_at)  # noqa: FBT003 - as in the label
 

@@ -1,6 +1,7 @@
 """One partition of the label stage for tests: records in, what it sends and what its table holds out."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from stream_qa.events import (
 )
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
+from stream_qa.labels.curves import SilenceCurves
 from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.label import LabelStage
@@ -30,7 +32,12 @@ BASE_RATE = 0.2
 BASE_LOG_ODDS = math.log(0.2 / 0.8)
 
 
-def label_stage(policy: LabelPolicy, schema: FeatureSchema | None = None, most_due: int = 20_000) -> LabelStage:
+def label_stage(
+    policy: LabelPolicy,
+    schema: FeatureSchema | None = None,
+    most_due: int = 20_000,
+    curves: SilenceCurves | None = None,
+) -> LabelStage:
     """Return a label stage with this policy."""
     return LabelStage(
         topics=TOPICS,
@@ -41,6 +48,7 @@ def label_stage(policy: LabelPolicy, schema: FeatureSchema | None = None, most_d
         engagements=WireDecoder(wire.Engagement, Decoder(Engagement)),
         ticks=WireDecoder(wire.Tick, Decoder(Tick)),
         feature_schema=schema,
+        curves=curves,
         most_due=most_due,
     )
 
@@ -79,15 +87,27 @@ class LabelPartition:
     jobs: MemoryState = field(default_factory=MemoryState)
     messages: list[Message] = field(default_factory=list)
     most_due: int = 20_000
+    curves: SilenceCurves | None = None
     unfinished: bool = False
+    counted: Counter[str] = field(default_factory=Counter)
 
     def read(self, *records: Record) -> list[Message]:
         """Take in one chunk of records; return what was sent."""
-        outcome = label_stage(self.policy, self.schema, self.most_due).process(0, records, self.state, self.jobs)
+        stage = label_stage(self.policy, self.schema, self.most_due, self.curves)
+        outcome = stage.process(0, records, self.state, self.jobs)
         self.unfinished = outcome.unfinished
+        self.counted.update(outcome.counted)
         self.state.apply(outcome.changes)
         self.messages += outcome.messages
         return outcome.messages
+
+    def finish(self) -> int:
+        """Take in empty chunks until nothing is left to do; return how many."""
+        count = 0
+        while self.unfinished:
+            self.read()
+            count += 1
+        return count
 
     def read_in_chunks(self, chunks: Iterable[Sequence[Record]]) -> None:
         """Take in chunk after chunk."""

@@ -69,6 +69,7 @@ def replay(
             for part in chunks(log.events, chunk, round(chunk_minutes * _MINUTE)):
                 stages.run(part)
                 progress.advance(task, len(part))
+            report.without_effect.update(stages.without_effect)
     if as_json:
         typer.echo(orjson.dumps(report.counts(), option=orjson.OPT_INDENT_2))
     else:

@@ -6,6 +6,7 @@ order; a deadline itself is nowhere. Engagements that wait for their application
 """
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 
 import msgspec
@@ -24,6 +25,7 @@ APPLIED = b"applied/"
 WAITING = b"waiting/"
 """The index of engagements without an application, by ``engaged_at``."""
 _SENT_TO = b"sent-to/"
+_VISITING = b"visiting/"
 CLOCK = b"clock"
 """How far the inputs have come."""
 NOT_BEGUN = -1
@@ -34,19 +36,30 @@ class Due(IntEnum):
 
     GIVING_UP = 0
     """An engagement has waited too long for its application."""
-    CLOSING = 1
+    STAYING_SILENT = 1
+    """An application may have been silent for so long that this says something."""
+    CLOSING = 2
     """The window of an application ends."""
-    OVER = 2
+    OVER = 3
     """Nothing can change an application's label any more."""
-    FORGETTING = 3
+    FORGETTING = 4
     """The application's id may be used again."""
 
 
-def ages(policy: LabelPolicy) -> dict[bytes, list[tuple[Due, int]]]:
-    """Return, for each index, what falls due at which age (ms), the youngest first."""
+def ages(policy: LabelPolicy, silent: Sequence[int] = ()) -> dict[bytes, list[tuple[Due, int]]]:
+    """Return, for each index, what falls due at which age (ms), the youngest first.
+
+    Parameters
+    ----------
+    policy
+        The policy.
+    silent
+        The ages (ms), ascending, at which silence may say something.
+    """
     return {
         WAITING: [(Due.GIVING_UP, policy.orphan_wait)],
         APPLIED: [
+            *[(Due.STAYING_SILENT, age) for age in silent if age < policy.window],
             (Due.CLOSING, policy.window),
             (Due.OVER, policy.retention),
             (Due.FORGETTING, policy.retention + policy.memory),
@@ -93,10 +106,29 @@ def sent_to_entry(job_id: str, key: bytes) -> tuple[int, str]:
     return index_entry(_sent_to(job_id), key)
 
 
-def sent_to_range(job_id: str, since: int, before: int) -> tuple[bytes, bytes]:
-    """Return the half-open key range of a job's applications with ``since <= applied_at < before`` (ms)."""
+def sent_to_range(job_id: str, since: int, before: int, after: str = "") -> tuple[bytes, bytes]:
+    """Return the half-open key range of a job's applications with ``since <= applied_at < before`` (ms).
+
+    Of those of ``since`` only such with an id larger than ``after``, where one is given.
+    """
     prefix = _sent_to(job_id)
-    return prefix + _MOMENT.pack(max(since, 0)), prefix + _MOMENT.pack(max(before, 0))
+    start = prefix + _MOMENT.pack(max(since, 0)) + (after.encode() + b"\0" if after else b"")
+    return start, prefix + _MOMENT.pack(max(before, 0))
+
+
+def visiting_key(job_id: str) -> bytes:
+    """Return the key that says that a job's applications are not all visited."""
+    return _VISITING + job_id.encode()
+
+
+def visiting_job(key: bytes) -> str:
+    """Return the job of such a key."""
+    return key[len(_VISITING) :].decode()
+
+
+def visiting_range() -> tuple[bytes, bytes]:
+    """Return the half-open range of all such keys."""
+    return _VISITING, _VISITING[:-1] + b"0"
 
 
 def _sent_to(job_id: str) -> bytes:

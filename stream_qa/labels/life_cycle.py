@@ -179,9 +179,11 @@ class LifeCycle(Struct, gc=False, array_like=True):
         """
         return self._take(engagement, policy)
 
-    def stay_silent(self, silence: SilentNegative) -> None:
-        """Take in what silence says from now on."""
-        self.silence = silence
+    def awaits_answer(self, policy: LabelPolicy) -> bool:
+        """Return whether silence can say something: the application is there, unanswered, and its window open."""
+        if self.verdict is None or self.application is None or self.verdict.final:
+            return False
+        return self.verdict.value is None or policy.deciding(self.engagements, self.application.applied_at) is None
 
     def closes_at(self, policy: LabelPolicy) -> int:
         """Return the event time (ms) at which silence becomes a final negative."""

@@ -51,6 +51,8 @@ class SilenceRule(StrEnum):
     """Nothing."""
     LATER_RESPONSE = "later-response"
     """No, from the moment at which the other side answers an application that was sent later to the same job."""
+    CURVE = "curve"
+    """The share of historical positives that would have been answered by now; without curves, the rule above."""
 
 
 class Silence(BaseModel):
@@ -58,8 +60,13 @@ class Silence(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rule: SilenceRule = SilenceRule.LATER_RESPONSE
-    weight: Annotated[float, Field(gt=0, le=1, description="how much a provisional negative counts")] = 1.0
+    rule: SilenceRule = SilenceRule.CURVE
+    weight: Annotated[
+        float, Field(gt=0, le=1, description="how much a provisional negative counts by the rule later-response")
+    ] = 1.0
+    minimum_change: Annotated[
+        float, Field(gt=0, le=1, description="how far a curve must have moved to be said again")
+    ] = 0.12
 
 
 class LabelPolicy(BaseModel):
@@ -142,6 +149,10 @@ class LabelPolicy(BaseModel):
         if kind in self.positive:
             return 1
         return 0 if kind in self.negative else None
+
+    def knows(self, kind: str) -> bool:
+        """Return whether a kind is in one of the lists."""
+        return kind in self.positive or kind in self.negative or kind in self.neutral
 
     def settles(self, value: Value) -> bool:
         """Return whether nothing that may still come can say otherwise."""

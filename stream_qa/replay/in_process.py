@@ -1,6 +1,6 @@
 """The same stages in one process, without a broker: what a log means, by the code that the workers run."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -40,6 +40,8 @@ class InProcessReplay:
         report: Sink,
         new_state: Callable[[str], State] = lambda _name: MemoryState(),
     ) -> None:
+        self.without_effect: Counter[str] = Counter()
+        """Input that was used and changes nothing, by why."""
         self._pipeline = pipeline
         self._topics = pipeline.label.topics
         self._report = report
@@ -71,6 +73,7 @@ class InProcessReplay:
 
     def _commit(self, state: State, outcome: Outcome) -> list[Message]:
         state.apply(outcome.changes)
+        self.without_effect.update(outcome.counted)
         for message in outcome.messages:
             self._report.add(message)
         return outcome.messages

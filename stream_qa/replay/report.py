@@ -30,6 +30,8 @@ class Report:
     label_reasons: Counter[str] = field(default_factory=Counter)
     final_labels: Counter[str] = field(default_factory=Counter)
     dead_letter_reasons: Counter[str] = field(default_factory=Counter)
+    without_effect: Counter[str] = field(default_factory=Counter)
+    """Input that was used and changes nothing, by why: known where the stages run in this process."""
 
     def __post_init__(self) -> None:
         self._labels = TypeAdapter(Label).validator
@@ -90,6 +92,7 @@ class Report:
             "deltas": self.messages[self.topics.coefficients],
             "snapshots": self.messages[self.topics.coefficient_snapshots],
             "dead_letters": self.messages[self.topics.dead_letters],
+            "without_effect": dict(sorted(self.without_effect.items())),
             "dead_letters_by_reason": dict(sorted(self.dead_letter_reasons.items())),
         }
 

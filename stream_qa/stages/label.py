@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,9 @@ from msgspec import Raw
 from stream_qa.errors import RejectedError, WrongPartitionError
 from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dead_letter, wire
 from stream_qa.labels import LabelPolicy
+from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.event_time import CLOCK, NOT_BEGUN, Clock
+from stream_qa.labels.silence import SilenceSays, silence_says
 from stream_qa.learning import GlobalModel, RandomEffect
 from stream_qa.learning.entity import entity_key
 from stream_qa.learning.features import FeatureSchema
@@ -48,6 +51,8 @@ class LabelStage:
         Decode the inputs.
     feature_schema
         What applications must bring; ``None`` adopts that of a partition's first application.
+    curves
+        How surprising silence is; ``None`` where that is not known.
     most_due
         Applications that may fall due in one chunk, about: what is more waits for the next.
     name
@@ -62,6 +67,7 @@ class LabelStage:
     engagements: WireDecoder[wire.Engagement]
     ticks: WireDecoder[wire.Tick]
     feature_schema: FeatureSchema | None = None
+    curves: SilenceCurves | None = None
     most_due: int = 20_000
     name: str = "label"
 
@@ -91,8 +97,8 @@ class LabelStage:
         events = self._decode(records)
         if belongs is not None:
             events = [_in_its_place(event, belongs) for event in events]
-        chunk = LabelChunk(self.policy, self.feature_schema, state, self.most_due)
-        chunk.load(event for event in events if not isinstance(event, RejectedError))
+        chunk = LabelChunk(self.policy, self.feature_schema, self._silence, state, self.most_due)
+        chunk.load([event for event in events if not isinstance(event, RejectedError)])
         for record, event in zip(records, events, strict=True):
             try:
                 if isinstance(event, RejectedError):
@@ -104,7 +110,11 @@ class LabelStage:
         chunk.save()
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
         messages = [*rejected, *self._labels(partition, chunk.revisions, jobs)]
-        return Outcome(chunk.changes, messages, chunk.unfinished)
+        return Outcome(chunk.changes, messages, chunk.unfinished, chunk.counted)
+
+    @cached_property
+    def _silence(self) -> SilenceSays | None:
+        return silence_says(self.policy.silence, self.curves)
 
     def event_times(self, records: Sequence[SourceRecord]) -> list[int]:
         """Return when each record happened (ms); 0 for one that does not say, which is no event."""

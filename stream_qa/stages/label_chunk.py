@@ -1,8 +1,8 @@
 """A chunk on its way through the label stage: what it has read of the table, and what it changes there."""
 
 import heapq
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -22,21 +22,17 @@ from stream_qa.labels.event_time import (
     WAITING,
     Clock,
     Due,
-    activity_key,
     ages,
     index_entry,
     index_key,
     index_range,
     life_cycle_key,
-    sent_to_entry,
-    sent_to_key,
-    sent_to_range,
 )
-from stream_qa.labels.life_cycle import KnownApplication, KnownEngagement, SilentNegative
-from stream_qa.labels.policy import SilenceRule
+from stream_qa.labels.life_cycle import KnownApplication, KnownEngagement
 from stream_qa.labels.record import pack, unpack
-from stream_qa.labels.silence import Activity
+from stream_qa.labels.silence import SilenceSays
 from stream_qa.learning.features import FeatureSchema
+from stream_qa.stages.label_silence import LabelSilence, Sent
 from stream_qa.stages.state import StateReader
 
 Event = wire.Application | wire.Engagement | wire.Tick
@@ -44,6 +40,10 @@ Event = wire.Application | wire.Engagement | wire.Tick
 
 _FEATURE_SCHEMA = b"feature-schema"
 _OTHER_JOB = "it is about another job than its application"
+_TOO_LATE = "engagement after the window"
+#: What falls due of applications whose life cycle, or whose job, is then asked for.
+_OF_APPLICATIONS = frozenset({Due.GIVING_UP, Due.STAYING_SILENT, Due.CLOSING})
+_OF_JOBS = frozenset({Due.STAYING_SILENT, Due.OVER})
 
 
 class Revision(Struct, frozen=True, gc=False):
@@ -64,19 +64,28 @@ class LabelChunk:
         What counts as hearing back.
     schema
         What applications must bring; ``None`` adopts that of a partition's first application.
+    silence
+        What silence says; ``None`` for nothing.
     state
         The label table of the partition.
     most_due
-        Applications that may fall due, about.
+        Applications that may fall due, and as many that silence may say something of, about.
     """
 
-    def __init__(self, policy: LabelPolicy, schema: FeatureSchema | None, state: StateReader, most_due: int) -> None:
+    def __init__(
+        self,
+        policy: LabelPolicy,
+        schema: FeatureSchema | None,
+        silence: SilenceSays | None,
+        state: StateReader,
+        most_due: int,
+    ) -> None:
         self.changes: dict[bytes, bytes | None] = {}
         """Of the table; whole after :meth:`save`."""
         self.rejected: list[tuple[SourceRecord, RejectedError]] = []
         self.revisions: list[Revision] = []
-        self.unfinished = False
-        """Whether more has fallen due than was done."""
+        self.counted: Counter[str] = Counter()
+        """Engagements that were taken and say nothing, by why."""
         self._policy = policy
         self._state = state
         clock, adopted = state.get_many([CLOCK, _FEATURE_SCHEMA])
@@ -86,46 +95,45 @@ class LabelChunk:
         self._schema = schema or (None if adopted is None else FeatureSchema.unpack(adopted))
         self._life_cycles: dict[str, LifeCycle | None] = {}
         self._touched: set[str] = set()
-        self._ages = ages(policy)
+        self._ages = ages(policy, () if silence is None else silence.ages)
         self._due: list[tuple[int, str, Due, str]] = []
         """A heap: when, of which application, what, and to which job it was sent where that is asked."""
         self._until = self._now
         """The event time that the chunk can reach at most."""
-        self._respects_silence = policy.silence.rule is SilenceRule.LATER_RESPONSE
-        self._activities: dict[str, Activity] = {}
-        self._active: set[str] = set()
-        self._sent: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-        """The chunk's own applications by job, which the table does not have yet."""
+        self._is_all_due = True
+        self._silence = None if silence is None else LabelSilence(silence, state, self.changes, most_due)
 
-    def load(self, events: Iterable[Event]) -> None:
+    @property
+    def unfinished(self) -> bool:
+        """Whether more is to be done than was."""
+        return not self._is_all_due or (self._silence is not None and self._silence.unfinished)
+
+    def load(self, events: Sequence[Event]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
-        bound = Clock.unpack(self._clock.pack())
         ids: dict[str, None] = {}
         jobs: dict[str, None] = {}
         for event in events:
             if not isinstance(event, wire.Tick):
                 ids[event.application_id] = None
                 jobs[event.job_id] = None
-            with suppress(RejectedError):
-                self._check(bound, event)
-                _move(bound, event)
-        self._until = bound.watermark(self._policy.lateness)
+        self._until = self._bound(events).watermark(self._policy.lateness)
         for item in heapq.merge(*(self._scan(index, *at) for index, ats in self._ages.items() for at in ats)):
             if len(self._due) >= self._most_due and item[0] > self._due[-1][0]:
                 self._until = self._due[-1][0]
-                self.unfinished = True
+                self._is_all_due = False
                 break
             # In order, and so a heap.
             self._due.append(item)
             _, application_id, due, job_id = item
-            if due is Due.OVER:
+            if due in _OF_JOBS:
                 jobs[job_id] = None
-            elif due is not Due.FORGETTING:
+            if due in _OF_APPLICATIONS:
                 ids[application_id] = None
-        self._load_life_cycles(list(ids))
-        if self._respects_silence:
-            stored = self._state.get_many([activity_key(job_id) for job_id in jobs])
-            self._activities = {job_id: Activity.unpack(record) for job_id, record in zip(jobs, stored, strict=True)}
+        self._load_life_cycles(ids)
+        if self._silence is not None:
+            self._silence.load(jobs)
+            for sent, answered_at in self._silence.left_before(self._now - self._policy.window):
+                self._look_at_all(sent, answered_at)
 
     def take(self, record: SourceRecord, event: Event) -> None:
         """Take in one event, then move event time on and do what falls due."""
@@ -150,9 +158,8 @@ class LabelChunk:
         for application_id in self._touched:
             life_cycle = self._life_cycles[application_id]
             self.changes[life_cycle_key(application_id)] = None if life_cycle is None else pack(life_cycle)
-        for job_id in self._active:
-            activity = self._activities[job_id]
-            self.changes[activity_key(job_id)] = None if activity == Activity() else activity.pack()
+        if self._silence is not None:
+            self._silence.save()
         self._clock.done = self._now
         if (clock := self._clock.pack()) != self._stored_clock:
             self.changes[CLOCK] = clock
@@ -164,13 +171,22 @@ class LabelChunk:
         elif isinstance(event, wire.Engagement):
             clock.engagements.check(event.engaged_at, event.application_id, self._policy.jump)
 
+    def _bound(self, events: Sequence[Event]) -> Clock:
+        """Return how far the inputs will have come with these events."""
+        bound = Clock.unpack(self._clock.pack())
+        for event in events:
+            with suppress(RejectedError):
+                self._check(bound, event)
+                _move(bound, event)
+        return bound
+
     def _scan(self, index: bytes, due: Due, age: int) -> Iterator[tuple[int, str, Due, str]]:
         """Yield what falls due at one age, in order."""
         for key, job in self._state.scan(*index_range(index, self._now - age, self._until - age)):
             moment, application_id = index_entry(index, key)
             yield moment + age, application_id, due, job.decode()
 
-    def _load_life_cycles(self, ids: list[str]) -> None:
+    def _load_life_cycles(self, ids: Collection[str]) -> None:
         stored = self._state.get_many([life_cycle_key(application_id) for application_id in ids])
         for application_id, record in zip(ids, stored, strict=True):
             self._life_cycles[application_id] = None if record is None else unpack(record)
@@ -194,12 +210,12 @@ class LabelChunk:
         self._send(life_cycle, life_cycle.open())
         self._keep(application.application_id, life_cycle)
         self._remind(APPLIED, application.applied_at, application.application_id, application.job_id)
-        if self._respects_silence:
-            self._expect_answer(life_cycle, application)
-        if life_cycle.engagements or life_cycle.silence or self._now >= life_cycle.closes_at(self._policy):
+        if self._silence is not None:
+            self._silence.expect_answer(application)
+        if life_cycle.engagements or self._now >= life_cycle.closes_at(self._policy):
             self._send(life_cycle, life_cycle.step(self._now, self._policy))
-        for engagement in life_cycle.engagements:
-            self._answered(application, engagement)
+        self._look_at(life_cycle, max(self._now, application.applied_at))
+        self._hear(life_cycle)
 
     def _check_schema(self, application: KnownApplication) -> None:
         if self._schema is None:
@@ -211,8 +227,11 @@ class LabelChunk:
             )
 
     def _engage(self, record: SourceRecord, event: wire.Engagement) -> None:
+        if not self._policy.knows(event.kind):
+            self.counted[f"kind that no policy names: {event.kind}"] += 1
         life_cycle = self._life_cycles[event.application_id] or LifeCycle()
         if life_cycle.over:
+            self.counted[_TOO_LATE] += 1
             return
         engagement = KnownEngagement.of(event)
         application = life_cycle.application
@@ -223,42 +242,41 @@ class LabelChunk:
             return
         if engagement.job_id != application.job_id:
             raise MismatchedJobError(_OTHER_JOB)
+        was_answered = self._deciding(life_cycle) is not None
         if life_cycle.engage(engagement, self._policy):
+            if engagement.engaged_at >= life_cycle.closes_at(self._policy):
+                self.counted[_TOO_LATE] += 1
             self._send(life_cycle, life_cycle.step(self._now, self._policy))
             self._keep(event.application_id, life_cycle)
-            self._answered(application, engagement)
+            if not was_answered:
+                self._hear(life_cycle)
 
-    def _expect_answer(self, life_cycle: LifeCycle, application: KnownApplication) -> None:
-        """Put an application where an answer to a later one will find it, unless there was one."""
-        job_id, sent = application.job_id, (application.applied_at, application.application_id)
-        self.changes[sent_to_key(job_id, *sent)] = b""
-        self._sent[job_id].append(sent)
-        activity = self._activities[job_id]
-        if application.applied_at < activity.answered:
-            life_cycle.stay_silent(self._silent_negative(activity))
+    def _deciding(self, life_cycle: LifeCycle) -> KnownEngagement | None:
+        application = life_cycle.application
+        return None if application is None else self._policy.deciding(life_cycle.engagements, application.applied_at)
 
-    def _answered(self, application: KnownApplication, engagement: KnownEngagement) -> None:
-        """Let an answer say something about those that were sent before to the same job and have none."""
-        if not self._respects_silence or self._policy.deciding([engagement], application.applied_at) is None:
+    def _hear(self, life_cycle: LifeCycle) -> None:
+        """Let the first answer to an application say something about others that were sent to the same job."""
+        answer = self._deciding(life_cycle)
+        if self._silence is not None and life_cycle.application is not None and answer is not None:
+            closed = self._now - self._policy.window
+            others = self._silence.answered(life_cycle.application, answer.engaged_at, closed)
+            self._look_at_all(others, answer.engaged_at)
+
+    def _look_at_all(self, sent: list[Sent], moment: int) -> None:
+        self._load_life_cycles([known for _, known in sent if known not in self._life_cycles])
+        for _, application_id in sent:
+            self._look_at(self._life_cycles[application_id], moment)
+
+    def _look_at(self, life_cycle: LifeCycle | None, moment: int) -> None:
+        """Let silence say something new about an application, if it is not answered."""
+        if life_cycle is None or self._silence is None or not life_cycle.awaits_answer(self._policy):
             return
-        job_id, activity = application.job_id, self._activities[application.job_id]
-        since, before = activity.answered, application.applied_at
-        if before <= since:
-            return
-        activity.answered, activity.answered_at = before, engagement.engaged_at
-        self._active.add(job_id)
-        earlier = [sent_to_entry(job_id, key) for key, _ in self._state.scan(*sent_to_range(job_id, since, before))]
-        earlier += [sent for sent in self._sent[job_id] if since <= sent[0] < before]
-        self._load_life_cycles([known for _, known in earlier if known not in self._life_cycles])
-        for _, application_id in sorted(earlier):
-            life_cycle = self._life_cycles[application_id]
-            if life_cycle is not None and life_cycle.verdict is not None and life_cycle.verdict.value is None:
-                life_cycle.stay_silent(self._silent_negative(activity))
-                self._send(life_cycle, life_cycle.step(self._now, self._policy))
-                self._keep(application_id, life_cycle)
-
-    def _silent_negative(self, activity: Activity) -> SilentNegative:
-        return SilentNegative(self._policy.silence.rule, self._policy.silence.weight, activity.answered_at)
+        application = life_cycle.application
+        if application is not None and (said := self._silence.says(application, moment, life_cycle.silence)):
+            life_cycle.silence = said
+            self._send(life_cycle, life_cycle.step(self._now, self._policy))
+            self._keep(application.application_id, life_cycle)
 
     def _keep(self, application_id: str, life_cycle: LifeCycle | None) -> None:
         self._life_cycles[application_id] = life_cycle
@@ -280,6 +298,8 @@ class LabelChunk:
             self._now = max(self._now, moment)
             if due is Due.CLOSING:
                 self._close(application_id)
+            elif due is Due.STAYING_SILENT:
+                self._look_at(self._life_cycles[application_id], moment)
             elif due is Due.GIVING_UP:
                 self._give_up_waiting(application_id)
             elif due is Due.OVER:
@@ -311,12 +331,8 @@ class LabelChunk:
     def _end(self, applied_at: int, application_id: str, job_id: str) -> None:
         """Keep no more of an application than that its id was used."""
         self._keep(application_id, LifeCycle(over=True))
-        if self._respects_silence:
-            self.changes[sent_to_key(job_id, applied_at, application_id)] = None
-            # With the application that was answered last, all that were sent before it are over.
-            if self._activities[job_id].answered <= applied_at:
-                self._activities[job_id] = Activity()
-                self._active.add(job_id)
+        if self._silence is not None:
+            self._silence.end(job_id, applied_at, application_id)
 
     def _send(self, life_cycle: LifeCycle, verdict: Verdict | None) -> None:
         if verdict is not None and life_cycle.application is not None:

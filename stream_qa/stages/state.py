@@ -1,6 +1,7 @@
 """The state that a stage works on: ordered keys and values, raw bytes both."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from sortedcontainers import SortedDict
@@ -35,6 +36,8 @@ class Outcome(NamedTuple):
     messages: list[Message]
     unfinished: bool = False
     """Whether there is more to do that needs no further records: then the stage is to be called again."""
+    counted: Mapping[str, int] = MappingProxyType({})
+    """How much of the input was used and changes nothing, by why."""
 
 
 class MemoryState:

@@ -1,6 +1,8 @@
 """A lane: one stage's partition, with its table, the next offset of each source, and the chunks not yet committed."""
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,6 +12,11 @@ from stream_qa.streaming.bugs import Process
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark, Origin, Position, position_key
 from stream_qa.streaming.sources import Chunk, Order, Sources
 from stream_qa.streaming.table import Table
+
+_log = logging.getLogger(__name__)
+
+_REASONS = 100
+_OTHER_REASONS = "other reasons"
 
 
 class Work(NamedTuple):
@@ -59,6 +66,7 @@ class Lane:
     is_open: bool = False
     _unfinished: bool = False
     _outbox: list[Message] = field(default_factory=list)
+    _without_effect: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.waiting = Sources(self.sources, self.order)
@@ -117,7 +125,8 @@ class Lane:
         changes: dict[bytes, bytes | None] = {}
         messages: list[Message] = []
         if records or self._unfinished:
-            changes, messages, self._unfinished = self.process(records, self.table)
+            changes, messages, self._unfinished, counted = self.process(records, self.table)
+            self._count(counted)
         messages, self._outbox = [*self._outbox, *messages], []
         if not (records or changes or messages):
             # Control records alone are not worth a transaction; read again, they are passed again.
@@ -126,6 +135,13 @@ class Lane:
         for topic, offset in positions.items():
             changes[position_key(topic)] = Position(offset, self.origins[topic]).pack()
         return Work(changes, messages, positions)
+
+    def _count(self, counted: Mapping[str, int]) -> None:
+        """Say what is used and changes nothing when it is seen first: a misspelt kind would go unnoticed."""
+        for reason, count in counted.items():
+            if reason not in self._without_effect and len(self._without_effect) < _REASONS:
+                _log.warning("%s: input without effect: %s", self, reason)
+            self._without_effect[reason if len(self._without_effect) < _REASONS else _OTHER_REASONS] += count
 
     def store(self, work: Work, changelog_offset: int) -> None:
         """Write what was committed to the table, in one batch with the place in the changelog."""

@@ -40,6 +40,7 @@ DEAD_LETTERS = [
 
 def test_the_counts_of_a_replay() -> None:
     report = Report(TOPICS)
+    report.without_effect["engagement after the window"] += 2
     for each in [*map(message, LABELS), *DEAD_LETTERS, Message(TOPICS.scores, b"m", b"{}")]:
         report.add(each)
     report.count_events(
@@ -63,6 +64,7 @@ def test_the_counts_of_a_replay() -> None:
         "examples": 0,
         "deltas": 0,
         "snapshots": 0,
+        "without_effect": {"engagement after the window": 2},
         "dead_letters": 3,
         "dead_letters_by_reason": {"InvalidEventError": 2, "NotJSONError": 1},
     }

@@ -15,6 +15,7 @@ from label_partition import LabelPartition, items, messages_of
 from stream_qa.events import Application, Engagement, Label, Record
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
+from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.policy import Precedence
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
 
@@ -31,6 +32,13 @@ PATIENT = LabelPolicy(window_days=10 * MILLISECOND, revision_days=1, memory_days
 """Nothing comes too late to revise a label, whatever the order."""
 WAITS_FOR_ANY_NUMBER = SHORT.model_copy(update={"orphan_count": 1_000})
 PRECEDENCES = st.sampled_from(Precedence)
+
+CURVES = SilenceCurves(
+    ages=(0, 3, 6, 10),
+    by_age=(0.0, 0.4, 0.6, 1.0),
+    activities=(0, 1, 2),
+    by_activity=((0.0, 0.2, 0.4, 1.0), (0.0, 0.4, 0.6, 1.0), (0.5, 0.8, 0.9, 1.0)),
+)
 
 IDS = ["a", "b", "c", "d", "e"]
 KINDS = ["message", "offer", "rejection", "rejected", "note"]
@@ -92,33 +100,33 @@ def topics_in_order(draw: st.DrawFn) -> tuple[list[Application], list[Engagement
     )
 
 
-def partition_of_jobs_that_have_learned(policy: LabelPolicy) -> LabelPartition:
+def partition_of_jobs_that_have_learned(policy: LabelPolicy, curves: SilenceCurves | None = None) -> LabelPartition:
     learned = unpack_many(entity_type(3), [None, None])
     learned["version"] = [3, 4]
     learned["coefficients"] = [[0.1, 1.0 / 3.0, -2.0], [0.7, -0.1, 1e-3]]
-    partition = LabelPartition(policy)
+    partition = LabelPartition(policy, curves=curves)
     partition.jobs.apply(dict(zip(map(entity_key, "jk"), pack_many(learned), strict=True)))
     return partition
 
 
-def after(events: Sequence[Event], policy: LabelPolicy) -> LabelPartition:
+def after(events: Sequence[Event], policy: LabelPolicy, curves: SilenceCurves | None = None) -> LabelPartition:
     """Return a partition that has read these events one by one."""
-    partition = LabelPartition(policy)
+    partition = LabelPartition(policy, curves=curves)
     partition.read_in_chunks([record] for record in as_records(events))
     return partition
 
 
-@given(ANYTHING, st.data())
+@given(ANYTHING, st.sampled_from([None, CURVES]), st.data())
 @PROPERTY
 def test_any_cut_into_chunks_sends_the_same_messages_in_the_same_order_and_leaves_the_same_state(
-    events: list[Event], data: st.DataObject
+    events: list[Event], curves: SilenceCurves | None, data: st.DataObject
 ) -> None:
     """The order is that of each topic: between topics there is none that a reader could see."""
     records = as_records(events)
     for position in data.draw(st.lists(st.integers(0, len(records)), max_size=2)):
         records.insert(position, Record("engagements", 0, 1_000 + position, b"\xff", b"{"))
     cuts = sorted(data.draw(st.sets(st.integers(0, len(records)))) | {0, len(records)})
-    one_by_one, cut = (partition_of_jobs_that_have_learned(SHORT) for _ in range(2))
+    one_by_one, cut = (partition_of_jobs_that_have_learned(SHORT, curves) for _ in range(2))
     one_by_one.read_in_chunks([record] for record in records)
     cut.read_in_chunks(records[start:end] for start, end in pairwise(cuts))
     for topic in ("labels", "dead-letters"):
@@ -224,10 +232,10 @@ def test_every_history_of_revisions_is_a_legal_path(events: list[Event]) -> None
                 assert label.weight == 1.0
 
 
-@given(ANYTHING)
+@given(ANYTHING, st.sampled_from([None, CURVES]))
 @PROPERTY
-def test_in_the_end_the_table_forgets_everything(events: list[Event]) -> None:
-    partition = after(events, SHORT)
+def test_in_the_end_the_table_forgets_everything(events: list[Event], curves: SilenceCurves | None) -> None:
+    partition = after(events, SHORT, curves)
     end = 1_000
     partition.read(
         as_record(application("clock", applied_at=end, feature_schema="s")),
@@ -236,3 +244,47 @@ def test_in_the_end_the_table_forgets_everything(events: list[Event]) -> None:
     )
     left = {key for key in items(partition.state) if not key.endswith(b"/clock") and b"clock" not in key[1:]}
     assert left == {b"clock", b"feature-schema"}
+
+
+def happened_at(event: Application | Engagement) -> int:
+    return event.applied_at if isinstance(event, Application) else event.engaged_at
+
+
+def first_answers(events: Sequence[Application | Engagement], job_id: str, policy: LabelPolicy) -> dict[str, int]:
+    """Return when each application of a job was answered by the earliest engagement that decides."""
+    return {
+        each.application_id: answer.engaged_at
+        for each in events
+        if isinstance(each, Application) and each.job_id == job_id
+        for answer in [
+            policy.deciding(
+                [e for e in events if isinstance(e, Engagement) and e.application_id == each.application_id],
+                each.applied_at,
+            )
+        ]
+        if answer is not None
+    }
+
+
+@given(topics_in_order())
+@PROPERTY
+def test_silence_weighs_what_the_curve_says_of_the_age_and_of_what_others_heard(
+    topics: tuple[list[Application], list[Engagement]],
+) -> None:
+    """Where events come in the order of their time, and each application is answered once."""
+    one_each = list({each.application_id: each for each in reversed(topics[1])}.values())
+    events: list[Application | Engagement] = [*topics[0], *one_each]
+    events.sort(key=happened_at)
+    partition = after(events, WAITS_FOR_ANY_NUMBER, CURVES)
+    for application_id, revisions in partition.history.items():
+        answers = first_answers(events, JOB_OF[application_id], WAITS_FOR_ANY_NUMBER)
+        said = [label for label in revisions if label.reason == "silence:curve"]
+        for label in said:
+            # At the moment itself an answer counts from when it is read.
+            times = [moment for name, moment in answers.items() if name != application_id and moment > label.applied_at]
+            counts = {sum(moment < label.happened_at for moment in times)}
+            counts |= set(range(max(counts), sum(moment <= label.happened_at for moment in times) + 1))
+            age = label.happened_at - label.applied_at
+            assert label.weight in {CURVES.share(age, count) for count in counts}
+        for before, weight in pairwise([0.0, *(label.weight for label in said)]):
+            assert weight - before >= 0.12

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from stream_qa.events import Application, Decoder, Engagement, Label, Tick
 from stream_qa.labels import LabelPolicy
+from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.event_time import APPLIED, index_key, life_cycle_key
 from stream_qa.labels.policy import Silence, SilenceRule
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
@@ -461,6 +462,156 @@ def test_silence_may_say_nothing() -> None:
     partition = LabelPartition(LabelPolicy(silence=Silence(rule=SilenceRule.NONE)))
     partition.take(job(1), job(2), answer(2))
     assert steps(partition.labels) == [(1, "opened")]
+
+
+def test_an_answer_that_concerns_many_is_spread_over_chunks() -> None:
+    partition = LabelPartition(most_due=10)
+    partition.take(*(job(number, hours=0.1) for number in range(35)))
+    before = len(partition.labels)
+    assert len(partition.take(answer(34))) == 1 + 10
+    # What is new goes on in between, and is not forgotten.
+    partition.take(job(33, hours=0.1), job(40, "job-2"), job(50, hours=0.05))
+    assert partition.finish() == 2
+    assert len(partition.labels) == before + 1 + 34 + 1 + 2
+    assert all(len(revisions) == 2 for name, revisions in partition.history.items() if name != "application-40")
+
+
+def test_applications_of_the_chunk_itself_are_visited_among_those_of_the_table() -> None:
+    partition = LabelPartition(most_due=5)
+    partition.take(*(job(number) for number in range(0, 20, 2)))
+    partition.take(*(job(number) for number in range(1, 20, 2)), answer(19))
+    partition.finish()
+    assert {len(revisions) for revisions in partition.history.values()} == {2}
+    assert not any(key.startswith(b"visiting/") for key in items(partition.state))
+
+
+def test_of_many_that_were_sent_at_one_moment_each_is_visited_once() -> None:
+    partition = LabelPartition(most_due=5)
+    partition.take(*(job(number, hours=0) for number in range(10, 30)), job(40))
+    partition.take(answer(40))
+    assert partition.finish() == 4
+    assert {len(revisions) for revisions in partition.history.values()} == {2}
+
+
+# What silence says by curves.
+
+CURVES = SilenceCurves(
+    ages=(0, 2 * DAY, 4 * DAY, 14 * DAY),
+    by_age=(0.0, 0.4, 0.6, 1.0),
+    activities=(0, 1, 3),
+    by_activity=((0.0, 0.2, 0.4, 1.0), (0.0, 0.4, 0.6, 1.0), (0.5, 0.8, 0.9, 1.0)),
+)
+ONE_AGE_ONLY = SilenceCurves(ages=(0, 10 * DAY), by_age=(0.0, 0.5))
+
+
+def weights(partition: LabelPartition, application_id: str = "application-1") -> list[float]:
+    return [round(label.weight, 6) for label in partition.history[application_id] if label.reason == "silence:curve"]
+
+
+def test_silence_counts_more_with_the_age() -> None:
+    partition = LabelPartition(curves=SilenceCurves(CURVES.ages, CURVES.by_age))
+    partition.take(application(), *until(START + DAY))
+    assert weights(partition) == []
+    partition.take(*until(START + 2 * DAY))
+    assert weights(partition) == [0.4]
+    partition.take(*until(START + 13 * DAY))
+    assert weights(partition) == [0.4, 0.6]
+    [_, silent, *_] = partition.history["application-1"]
+    assert (silent.value, silent.final, silent.kind) == (0, False, "provisional")
+    assert (silent.reason, silent.happened_at) == ("silence:curve", START + 2 * DAY)
+    partition.take(*until(CLOSES_AT))
+    assert partition.history["application-1"][-1].reason == "window-closed"
+
+
+def test_silence_counts_more_with_what_others_hear() -> None:
+    partition = LabelPartition(curves=CURVES)
+    partition.take(job(1), *(job(number) for number in range(2, 6)))
+    partition.take(answer(2))
+    # A day less an hour old, one answer to another since.
+    assert weights(partition) == [round(0.4 * 23 / 48, 6)]
+    partition.take(answer(3))
+    assert len(weights(partition)) == 1
+    partition.take(answer(4, "rejection"))
+    assert weights(partition)[1:] == [round(0.5 + 0.3 * 23 / 48, 6)]
+
+
+def test_what_has_hardly_moved_is_not_said_again() -> None:
+    policy = LabelPolicy(silence=Silence(minimum_change=0.3))
+    partition = LabelPartition(policy, curves=CURVES)
+    partition.take(job(1), job(2), answer(2))
+    assert weights(partition) == []
+    partition.take(*until(START + 13 * DAY))
+    assert weights(partition) == [0.4]
+
+
+def test_several_answers_to_one_application_are_one() -> None:
+    partition = LabelPartition(curves=CURVES)
+    partition.take(job(1), job(2), answer(2), answer(2, "offer"), answer(2, "interview"))
+    assert len(weights(partition)) == 1
+
+
+def test_answers_before_an_application_say_nothing_of_it() -> None:
+    partition = LabelPartition(curves=CURVES)
+    partition.take(job(2), job(3), job(4), answer(2), answer(3), answer(4), *until(START + DAY))
+    partition.take(job(30), *until(START + 2 * DAY))
+    assert weights(partition, "application-30") == []
+
+
+def test_an_application_that_comes_late_is_weighed_at_once() -> None:
+    partition = LabelPartition(curves=ONE_AGE_ONLY)
+    partition.take(application("application-2"), *until(START + 10 * DAY), application())
+    assert weights(partition) == [0.5]
+
+
+def test_curves_need_no_activity() -> None:
+    partition = LabelPartition(curves=ONE_AGE_ONLY)
+    partition.take(job(1), job(2), answer(2))
+    assert weights(partition) == []
+
+
+def test_without_curves_the_rule_is_that_of_the_later_response() -> None:
+    partition = LabelPartition(LabelPolicy(silence=Silence(rule=SilenceRule.CURVE)))
+    partition.take(job(1), job(2), answer(2))
+    assert steps(partition.labels, "application-1") == [(1, "opened"), (2, "silence:later-response")]
+
+
+def test_a_policy_may_do_without_the_curves() -> None:
+    partition = LabelPartition(LabelPolicy(silence=Silence(rule=SilenceRule.LATER_RESPONSE)), curves=CURVES)
+    partition.take(job(1), job(2), answer(2), *until(START + 13 * DAY))
+    assert steps(partition.labels, "application-1") == [(1, "opened"), (2, "silence:later-response")]
+
+
+def test_each_application_moves_through_a_handful_of_steps_however_busy_the_job() -> None:
+    partition = LabelPartition(curves=CURVES)
+    partition.take(*(job(number, hours=0.1) for number in range(300)))
+    for number in range(299, 100, -1):
+        partition.take(answer(number))
+    partition.take(*until(START + 13 * DAY))
+    assert max(len(weights(partition, f"application-{number}")) for number in range(100)) <= 1 / 0.12
+
+
+def test_an_answer_that_concerns_many_is_spread_over_chunks_by_curves_too() -> None:
+    one, all_at_once = (LabelPartition(curves=CURVES, most_due=most) for most in (7, 20_000))
+    for partition in (one, all_at_once):
+        partition.take(*(job(number, hours=0.01) for number in range(50)))
+        partition.take(answer(49), answer(48))
+        partition.finish()
+        partition.take(answer(47))
+        partition.finish()
+    for number in range(47):
+        assert weights(one, f"application-{number}")[-1] == weights(all_at_once, f"application-{number}")[-1]
+
+
+# What was used and says nothing.
+
+
+def test_kinds_of_no_list_and_answers_that_come_too_late_are_counted() -> None:
+    partition = LabelPartition(LabelPolicy(neutral=frozenset({"seen"})))
+    partition.take(application(), engagement("note"), engagement("seen"), engagement("note", engaged_at=START + 1))
+    assert partition.counted == {"kind that no policy names: note": 2}
+    partition.take(engagement(engaged_at=CLOSES_AT))
+    partition.take(*until(OVER_AT), engagement(engaged_at=OVER_AT))
+    assert partition.counted["engagement after the window"] == 2
 
 
 # Event time.

@@ -1,8 +1,7 @@
 """A chunk on its way through the label stage: what it has read of the table, and what it changes there."""
 
-import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -23,15 +22,14 @@ from stream_qa.labels.event_time import (
     Clock,
     Due,
     ages,
-    index_entry,
     index_key,
-    index_range,
     life_cycle_key,
 )
 from stream_qa.labels.life_cycle import KnownApplication, KnownEngagement
 from stream_qa.labels.record import pack, unpack
 from stream_qa.labels.silence import SilenceSays
 from stream_qa.learning.features import FeatureSchema
+from stream_qa.stages.label_due import LabelDue
 from stream_qa.stages.label_silence import LabelSilence, Sent
 from stream_qa.stages.state import StateReader
 
@@ -41,9 +39,6 @@ Event = wire.Application | wire.Engagement | wire.Tick
 _FEATURE_SCHEMA = b"feature-schema"
 _OTHER_JOB = "it is about another job than its application"
 _TOO_LATE = "engagement after the window"
-#: What falls due of applications whose life cycle, or whose job, is then asked for.
-_OF_APPLICATIONS = frozenset({Due.GIVING_UP, Due.STAYING_SILENT, Due.CLOSING})
-_OF_JOBS = frozenset({Due.STAYING_SILENT, Due.OVER})
 
 
 class Revision(Struct, frozen=True, gc=False):
@@ -91,47 +86,26 @@ class LabelChunk:
         clock, adopted = state.get_many([CLOCK, _FEATURE_SCHEMA])
         self._clock, self._stored_clock = Clock.unpack(clock), clock
         self._now = self._clock.done
-        self._most_due = most_due
         self._schema = schema or (None if adopted is None else FeatureSchema.unpack(adopted))
         self._life_cycles: dict[str, LifeCycle | None] = {}
         self._touched: set[str] = set()
-        self._ages = ages(policy, () if silence is None else silence.ages)
-        self._due: list[tuple[int, str, Due, str]] = []
-        """A heap: when, of which application, what, and to which job it was sent where that is asked."""
-        self._until = self._now
-        """The event time that the chunk can reach at most."""
-        self._is_all_due = True
+        silent = () if silence is None else silence.ages
+        self._due = LabelDue(ages(policy, silent), state, self.changes, most_due)
         self._silence = None if silence is None else LabelSilence(silence, state, self.changes, most_due)
 
     @property
     def unfinished(self) -> bool:
         """Whether more is to be done than was."""
-        return not self._is_all_due or (self._silence is not None and self._silence.unfinished)
+        return not self._due.is_all or (self._silence is not None and self._silence.unfinished)
 
     def load(self, events: Sequence[Event]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
-        ids: dict[str, None] = {}
-        jobs: dict[str, None] = {}
-        for event in events:
-            if not isinstance(event, wire.Tick):
-                ids[event.application_id] = None
-                jobs[event.job_id] = None
-        self._until = self._bound(events).watermark(self._policy.lateness)
-        for item in heapq.merge(*(self._scan(index, *at) for index, ats in self._ages.items() for at in ats)):
-            if len(self._due) >= self._most_due and item[0] > self._due[-1][0]:
-                self._until = self._due[-1][0]
-                self._is_all_due = False
-                break
-            # In order, and so a heap.
-            self._due.append(item)
-            _, application_id, due, job_id = item
-            if due in _OF_JOBS:
-                jobs[job_id] = None
-            if due in _OF_APPLICATIONS:
-                ids[application_id] = None
-        self._load_life_cycles(ids)
+        bound = self._bound(events).watermark(self._policy.lateness)
+        applications, jobs = self._due.load(self._now, bound)
+        sources = [event for event in events if not isinstance(event, wire.Tick)]
+        self._load_life_cycles(dict.fromkeys([*(event.application_id for event in sources), *applications]))
         if self._silence is not None:
-            self._silence.load(jobs)
+            self._silence.load([*(event.job_id for event in sources), *jobs])
             for sent, answered_at in self._silence.left_before(self._now - self._policy.window):
                 self._look_at_all(sent, answered_at)
 
@@ -180,12 +154,6 @@ class LabelChunk:
                 _move(bound, event)
         return bound
 
-    def _scan(self, index: bytes, due: Due, age: int) -> Iterator[tuple[int, str, Due, str]]:
-        """Yield what falls due at one age, in order."""
-        for key, job in self._state.scan(*index_range(index, self._now - age, self._until - age)):
-            moment, application_id = index_entry(index, key)
-            yield moment + age, application_id, due, job.decode()
-
     def _load_life_cycles(self, ids: Collection[str]) -> None:
         stored = self._state.get_many([life_cycle_key(application_id) for application_id in ids])
         for application_id, record in zip(ids, stored, strict=True):
@@ -209,7 +177,7 @@ class LabelChunk:
                 self.reject(waited, MismatchedJobError(_OTHER_JOB))
         self._send(life_cycle, life_cycle.open())
         self._keep(application.application_id, life_cycle)
-        self._remind(APPLIED, application.applied_at, application.application_id, application.job_id)
+        self._due.remind(APPLIED, application.applied_at, application.application_id, application.job_id)
         if self._silence is not None:
             self._silence.expect_answer(application)
         if life_cycle.engagements or self._now >= life_cycle.closes_at(self._policy):
@@ -237,7 +205,7 @@ class LabelChunk:
         application = life_cycle.application
         if application is None:
             if life_cycle.wait(engagement, record, self._policy):
-                self._remind(WAITING, engagement.engaged_at, event.application_id)
+                self._due.remind(WAITING, engagement.engaged_at, event.application_id)
                 self._keep(event.application_id, life_cycle)
             return
         if engagement.job_id != application.job_id:
@@ -282,32 +250,24 @@ class LabelChunk:
         self._life_cycles[application_id] = life_cycle
         self._touched.add(application_id)
 
-    def _remind(self, index: bytes, moment: int, application_id: str, job_id: str = "") -> None:
-        """Put an application into an index, and take note of what falls due in this chunk already."""
-        self.changes[index_key(index, moment, application_id)] = job_id.encode()
-        for due, age in self._ages[index]:
-            if moment + age > self._until:
-                break
-            heapq.heappush(self._due, (moment + age, application_id, due, job_id))
-
     def _advance(self, until: int) -> None:
         """Move event time on, stopping on the way at everything that falls due, in order."""
-        until = min(until, self._until)
-        while self._due and self._due[0][0] <= until:
-            moment, application_id, due, job_id = heapq.heappop(self._due)
+        until = min(until, self._due.until)
+        for moment, application_id, due, job_id in self._due.take(until):
             self._now = max(self._now, moment)
-            if due is Due.CLOSING:
-                self._close(application_id)
-            elif due is Due.STAYING_SILENT:
-                self._look_at(self._life_cycles[application_id], moment)
-            elif due is Due.GIVING_UP:
-                self._give_up_waiting(application_id)
-            elif due is Due.OVER:
-                self._end(moment - self._policy.retention, application_id, job_id)
-            else:
-                applied_at = moment - self._policy.retention - self._policy.memory
-                self.changes[index_key(APPLIED, applied_at, application_id)] = None
-                self._keep(application_id, None)
+            match due:
+                case Due.GIVING_UP:
+                    self._give_up_waiting(application_id)
+                case Due.STAYING_SILENT:
+                    self._look_at(self._life_cycles[application_id], moment)
+                case Due.CLOSING:
+                    self._close(application_id)
+                case Due.OVER:
+                    self._end(moment - self._policy.retention, application_id, job_id)
+                case Due.FORGETTING:
+                    applied_at = moment - self._policy.retention - self._policy.memory
+                    self.changes[index_key(APPLIED, applied_at, application_id)] = None
+                    self._keep(application_id, None)
         self._now = max(self._now, until)
 
     def _close(self, application_id: str) -> None:

@@ -22,6 +22,7 @@
     │       ├── HangingTransactionError
     │       └── TransactionRefusedError
     ├── StateError                    the worker stops before anything is committed
+    │   ├── PolicyChangedError
     │   ├── StateFormatError
     │   ├── DiskError
     │   ├── CorruptTableError
@@ -145,6 +146,14 @@ class TransactionRefusedError(TransactionError):
 
 class StateError(StreamQAError):
     """The worker's local state cannot be trusted. The worker has stopped; nothing wrong was committed."""
+
+
+class PolicyChangedError(StateError):
+    """The durations of the label policy are not those by which the state's applications are aged.
+
+    Start the worker with the durations that the message names, or with the new ones under another
+    ``STREAM_QA_TOPIC_PREFIX``: some applications would be looked at twice, others never.
+    """
 
 
 class StateFormatError(StateError):

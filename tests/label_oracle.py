@@ -1,5 +1,6 @@
 """What the labels of a whole history are, found the slow way: it has every event before it and knows no streaming."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -47,29 +48,29 @@ def expected_outcomes(events: Sequence[Event], policy: LabelPolicy) -> dict[str,
         return {}
     # A label is closed by the event time that both inputs have reached.
     end = min(max(a.applied_at for a in applications), max((e.engaged_at for e in engagements), default=-1))
-    answers = {a.application_id: _answers(a, engagements, policy) for a in applications}
-    answered = [a for a in applications if answers[a.application_id]]
+    engagements_of: defaultdict[str, list[Engagement]] = defaultdict(list)
+    for engagement in engagements:
+        engagements_of[engagement.application_id].append(engagement)
+    answers = {a.application_id: _answers(a, engagements_of[a.application_id], policy) for a in applications}
+    last_answered: defaultdict[str, int] = defaultdict(lambda: -1)
+    for a in applications:
+        if answers[a.application_id]:
+            last_answered[a.job_id] = max(last_answered[a.job_id], a.applied_at)
     return {
         a.application_id: _expected(
-            a,
-            answers[a.application_id],
-            policy,
-            end,
-            silent=any(other.job_id == a.job_id and other.applied_at > a.applied_at for other in answered),
+            a, answers[a.application_id], policy, end, silent=a.applied_at < last_answered[a.job_id]
         )
         for a in applications
     }
 
 
 def _answers(application: Application, engagements: Sequence[Engagement], policy: LabelPolicy) -> list[Engagement]:
-    """Return what answers an application, in time, in the order of time; at the same moment a positive first."""
+    """Return which of its engagements answer an application in time: the earliest first, a positive before others."""
     opens, closes = application.applied_at - policy.orphan_wait, application.applied_at + policy.window
     answers = [
         engagement
         for engagement in engagements
-        if engagement.application_id == application.application_id
-        and opens < engagement.engaged_at < closes
-        and engagement.kind in policy.positive | policy.negative
+        if opens < engagement.engaged_at < closes and engagement.kind in policy.positive | policy.negative
     ]
     return sorted(answers, key=lambda answer: (answer.engaged_at, answer.kind in policy.negative, answer.kind))
 

@@ -12,8 +12,8 @@ from enum import IntEnum
 import msgspec
 from msgspec import Struct
 
-from stream_qa.errors import FutureEventError
-from stream_qa.labels.policy import LabelPolicy
+from stream_qa.errors import FutureEventError, PolicyChangedError
+from stream_qa.labels.policy import DAY, LabelPolicy
 
 _MOMENT = struct.Struct(">q")
 _LENGTH = struct.Struct(">H")
@@ -28,6 +28,8 @@ _SENT_TO = b"sent-to/"
 _VISITING = b"visiting/"
 CLOCK = b"clock"
 """How far the inputs have come."""
+DURATIONS = b"durations"
+"""The ages at which things fall due in this table."""
 NOT_BEGUN = -1
 
 
@@ -65,6 +67,27 @@ def ages(policy: LabelPolicy, silent: Sequence[int] = ()) -> dict[bytes, list[tu
             (Due.FORGETTING, policy.retention + policy.memory),
         ],
     }
+
+
+def pack_durations(policy: LabelPolicy) -> bytes:
+    """Return a record of the ages that must not change under existing state: what is due is found by them."""
+    return _encode([policy.window, policy.retention, policy.memory, policy.orphan_wait])
+
+
+def check_durations(record: bytes, policy: LabelPolicy) -> None:
+    """Check that a policy ages applications as the one of which the record was made.
+
+    Raises
+    ------
+    PolicyChangedError
+        It does not.
+    """
+    if record != pack_durations(policy):
+        window, retention, memory, orphan_wait = (milliseconds / DAY for milliseconds in _decode_durations(record))
+        raise PolicyChangedError(
+            f"the state was made with window_days {window:g}, revision_days {retention - window:g}, "
+            f"memory_days {memory:g} and orphan_days {orphan_wait:g}, and the policy has other ones"
+        )
 
 
 def life_cycle_key(application_id: str) -> bytes:
@@ -212,5 +235,6 @@ class Clock(Struct, array_like=True):
         return Clock() if record is None else _decode(record)
 
 
+_decode_durations = msgspec.msgpack.Decoder(tuple[int, int, int, int]).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Clock).decode

@@ -18,12 +18,15 @@ from stream_qa.labels import LabelPolicy, LifeCycle, Verdict
 from stream_qa.labels.event_time import (
     APPLIED,
     CLOCK,
+    DURATIONS,
     WAITING,
     Clock,
     Due,
     ages,
+    check_durations,
     index_key,
     life_cycle_key,
+    pack_durations,
 )
 from stream_qa.labels.life_cycle import KnownApplication, KnownEngagement
 from stream_qa.labels.record import pack, unpack
@@ -65,6 +68,11 @@ class LabelChunk:
         The label table of the partition.
     most_due
         Applications that may fall due, and as many that silence may say something of, about.
+
+    Raises
+    ------
+    PolicyChangedError
+        The state was made with other durations.
     """
 
     def __init__(
@@ -83,7 +91,10 @@ class LabelChunk:
         """Engagements that were taken and say nothing, by why."""
         self._policy = policy
         self._state = state
-        clock, adopted = state.get_many([CLOCK, _FEATURE_SCHEMA])
+        clock, adopted, durations = state.get_many([CLOCK, _FEATURE_SCHEMA, DURATIONS])
+        if durations is not None:
+            check_durations(durations, policy)
+        self._has_durations = durations is not None
         self._clock, self._stored_clock = Clock.unpack(clock), clock
         self._now = self._clock.done
         self._schema = schema or (None if adopted is None else FeatureSchema.unpack(adopted))
@@ -137,6 +148,8 @@ class LabelChunk:
         self._clock.done = self._now
         if (clock := self._clock.pack()) != self._stored_clock:
             self.changes[CLOCK] = clock
+            if not self._has_durations:
+                self.changes[DURATIONS] = pack_durations(self._policy)
 
     def _check(self, clock: Clock, event: Event) -> None:
         """Doubt what is too far ahead of its input; ticks are our own."""

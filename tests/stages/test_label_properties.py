@@ -243,7 +243,7 @@ def test_in_the_end_the_table_forgets_everything(events: list[Event], curves: Si
         as_record(engagement("note", application_id="clock", engaged_at=end)),
     )
     left = {key for key in items(partition.state) if not key.endswith(b"/clock") and b"clock" not in key[1:]}
-    assert left == {b"clock", b"feature-schema"}
+    assert left == {b"clock", b"durations", b"feature-schema"}
 
 
 def happened_at(event: Application | Engagement) -> int:

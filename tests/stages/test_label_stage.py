@@ -6,6 +6,7 @@ from builders import DAY, START, application, as_record, engagement
 from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, labels_of, reasons_of
 from msgspec import structs
 
+from stream_qa.errors import PolicyChangedError
 from stream_qa.events import Application, Decoder, Engagement, Label, Tick
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
@@ -19,7 +20,7 @@ from stream_qa.stages.state import MemoryState
 CLOSES_AT = START + 14 * DAY
 OVER_AT = CLOSES_AT + 14 * DAY
 FORGOTTEN_AT = OVER_AT + 1_095 * DAY
-ALWAYS_KEPT = {b"clock", b"feature-schema"}
+ALWAYS_KEPT = {b"clock", b"durations", b"feature-schema"}
 
 
 def until(moment: int) -> tuple[Application, Engagement]:
@@ -600,6 +601,23 @@ def test_an_answer_that_concerns_many_is_spread_over_chunks_by_curves_too() -> N
         partition.finish()
     for number in range(47):
         assert weights(one, f"application-{number}")[-1] == weights(all_at_once, f"application-{number}")[-1]
+
+
+@pytest.mark.parametrize("changed", ["window_days", "revision_days", "memory_days", "orphan_days"])
+def test_durations_do_not_change_under_existing_state(changed: str) -> None:
+    partition = LabelPartition()
+    partition.read()
+    partition.take(application())
+    partition.policy = LabelPolicy(**{changed: 3, "precedence": "last", "silence": Silence(rule=SilenceRule.NONE)})
+    with pytest.raises(PolicyChangedError, match="revision_days 14, memory_days 1095 and orphan_days 14"):
+        partition.take(engagement())
+
+
+def test_the_rest_of_the_policy_may_change() -> None:
+    partition = LabelPartition()
+    partition.take(application())
+    partition.policy = LabelPolicy(precedence="last", lateness_minutes=1, silence=Silence(rule=SilenceRule.NONE))
+    assert steps(partition.take(engagement())) == [(2, "explicit:message")]
 
 
 # What was used and says nothing.

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 from aiokafka import ConsumerRecord
-from builders import START
+from builders import DAY
 from ground import Ground, job_in, new_ground
 from test_worker import application
 
@@ -18,7 +18,7 @@ async def labels_after_a_profile_view(ground: Ground) -> list[str]:
     topics = ground.settings.topics
     first, second = application("viewed", job_in(1)), application("offered", job_in(1))
     await ground.produce(topics.applications, [(b"key", orjson.dumps(each)) for each in (first, second)], 1)
-    engaged_at = START + 1_000
+    engaged_at = DAY + 1_000
     engagements = [
         {"application_id": name, "job_id": job_in(1), "kind": kind, "engaged_at": engaged_at}
         for name, kind in (("viewed", "profile_view"), ("offered", "offer"))

@@ -191,9 +191,7 @@ def _explain(kind: RecordType, records: Sequence[bytes | None]) -> None:
 
 def _check_rule(found: int, wanted: RuleNumber) -> None:
     if found != wanted:
-        known = (
-            str(RuleNumber(found)) if found in list(RuleNumber) else f"rule {found}, which is newer than this worker"
-        )
+        known = str(RuleNumber(found)) if found in list(RuleNumber) else f"rule {found}, which is not known here"
         raise RuleMismatchError(f"the coefficients were learned by {known}, and STREAM_QA_LEARNING_RULE is {wanted}")
 
 

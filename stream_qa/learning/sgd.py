@@ -13,8 +13,6 @@ import numpy as np
 from stream_qa.learning.arrays import Floats
 from stream_qa.learning.rule import Columns, Fields, Labels, Rule, RuleNumber, slope
 
-_SMALLEST = float(np.finfo(np.float64).tiny)
-
 
 @dataclass(frozen=True)
 class AdaptiveSGD(Rule):
@@ -121,6 +119,6 @@ class SGD(Rule):
         gradients = slope(coefficients, labels)[:, np.newaxis] * labels.features
         step = -self.learning_rate * (gradients + self.prior_pull * coefficients)
         length = np.sqrt((step * step).sum(axis=1))
-        step *= np.minimum(1.0, self.longest_step / np.maximum(length, _SMALLEST))[:, np.newaxis]
+        step *= (self.longest_step / np.maximum(length, self.longest_step))[:, np.newaxis]
         moved = self.bounded(coefficients + step)
         return {"coefficients": moved}, {"step": moved - coefficients}

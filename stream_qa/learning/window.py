@@ -27,7 +27,6 @@ from stream_qa.learning.rule import Columns, Fields, Labels, Rule, RuleNumber, l
 #: How many applications an entity's record holds; part of the format.
 APPLICATIONS = 32
 
-_SMALLEST = float(np.finfo(np.float64).tiny)
 #: Features are kept in single precision; squares of this and sums of them are far from its ends.
 _LARGEST_FEATURE = 1e6
 _OF_A_ROW = ("row_weight", "row_value", "row_offset", "row_curvature", "row_pull")
@@ -150,8 +149,7 @@ class Window(Rule):
             )
             weighted = features * self._curvature(chance, learned["row_weight"])[:, :, np.newaxis]
             step = -_solved(older + features.swapaxes(1, 2) @ weighted, gradient)
-            longest = np.maximum(np.abs(step).max(axis=1), _SMALLEST)
-            step *= np.minimum(1.0, self.longest_step / longest)[:, np.newaxis]
+            step *= self.longest_step / np.maximum(np.abs(step).max(axis=1, keepdims=True), self.longest_step)
             moved = self.bounded(coefficients + step)
             coefficients = np.where(np.isfinite(moved).all(axis=1, keepdims=True), moved, coefficients)
         return coefficients

@@ -24,10 +24,9 @@ from stream_qa.events import (
     Snapshot,
     TopicNames,
 )
-from stream_qa.learning import AdaptiveSGD
 from stream_qa.learning.arrays import Floats
-from stream_qa.learning.entity import contribution_key, entity_key, entity_type, unpack_many
-from stream_qa.learning.sgd import Contribution, Learned
+from stream_qa.learning.entity import LAYOUT, contribution_key, entity_key, entity_type, unpack_many
+from stream_qa.learning.rule import Columns, Fields, Labels
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
@@ -83,6 +82,16 @@ MEMBER = Side("member", PIPELINE.member, (1 / np.sqrt(4), 1 / np.sqrt(16), 1 / n
 JOB = Side("job", PIPELINE.job, (1 / np.sqrt(2), 1 / np.sqrt(16), 1 / np.sqrt(16)))
 
 both_sides = pytest.mark.parametrize("side", [MEMBER, JOB], ids=["member", "job"])
+every_rule = pytest.mark.parametrize(
+    "side",
+    [
+        MEMBER,
+        JOB,
+        Side("member", build_pipeline(Settings(learning_rule="sgd")).member, MEMBER.standard_deviations),
+        Side("job", build_pipeline(Settings(learning_rule="window")).job, JOB.standard_deviations),
+    ],
+    ids=["member", "job", "member by sgd", "job by window"],
+)
 
 
 class Learner:
@@ -119,7 +128,9 @@ class Learner:
         return [key for key, _ in self.state.scan(b"contribution/", b"contribution0")]
 
     def entity(self, entity: str = "entity-1") -> np.void:
-        (record,) = unpack_many(entity_type(1 + FEATURES), self.state.get_many([entity_key(entity)]))
+        (record,) = unpack_many(
+            entity_type(self.side.stage.effect.rule, 1 + FEATURES), self.state.get_many([entity_key(entity)])
+        )
         assert isinstance(record, np.void)
         return record
 
@@ -138,12 +149,14 @@ class ByHand:
 
     def __init__(self, side: Side) -> None:
         self._side = side
-        self._rule = AdaptiveSGD()
-        self._learned: dict[str, Learned] = {}
+        self._rule = side.stage.effect.rule
+        self._learned: dict[str, Columns] = {}
+        self._newest: dict[str, int] = {}
+        self._decays: defaultdict[str, float] = defaultdict(float)
         self._clocks: defaultdict[int, int] = defaultdict(lambda: -1)
         self._revisions: dict[str, int] = {}
         self._said: dict[str, tuple[int | None, float]] = {}
-        self._added: dict[str, Contribution] = {}
+        self._added: dict[str, tuple[Columns, float]] = {}
         self.vectors: defaultdict[str, list[Floats]] = defaultdict(lambda: [np.zeros(1 + FEATURES)])
         """Of each entity, what servers multiply with raw features, by version."""
         self.opened: list[Published] = []
@@ -163,12 +176,14 @@ class ByHand:
             entity, raw, other_part = event.job_id, event.member_features, event.member_log_odds
         features = np.array([[1.0, *np.clip(raw, -20.0, 20.0)]]) * np.array(self._side.standard_deviations)
         offset = np.array([event.global_log_odds + other_part])
-        learned = self._learned.get(entity, Learned(np.zeros((1, 1 + FEATURES)), np.zeros((1, 1 + FEATURES))))
+        learned = self._learned.get(entity, _zeros(self._rule.learned_fields(1 + FEATURES)))
+        nothing = _zeros(self._rule.added_fields(1 + FEATURES)), 0.0
+        added, added_at = self._added.get(application_id, nothing)
         if application_id in self._added:
-            learned = self._rule.retract(learned, self._added[application_id], features)
+            learned = self._rule.retract(learned, added, np.exp([added_at - self._decays[entity]]), features)
 
         versions = self.vectors[entity]
-        log_odds = float((learned.coefficients * features).sum())
+        log_odds = float((learned["coefficients"] * features).sum())
         seen = Published(application_id, event.revision, log_odds, len(versions) - 1)
         if event.revision == 1:
             self.opened.append(seen)
@@ -178,13 +193,22 @@ class ByHand:
         self.learned_from.append(seen)
         self._said[application_id] = says
         self._added.pop(application_id, None)
+        newest = self._newest.get(entity, event.happened_at)
+        days = max(event.happened_at - newest, 0) / DAY
+        self._newest[entity] = max(event.happened_at, newest)
+        self._decays[entity] += days / 365
+        learned = self._rule.fade(learned, np.exp([-days / 365]))
         if event.value is not None and event.weight > 0:
-            learned, self._added[application_id] = self._rule.step(
-                learned, features, offset, np.array([float(event.value)]), np.array([event.weight])
-            )
+            labels = Labels(features, offset, np.array([float(event.value)]), np.array([event.weight]))
+            learned, adds = self._rule.step(learned, added, labels)
+            self._added[application_id] = adds, self._decays[entity]
         self._learned[entity] = learned
-        published = learned.coefficients[0] * np.array(self._side.standard_deviations)
+        published = learned["coefficients"][0] * np.array(self._side.standard_deviations)
         versions.append(np.rint(published * 2**24) / 2**24)
+
+
+def _zeros(fields: Fields) -> Columns:
+    return {name: np.zeros((1, *shape), kind) for name, kind, shape in fields}
 
 
 class Told(NamedTuple):
@@ -250,7 +274,7 @@ def one_at_a_time(side: Side, events: Sequence[Label | Example]) -> Learner:
     return fold(side, [[event] for event in events])
 
 
-@both_sides
+@every_rule
 @settings(max_examples=75, deadline=None)
 @given(st.lists(told, max_size=25), st.lists(st.integers(0, 25), max_size=4))
 def test_any_cut_into_chunks_gives_the_same_state_and_the_same_outputs(
@@ -264,7 +288,7 @@ def test_any_cut_into_chunks_gives_the_same_state_and_the_same_outputs(
         assert [m for m in cut.messages if m.topic == topic] == [m for m in single.messages if m.topic == topic]
 
 
-@both_sides
+@every_rule
 @settings(max_examples=75, deadline=None)
 @given(st.lists(told, max_size=25), st.lists(st.integers(0, 25), max_size=4))
 def test_deltas_are_contiguous_and_add_up_to_what_is_worked_out_by_hand(
@@ -310,7 +334,7 @@ def test_scores_and_examples_carry_what_was_known_before_their_own_label(labels:
     )
 
 
-@both_sides
+@every_rule
 @settings(max_examples=75, deadline=None)
 @given(st.lists(told, max_size=15), st.data())
 def test_labels_that_come_again_at_any_time_change_nothing(side: Side, labels: list[Told], data: st.DataObject) -> None:

@@ -16,6 +16,7 @@ bounded however many wait.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -124,7 +125,7 @@ class Window(Rule):
     @staticmethod
     def _add_to_older(learned: Columns, features: Floats, curvature: Floats, pull: Floats) -> None:
         """Add a parabola along each row of ``features`` ``(n, d)``, in place."""
-        rows, columns = np.tril_indices(features.shape[1])
+        rows, columns = _lower_triangle(features.shape[1])
         learned["older_curvature"] += curvature[:, np.newaxis] * (features[:, rows] * features[:, columns])
         learned["older_pull"] += pull[:, np.newaxis] * features
 
@@ -135,7 +136,7 @@ class Window(Rule):
         """Return the coefficients after a few Newton steps, shape ``(n, d)``."""
         coefficients = learned["coefficients"]
         features = learned["row_features"].astype(np.float64)
-        rows, columns = np.tril_indices(coefficients.shape[1])
+        rows, columns = _lower_triangle(coefficients.shape[1])
         older = np.empty((*coefficients.shape, coefficients.shape[1]))
         older[:, rows, columns] = older[:, columns, rows] = learned["older_curvature"]
         # The prior's own curvature: features are whitened by it.
@@ -153,6 +154,13 @@ class Window(Rule):
             moved = self.bounded(coefficients + step)
             coefficients = np.where(np.isfinite(moved).all(axis=1, keepdims=True), moved, coefficients)
         return coefficients
+
+
+@lru_cache
+def _lower_triangle(dimension: int) -> tuple[Integers, Integers]:
+    """Return the rows and columns of a symmetric matrix's numbers, in the order in which they are kept."""
+    rows, columns = np.tril_indices(dimension)
+    return rows, columns
 
 
 def _single(features: Floats) -> Floats:

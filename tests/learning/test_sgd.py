@@ -1,4 +1,4 @@
-"""The rules that take steps, against the equations written out for one coordinate, finite differences and a batch fit."""
+"""The rules that take steps, against the equations written out for a coordinate, finite differences and a batch fit."""
 
 import math
 

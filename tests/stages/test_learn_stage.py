@@ -25,7 +25,7 @@ from stream_qa.events import (
     TopicNames,
 )
 from stream_qa.learning.arrays import Floats
-from stream_qa.learning.entity import LAYOUT, contribution_key, entity_key, entity_type, unpack_many
+from stream_qa.learning.entity import contribution_key, entity_key, entity_type, unpack_many
 from stream_qa.learning.rule import Columns, Fields, Labels
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage

@@ -11,6 +11,7 @@ from builders import DAY, START, as_record, as_records, example, label
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_qa.errors import RuleMismatchError, StateFormatError
 from stream_qa.events import (
     Decoder,
     Delta,
@@ -25,7 +26,7 @@ from stream_qa.events import (
     TopicNames,
 )
 from stream_qa.learning.arrays import Floats
-from stream_qa.learning.entity import contribution_key, entity_key, entity_type, unpack_many
+from stream_qa.learning.entity import clock_key, contribution_key, entity_key, entity_type, unpack_many
 from stream_qa.learning.rule import Columns, Fields, Labels
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
@@ -577,3 +578,95 @@ def test_features_and_offsets_at_the_ends_of_their_ranges_give_messages_that_dec
         (TOPICS.examples, Example),
     ):
         assert len(learner.sent(topic, model)) == (4 if topic == TOPICS.coefficients or side is MEMBER else 0)
+
+
+#: The member's table as the version before format 2 left it: two labels of one entity, the second provisional.
+TABLE_OF_FORMAT_1 = {
+    clock_key(0): bytes.fromhex("0000019b95c0d000"),
+    contribution_key(0, START, "application-1"): bytes.fromhex(
+        "010300010000000000000001000000000000f03f000000000000e0bf1cafd248680bbf3f1cafd248680bbf3fdaf1a088bdc0afbf"
+    ),
+    contribution_key(0, START, "application-2"): bytes.fromhex(
+        "010300010000000000000000000000000000e03f717719b8f53bd03ffa09170aea8fafbf98662db7185890bf17c57391a0aab7bf"
+    ),
+    b"dimension": bytes.fromhex("0003"),
+    entity_key("entity-1"): bytes.fromhex(
+        "0103000200000000000000020000000000000000d0c0959b0100003e548e87e686ae3f7655071b62f5ba3f021fe2aa7fc5c3bf"
+        "4192c708331eb43f24798c30e341b03f261282a7e587aa3f"
+    ),
+}
+
+
+def test_a_table_of_format_1_goes_on_and_its_labels_are_still_taken_back_exactly() -> None:
+    learner = Learner(MEMBER)
+    learner.state.apply(TABLE_OF_FORMAT_1)
+    first = learner.entity()["coefficients"].copy()
+    step = np.frombuffer(TABLE_OF_FORMAT_1[contribution_key(0, START, "application-2")][-24:], np.float64)
+    moment = START + 12 * DAY
+    learner.take(
+        MEMBER.event(
+            "application-2", features=(0.5, 3.0), revision=2, value=0, weight=0.0, happened_at=moment, watermark=moment
+        )
+    )
+    kept = np.exp(-10 / 365)
+    assert learner.entity()["coefficients"] == pytest.approx(kept * (first - step), abs=1e-12)
+    assert learner.entity()["version"] == 3
+    (delta,) = learner.deltas()
+    assert (delta.base_version, delta.version) == (2, 3)
+    assert dict(learner.items())[b"layout"] == bytes([2, 1, 3, 0])
+    assert b"dimension" not in dict(learner.items())
+
+    # A label that was learned before there was any fading fades from the first label after it.
+    later = moment + 5 * DAY
+    learner.take(MEMBER.event("application-1", revision=2, value=0, weight=0.0, happened_at=later, watermark=later))
+    assert learner.entity()["coefficients"] == pytest.approx(np.zeros(3), abs=1e-12)
+
+
+def test_a_table_of_format_1_keeps_its_number_of_features() -> None:
+    learner = Learner(MEMBER)
+    learner.state.apply(TABLE_OF_FORMAT_1)
+    learner.take(MEMBER.event("application-3", features=(1.0,), value=1))
+    assert [message.topic for message in learner.messages] == [TOPICS.dead_letters]
+
+
+@pytest.mark.parametrize("of", ["adaptive-sgd", "sgd", "window"])
+@pytest.mark.parametrize("by", ["adaptive-sgd", "sgd", "window"])
+def test_a_table_that_another_rule_has_learned_is_refused(of: Any, by: Any) -> None:  # noqa: ANN401
+    learner = Learner(Side("member", build_pipeline(Settings(learning_rule=of)).member, MEMBER.standard_deviations))
+    learner.take(learner.side.event(value=1))
+    other = Learner(Side("member", build_pipeline(Settings(learning_rule=by)).member, MEMBER.standard_deviations))
+    other.state = learner.state
+    # An entity that the table does not have yet: nothing is learned beside what another rule has learned.
+    event = learner.side.event("another", entity="entity-2", value=1)
+    if of == by:
+        other.take(event)
+        return
+    with pytest.raises(RuleMismatchError, match=f"learned by {of}, and STREAM_QA_LEARNING_RULE is {by}"):
+        other.take(event)
+
+
+def test_a_table_of_format_1_is_refused_by_another_rule() -> None:
+    learner = Learner(Side("member", build_pipeline(Settings(learning_rule="window")).member, (1, 1, 1)))
+    learner.state.apply(TABLE_OF_FORMAT_1)
+    with pytest.raises(RuleMismatchError):
+        learner.take(MEMBER.event("application-3", value=1))
+
+
+def test_a_table_of_a_newer_format_is_refused() -> None:
+    learner = Learner(MEMBER)
+    learner.state.apply({b"layout": bytes([3, 1, 3, 0])})
+    with pytest.raises(StateFormatError):
+        learner.take(MEMBER.event(value=1))
+
+
+def test_without_decay_nothing_fades() -> None:
+    stage = build_pipeline(Settings(decay_days=0)).member
+    fading, lasting = Learner(MEMBER), Learner(Side("member", stage, MEMBER.standard_deviations))
+    for learner in (fading, lasting):
+        learner.take(learner.side.event(value=1))
+    before = lasting.entity()["coefficients"].copy()
+    later = START + 20 * DAY
+    for learner in (fading, lasting):
+        learner.take(learner.side.event("another", value=0, weight=0.0, happened_at=later, watermark=later))
+    assert np.array_equal(lasting.entity()["coefficients"], before)
+    assert fading.entity()["coefficients"] == pytest.approx(before * np.exp(-20 / 365), abs=1e-12)

@@ -80,7 +80,7 @@ def ours(rule: Rule, log: Log, chunk: int) -> float:
 
 
 def river(log: Log) -> float:
-    """Return the CPU seconds a label of river's regressions, one an entity, which take nothing back and have no offset."""
+    """Return the CPU seconds a label of river's regressions, which take nothing back and know no offset."""
     models = [RiverRegression(RiverSGD(0.5), l2=0.01) for _ in range(ENTITIES)]
     rows = [dict(enumerate(row)) for row in log.features.tolist()]
     began = time.process_time()

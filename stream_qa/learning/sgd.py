@@ -18,7 +18,8 @@ from stream_qa.learning.rule import Columns, Fields, Labels, Rule, RuleNumber, s
 class AdaptiveSGD(Rule):
     """AdaGrad (Duchi, Hazan and Singer, 2011): steps become shorter in the coordinates that have moved much.
 
-    The coefficients are the sum of the labels' steps, ``squares`` that of their squared gradients; both fade.
+    The coefficients are the sum of the labels' steps, which fade. ``squares`` is that of their squared gradients, which
+    do not: how fast an entity learns is no knowledge of it.
 
     Parameters
     ----------
@@ -46,17 +47,16 @@ class AdaptiveSGD(Rule):
 
     def retract(self, learned: Columns, added: Columns, kept: Floats, features: Floats) -> Columns:
         """Take a step out. Exact, but where later steps were cut off at the bound: there it stays the bound."""
-        each = kept[:, np.newaxis]
         gradient = added["gradient"][:, np.newaxis] * features
         return {
-            "coefficients": self.bounded(learned["coefficients"] - each * added["step"]),
+            "coefficients": self.bounded(learned["coefficients"] - kept[:, np.newaxis] * added["step"]),
             # Rounding may leave a sum of squares a hair below zero, of which there is no root.
-            "squares": np.maximum(learned["squares"] - each * (gradient * gradient), 0.0),
+            "squares": np.maximum(learned["squares"] - gradient * gradient, 0.0),
         }
 
     def fade(self, learned: Columns, kept: Floats) -> Columns:
-        """Bring the coefficients nearer to the prior's mean, 0, and the next steps nearer to first ones."""
-        return {name: column * kept[:, np.newaxis] for name, column in learned.items()}
+        """Bring the coefficients nearer to the prior's mean, 0."""
+        return {**learned, "coefficients": learned["coefficients"] * kept[:, np.newaxis]}
 
     def step(self, learned: Columns, replaced: Columns, labels: Labels) -> tuple[Columns, Columns]:
         """Take one step for each of ``n`` entities."""

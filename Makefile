@@ -42,6 +42,9 @@ lint: install ## Check style, types and layers
 bench: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
 
+bench-rules: install ## Measure the learning rules, one label at a time and many at once
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/learning_rules.py
+
 compare-faults: install ## Break a plain Faust agent, Quix Streams and a worker of ours in the same ways
 	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
 	PYTHONPATH=tests $(BIN)/python benchmarks/fault_comparison.py
@@ -58,4 +61,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint bench compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint bench bench-rules compare-faults broker-up broker-down topics worker

@@ -24,6 +24,7 @@
     ├── StateError                    the worker stops before anything is committed
     │   ├── PolicyChangedError
     │   ├── StateFormatError
+    │   ├── RuleMismatchError
     │   ├── DiskError
     │   ├── CorruptTableError
     │   └── OffsetGapError
@@ -158,6 +159,13 @@ class PolicyChangedError(StateError):
 
 class StateFormatError(StateError):
     """A stored record has a format that this version does not know. Run the version that wrote it, or a newer one."""
+
+
+class RuleMismatchError(StateError):
+    """The state was learned by another rule than ``STREAM_QA_LEARNING_RULE`` names.
+
+    Set it back. To learn by the other rule, start a new group under another prefix and replay the log into it.
+    """
 
 
 class DiskError(StateError):

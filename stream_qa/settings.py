@@ -36,7 +36,16 @@ class Settings(BaseSettings):
     base_rate: Annotated[
         float, Field(gt=0, lt=1, description="probability of a positive where an application brings no global_log_odds")
     ] = 0.25
-    learning_rate: Annotated[float, Field(gt=0, le=10, description="length of a coordinate's first steps")] = 0.5
+    learning_rule: Annotated[
+        Literal["adaptive-sgd", "sgd", "window"], Field(description="how entities learn from a label")
+    ] = "adaptive-sgd"
+    learning_rate: Annotated[
+        float, Field(gt=0, le=10, description="length of a coordinate's first steps, for the rules that take steps")
+    ] = 0.5
+    decay_days: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False, description="days until what was learned counts 1/e of it; 0 for always all"),
+    ] = 365.0
     feature_bound: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="features are clipped to plus and minus this")
     ] = 20.0

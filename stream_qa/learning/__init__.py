@@ -3,6 +3,19 @@
 from stream_qa.learning.global_model import LOG_ODDS_BOUND, GlobalModel, probability
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.random_effect import GRID, RandomEffect
-from stream_qa.learning.sgd import AdaptiveSGD
+from stream_qa.learning.rule import Rule
+from stream_qa.learning.sgd import SGD, AdaptiveSGD
+from stream_qa.learning.window import Window
 
-__all__ = ["GRID", "LOG_ODDS_BOUND", "AdaptiveSGD", "GlobalModel", "Prior", "RandomEffect", "probability"]
+__all__ = [
+    "GRID",
+    "LOG_ODDS_BOUND",
+    "SGD",
+    "AdaptiveSGD",
+    "GlobalModel",
+    "Prior",
+    "RandomEffect",
+    "Rule",
+    "Window",
+    "probability",
+]

@@ -1,24 +1,32 @@
 """The packed records of a learner's table: what is known of an entity, and what one label has added to it.
 
-Little-endian, read and written many at once through numpy's record types. The first byte is the format's version.
+Little-endian, read and written many at once through numpy's record types. The first byte is the format's version, the
+second the rule. Records of format 1, which the adaptive rule wrote before anything faded, are read as they were meant.
 """
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_qa.errors import StateFormatError
+from stream_qa.errors import RuleMismatchError, StateFormatError
+from stream_qa.learning.rule import Fields, Rule, RuleNumber
 
-FORMAT = 1
+FORMAT = 2
 Records = NDArray[np.void]
 
+_FORMAT_1 = 1
 _ENTITY = b"entity/"
 _CONTRIBUTION = b"contribution/"
 _CLOCK = b"clock/"
 _CONTRIBUTION_ORDER = struct.Struct(">Iq")
+_LAYOUT = struct.Struct("<BBH")
+#: The record of a table's format, rule and number of coefficients.
+LAYOUT = b"layout"
+#: The number of coefficients as format 1 had it.
 DIMENSION = b"dimension"
 
 
@@ -49,64 +57,146 @@ def clock_key(origin: int) -> bytes:
     return _CLOCK + origin.to_bytes(4, "big")
 
 
+@dataclass(frozen=True)
+class RecordType:
+    """How the records of one kind are laid out."""
+
+    dtype: np.dtype[np.void]
+    before: np.dtype[np.void]
+    """The same in format 1."""
+    rule: RuleNumber
+    dimension: int
+
+
 @lru_cache
-def entity_type(dimension: int) -> np.dtype[np.void]:
-    """Return the record type of an entity with ``dimension`` coefficients."""
-    return np.dtype(
-        [
-            ("format", "u1"),
-            ("dimension", "<u2"),
-            ("version", "<i8"),
-            ("labels", "<i8"),
-            ("newest_at", "<i8"),
-            ("coefficients", "<f8", (dimension,)),
-            ("squares", "<f8", (dimension,)),
-        ]
+def entity_type(rule: Rule, dimension: int) -> RecordType:
+    """Return the record type of an entity with ``dimension`` coefficients.
+
+    ``decay`` is the sum of all event time over which the entity faded, in time constants.
+    """
+    common: Fields = [("version", "<i8", ()), ("labels", "<i8", ()), ("newest_at", "<i8", ())]
+    return RecordType(
+        _dtype([*common, ("decay", "<f8", ()), *rule.learned_fields(dimension)], FORMAT),
+        _dtype([*common, ("coefficients", "<f8", (dimension,)), ("squares", "<f8", (dimension,))], _FORMAT_1),
+        rule.number,
+        dimension,
     )
 
 
 @lru_cache
-def contribution_type(dimension: int) -> np.dtype[np.void]:
-    """Return the record type of a label's contribution: ``value`` is -1 while it has added nothing."""
-    return np.dtype(
-        [
-            ("format", "u1"),
-            ("dimension", "<u2"),
-            ("revision", "<i8"),
-            ("value", "i1"),
-            ("weight", "<f8"),
-            ("gradient", "<f8"),
-            ("step", "<f8", (dimension,)),
-        ]
+def contribution_type(rule: Rule, dimension: int) -> RecordType:
+    """Return the record type of a label's contribution: ``value`` is -1 while it has added nothing.
+
+    ``decay`` is the entity's when the label was learned.
+    """
+    common: Fields = [("revision", "<i8", ()), ("value", "i1", ()), ("weight", "<f8", ())]
+    return RecordType(
+        _dtype([*common, ("decay", "<f8", ()), *rule.added_fields(dimension)], FORMAT),
+        _dtype([*common, ("gradient", "<f8", ()), ("step", "<f8", (dimension,))], _FORMAT_1),
+        rule.number,
+        dimension,
     )
 
 
-def unpack_many(kind: np.dtype[np.void], records: Sequence[bytes | None]) -> Records:
+def _dtype(fields: Fields, of_format: int) -> np.dtype[np.void]:
+    header: Fields = [("format", "u1", ())]
+    if of_format > _FORMAT_1:
+        header.append(("rule", "u1", ()))
+    return np.dtype([*header, ("dimension", "<u2", ()), *fields])
+
+
+def pack_layout(rule: Rule, dimension: int) -> bytes:
+    """Return the record that says how a table's other records are laid out."""
+    return _LAYOUT.pack(FORMAT, rule.number, dimension)
+
+
+def unpack_layout(rule: Rule, layout: bytes | None, dimension: bytes | None) -> int | None:
+    """Return how many coefficients a table's entities have; ``None`` for a new table.
+
+    Parameters
+    ----------
+    rule
+        The rule that is to go on with it.
+    layout, dimension
+        The records under ``LAYOUT`` and, of format 1, ``DIMENSION``.
+
+    Raises
+    ------
+    StateFormatError
+        The table is of a newer format.
+    RuleMismatchError
+        It was learned by another rule.
+    """
+    if layout is None:
+        if dimension is None:
+            return None
+        _check_rule(RuleNumber.ADAPTIVE_SGD, rule.number)
+        return int.from_bytes(dimension, "big")
+    if layout[0] != FORMAT:
+        raise StateFormatError(f"the table is of format {layout[0]}, and {FORMAT} is read")
+    _, number, coefficients = _LAYOUT.unpack(layout)
+    _check_rule(number, rule.number)
+    return int(coefficients)
+
+
+def unpack_many(kind: RecordType, records: Sequence[bytes | None]) -> Records:
     """Return the records as an array of ``kind``, shape ``(n,)``; a missing one is new: zeros, and value -1.
 
     Raises
     ------
     StateFormatError
-        A record was written in another format or for another number of features.
+        A record was written in a newer format or for another number of features.
+    RuleMismatchError
+        A record was written by another rule.
     """
-    names = kind.names or ()
-    dimension = kind["step" if "step" in names else "coefficients"].shape[0]
-    padded = [(record or b"").ljust(kind.itemsize, b"\0") for record in records]
-    if any(len(record) != kind.itemsize for record in padded):
-        raise _other_format(dimension)
-    array = np.frombuffer(b"".join(padded), kind).copy()
+    present = [_migrated(kind, record) if record and record[0] == _FORMAT_1 else record or b"" for record in records]
+    size = kind.dtype.itemsize
+    padded = [record.ljust(size, b"\0") for record in present]
+    if any(len(record) != size for record in padded):
+        _explain(kind, records)
+    array = np.frombuffer(b"".join(padded), kind.dtype).copy()
     new = np.array([record is None for record in records], np.bool_)
-    if (~new & ((array["format"] != FORMAT) | (array["dimension"] != dimension))).any():
-        raise _other_format(dimension)
-    if "value" in names:
+    wrong = (array["format"] != FORMAT) | (array["rule"] != kind.rule) | (array["dimension"] != kind.dimension)
+    if (~new & wrong).any():
+        _explain(kind, records)
+    if "value" in (kind.dtype.names or ()):
         array["value"][new] = -1
     array["format"] = FORMAT
-    array["dimension"] = dimension
+    array["rule"] = kind.rule
+    array["dimension"] = kind.dimension
     return array
 
 
-def _other_format(dimension: int) -> StateFormatError:
-    return StateFormatError(f"a record is not of format {FORMAT} with {dimension} coefficients")
+def _migrated(kind: RecordType, record: bytes) -> bytes:
+    """Return a record of format 1 in the present one: nothing of it has faded yet."""
+    _check_rule(RuleNumber.ADAPTIVE_SGD, kind.rule)
+    if len(record) > kind.before.itemsize:
+        raise _other_format(kind)
+    before = np.frombuffer(record.ljust(kind.before.itemsize, b"\0"), kind.before)
+    array = np.zeros(1, kind.dtype)
+    for name in kind.before.names or ():
+        array[name] = before[name]
+    array["format"] = FORMAT
+    array["rule"] = kind.rule
+    return array.tobytes()
+
+
+def _explain(kind: RecordType, records: Sequence[bytes | None]) -> None:
+    """Raise what is wrong with the first record that is not of ``kind``."""
+    for record in records:
+        if record is not None and record[:1] == bytes([FORMAT]):
+            _check_rule(record.ljust(2, b"\0")[1], kind.rule)
+    raise _other_format(kind)
+
+
+def _check_rule(found: int, wanted: RuleNumber) -> None:
+    if found != wanted:
+        known = str(RuleNumber(found)) if found in list(RuleNumber) else f"rule {found}, which is not known here"
+        raise RuleMismatchError(f"the coefficients were learned by {known}, and STREAM_QA_LEARNING_RULE is {wanted}")
+
+
+def _other_format(kind: RecordType) -> StateFormatError:
+    return StateFormatError(f"a record is not of format {FORMAT} with {kind.dimension} coefficients")
 
 
 def pack_many(array: Records) -> list[bytes]:

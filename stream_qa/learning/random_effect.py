@@ -12,7 +12,8 @@ from stream_qa.events import EntityKind
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.entity import entity_type, unpack_many
 from stream_qa.learning.prior import Prior
-from stream_qa.learning.sgd import AdaptiveSGD, log_odds
+from stream_qa.learning.rule import Rule, log_odds
+from stream_qa.learning.sgd import AdaptiveSGD
 
 #: Published coefficients are multiples of this: sums and differences of such numbers are exact in float64, so a
 #: server that adds deltas holds bit for bit what the worker published.
@@ -25,7 +26,7 @@ class RandomEffect:
 
     kind: EntityKind
     prior: Prior = field(default_factory=Prior)
-    rule: AdaptiveSGD = field(default_factory=AdaptiveSGD)
+    rule: Rule = field(default_factory=AdaptiveSGD)
     feature_bound: float = 20.0
 
     def whiten(self, features: Floats) -> Floats:
@@ -51,10 +52,12 @@ class RandomEffect:
         Raises
         ------
         StateFormatError
-            A record was written in another format or for another number of features.
+            A record was written in a newer format or for another number of features.
+        RuleMismatchError
+            A record was written by another rule.
         """
         whitened = self.whiten(features)
-        learned = unpack_many(entity_type(whitened.shape[1]), entities)
+        learned = unpack_many(entity_type(self.rule, whitened.shape[1]), entities)
         return log_odds(learned["coefficients"], whitened), learned["version"]
 
     def published(self, coefficients: Floats) -> Floats:

@@ -5,36 +5,14 @@ result is that of one label at a time, to the last bit. Labels that change nothi
 own: any number of them sees an entity between two of its steps.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.entity import Records
-from stream_qa.learning.sgd import AdaptiveSGD, Contribution, Learned, log_odds
-
-Columns = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """``n`` labels in log order, for ``m`` entities and ``k`` applications; all arrays of shape ``(n,)`` but one."""
-
-    entity: Integers
-    """Which of the ``m`` entities."""
-    application: Integers
-    """Which of the ``k`` contributions."""
-    features: Floats
-    """Whitened, shape ``(n, d)``."""
-    offset: Floats
-    """The log-odds of everything but this effect."""
-    value: Integers
-    """1, 0, or -1 where nothing is known yet."""
-    weight: Floats
-    revision: Integers
-    happened_at: Integers
+from stream_qa.learning.plan import Batch, Plan, make_plan
+from stream_qa.learning.rule import Column, Columns, Fields, Labels, Rule, log_odds
 
 
 class Seen(NamedTuple):
@@ -48,81 +26,61 @@ class Seen(NamedTuple):
     """Whether the label changed the entity."""
 
 
-def learn(rule: AdaptiveSGD, entities: Records, contributions: Records, batch: Batch) -> Seen:
+def learn(rule: Rule, entities: Records, contributions: Records, batch: Batch) -> Seen:
     """Step ``entities`` ``(m,)`` and ``contributions`` ``(k,)``, in place, through all labels of ``batch``."""
-    count = len(batch.entity)
-    learned = _changing(batch, contributions["value"], contributions["weight"])
-    seen = Seen(np.zeros(count), np.zeros(count, np.int64), learned)
     of_entities, of_applications = _columns(entities), _columns(contributions)
-    for rows in _rounds(batch.entity, learned):
-        _learn_round(rule, of_entities, of_applications, batch, rows=rows, seen=seen)
+    plan = make_plan(rule.time_constant, of_entities, of_applications, batch)
+    seen = Seen(np.zeros(len(batch.entity)), plan.version, plan.learned)
+    for rows in plan.rounds:
+        _learn_round(rule, of_entities, of_applications, batch, plan, rows=rows, log_odds_of=seen.log_odds)
     _write_back(of_entities, entities)
     _write_back(of_applications, contributions)
     return seen
 
 
-def _changing(batch: Batch, values: Integers, weights: Floats) -> Booleans:
-    """Return, shape ``(n,)``, which labels say something else than their application's label before."""
-    said = list(zip(values.tolist(), weights.tolist(), strict=True))
-    changing = []
-    for application, value, weight in zip(
-        batch.application.tolist(), batch.value.tolist(), batch.weight.tolist(), strict=True
-    ):
-        changing.append(said[application] != (value, weight))
-        said[application] = (value, weight)
-    return np.array(changing, np.bool_)
-
-
-def _rounds(entity: Integers, learned: Booleans) -> list[Integers]:
-    """Return the rows of each round: in each an entity steps once at most, after all that only look at it."""
-    steps: dict[int, int] = {}
-    rounds: list[list[int]] = []
-    for row, (which, changes) in enumerate(zip(entity.tolist(), learned.tolist(), strict=True)):
-        before = steps.get(which, 0)
-        if before == len(rounds):
-            rounds.append([])
-        rounds[before].append(row)
-        if changes:
-            steps[which] = before + 1
-    return [np.asarray(rows) for rows in rounds]
-
-
 def _learn_round(
-    rule: AdaptiveSGD, entities: Columns, contributions: Columns, batch: Batch, *, rows: Integers, seen: Seen
+    rule: Rule,
+    entities: Columns,
+    contributions: Columns,
+    batch: Batch,
+    plan: Plan,
+    *,
+    rows: Integers,
+    log_odds_of: Floats,
 ) -> None:
     entity, application, features = batch.entity[rows], batch.application[rows], batch.features[rows]
-    had_value = contributions["value"][application] >= 0
-    without = Learned(entities["coefficients"][entity], entities["squares"][entity])
-    if had_value.any():
-        contribution = Contribution(contributions["gradient"][application], contributions["step"][application])
-        without = rule.retract(without, contribution, features)
-    seen.log_odds[rows] = log_odds(without.coefficients, features)
-    seen.version[rows] = entities["version"][entity]
-    contributions["revision"][application] = batch.revision[rows]
+    without = _taken(entities, rule.learned_fields(features.shape[1]), entity)
+    added = _taken(contributions, rule.added_fields(features.shape[1]), application)
+    if plan.replaces[rows].any():
+        without = rule.retract(without, added, plan.kept[rows], features)
+    log_odds_of[rows] = log_odds(without["coefficients"], features)
 
-    learned = seen.learned[rows]
+    learned = plan.learned[rows]
     if not learned.all():
         if not learned.any():
             return
         entity, application, features, rows = entity[learned], application[learned], features[learned], rows[learned]
-        without, had_value = Learned(without.coefficients[learned], without.squares[learned]), had_value[learned]
-    value, weight = batch.value[rows], batch.weight[rows]
-    after, added = rule.step(without, features, batch.offset[rows], value.astype(np.float64), weight)
-    counts = weight > 0
+        without, added = ({name: column[learned] for name, column in columns.items()} for columns in (without, added))
+    labels = Labels(features, batch.offset[rows], batch.value[rows].astype(np.float64), batch.weight[rows])
+    without = rule.fade(without, plan.fading[rows])
+    after, adds = rule.step(without, added, labels)
+    counts = labels.weight > 0
     if not counts.all():
         # A label without weight only takes its predecessor back: it does not even feel the prior's pull.
-        each = counts[:, np.newaxis]
-        after = Learned(*(np.where(each, moved, still) for moved, still in zip(after, without, strict=True)))
-        added = Contribution(np.where(counts, added.gradient, 0.0), np.where(each, added.step, 0.0))
-    entities["coefficients"][entity] = after.coefficients
-    entities["squares"][entity] = after.squares
-    entities["version"][entity] += 1
-    entities["labels"][entity] += (value >= 0).astype(np.int64) - had_value
-    entities["newest_at"][entity] = np.maximum(entities["newest_at"][entity], batch.happened_at[rows])
-    contributions["value"][application] = value
-    contributions["weight"][application] = weight
-    contributions["gradient"][application] = added.gradient
-    contributions["step"][application] = added.step
+        after = {name: _where(counts, column, without[name]) for name, column in after.items()}
+        adds = {name: _where(counts, column, np.zeros_like(column)) for name, column in adds.items()}
+    for name, column in after.items():
+        entities[name][entity] = column
+    for name, column in adds.items():
+        contributions[name][application] = column
+
+
+def _taken(columns: Columns, fields: Fields, rows: Integers) -> Columns:
+    return {name: columns[name][rows] for name, *_ in fields}
+
+
+def _where(counts: Booleans, column: Column, otherwise: Column) -> Column:
+    return np.asarray(np.where(counts.reshape(-1, *(1,) * (column.ndim - 1)), column, otherwise))
 
 
 def _columns(records: Records) -> Columns:

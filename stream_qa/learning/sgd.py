@@ -1,40 +1,25 @@
-"""The learning rule: adaptive online steps that can be taken back.
+"""The rules that take one gradient step a label: plain, and adaptive.
 
-The step is AdaGrad's (Duchi, Hazan and Singer, 2011) on the weighted log-loss of one label, in the space whitened by
-the prior. For every label that may still be revised the caller keeps the gradient and the step, so that a revision
-first takes the old one out and then steps again: an application never counts twice.
+Both step on the weighted log-loss of one label, in the space whitened by the prior. For every label that may still be
+revised its step is kept, so that a revision first takes the old one out and then steps again: an application never
+counts twice.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from stream_qa.learning.arrays import Floats
-from stream_qa.learning.global_model import probability
+from stream_qa.learning.rule import Columns, Fields, Labels, Rule, RuleNumber, slope
 
 
-class Learned(NamedTuple):
-    """What a rule knows of ``n`` entities with ``d`` coefficients each."""
+@dataclass(frozen=True)
+class AdaptiveSGD(Rule):
+    """AdaGrad (Duchi, Hazan and Singer, 2011): steps become shorter in the coordinates that have moved much.
 
-    coefficients: Floats
-    """Shape ``(n, d)``, in whitened space."""
-    squares: Floats
-    """Shape ``(n, d)``: the sum of squared gradients of the labels behind the coefficients."""
-
-
-class Contribution(NamedTuple):
-    """What one label of each of ``n`` entities has added; zeros take back to nothing."""
-
-    gradient: Floats
-    """Shape ``(n,)``: weight times (probability - value)."""
-    step: Floats
-    """Shape ``(n, d)``: what was added to the coefficients."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptiveSGD:
-    """AdaGrad with exact retraction.
+    The coefficients are the sum of the labels' steps, which fade. ``squares`` is that of their squared gradients, which
+    do not: how fast an entity learns is no knowledge of it.
 
     Parameters
     ----------
@@ -44,63 +29,96 @@ class AdaptiveSGD:
         Damps the first steps: added to the sum of squares.
     prior_pull
         The share of the prior's pull towards 0 that each step takes.
-    coefficient_bound
-        No whitened coefficient ever leaves plus and minus this.
     """
+
+    number: ClassVar[RuleNumber] = RuleNumber.ADAPTIVE_SGD
 
     learning_rate: float = 0.5
     epsilon: float = 1.0
     prior_pull: float = 0.01
-    coefficient_bound: float = 20.0
 
-    def retract(self, learned: Learned, contribution: Contribution, features: Floats) -> Learned:
-        """Return what would be known without ``contribution``, whose features were ``features`` ``(n, d)``.
+    def learned_fields(self, dimension: int) -> Fields:
+        """Return the coefficients and the sums of squared gradients."""
+        return [("coefficients", "<f8", (dimension,)), ("squares", "<f8", (dimension,))]
 
-        Exact, but where later steps were cut off at the bound: there it stays the bound.
-        """
-        gradient = contribution.gradient[:, np.newaxis] * features
-        # Rounding may leave a sum of squares a hair below zero, of which there is no root.
-        squares = np.maximum(learned.squares - gradient * gradient, 0.0)
-        bound = self.coefficient_bound
-        return Learned(np.clip(learned.coefficients - contribution.step, -bound, bound), squares)
+    def added_fields(self, dimension: int) -> Fields:
+        """Return the gradient, weight times (probability - value), and what was added to the coefficients."""
+        return [("gradient", "<f8", ()), ("step", "<f8", (dimension,))]
 
-    def step(
-        self, learned: Learned, features: Floats, offset: Floats, value: Floats, weight: Floats
-    ) -> tuple[Learned, Contribution]:
-        """Take one step for each of ``n`` entities.
+    def retract(self, learned: Columns, added: Columns, kept: Floats, features: Floats) -> Columns:
+        """Take a step out. Exact, but where later steps were cut off at the bound: there it stays the bound."""
+        gradient = added["gradient"][:, np.newaxis] * features
+        return {
+            "coefficients": self.bounded(learned["coefficients"] - kept[:, np.newaxis] * added["step"]),
+            # Rounding may leave a sum of squares a hair below zero, of which there is no root.
+            "squares": np.maximum(learned["squares"] - gradient * gradient, 0.0),
+        }
 
-        Parameters
-        ----------
-        learned
-            What is known before.
-        features
-            Whitened features, shape ``(n, d)``.
-        offset
-            The log-odds of everything but this effect, shape ``(n,)``.
-        value
-            The labels, 0 or 1, shape ``(n,)``.
-        weight
-            How much each counts, in [0, 1], shape ``(n,)``.
+    def fade(self, learned: Columns, kept: Floats) -> Columns:
+        """Bring the coefficients nearer to the prior's mean, 0."""
+        return {**learned, "coefficients": learned["coefficients"] * kept[:, np.newaxis]}
 
-        Returns
-        -------
-        tuple of Learned and Contribution
-            What is known after, and what to keep for taking it back.
-        """
-        coefficients, squares = learned
-        gradient = weight * (probability(log_odds(coefficients, features) + offset) - value)
-        gradients = gradient[:, np.newaxis] * features
-        squares = squares + gradients * gradients
+    def step(self, learned: Columns, replaced: Columns, labels: Labels) -> tuple[Columns, Columns]:
+        """Take one step for each of ``n`` entities."""
+        del replaced
+        coefficients = learned["coefficients"]
+        gradient = slope(coefficients, labels)
+        gradients = gradient[:, np.newaxis] * labels.features
+        squares = learned["squares"] + gradients * gradients
         moved = coefficients - self.learning_rate * (gradients + self.prior_pull * coefficients) / np.sqrt(
             self.epsilon + squares
         )
-        moved = np.clip(moved, -self.coefficient_bound, self.coefficient_bound)
-        return Learned(moved, squares), Contribution(gradient, moved - coefficients)
+        moved = self.bounded(moved)
+        return (
+            {"coefficients": moved, "squares": squares},
+            {"gradient": gradient, "step": moved - coefficients},
+        )
 
 
-def log_odds(coefficients: Floats, features: Floats) -> Floats:
-    """Return the effect's part of the score, shape ``(n,)``, from two arrays of shape ``(n, d)``.
+@dataclass(frozen=True)
+class SGD(Rule):
+    """Plain stochastic gradient steps of bounded length: half the state of the adaptive ones.
 
-    Row by row, so that a row's result does not depend on which others stand beside it, to the last bit.
+    Parameters
+    ----------
+    learning_rate
+        A step's length over that of the gradient.
+    longest_step
+        No step is longer, as a vector.
+    prior_pull
+        The share of the prior's pull towards 0 that each step takes.
     """
-    return np.asarray((coefficients * features).sum(axis=1))
+
+    number: ClassVar[RuleNumber] = RuleNumber.SGD
+
+    learning_rate: float = 0.5
+    longest_step: float = 1.0
+    prior_pull: float = 0.01
+
+    def learned_fields(self, dimension: int) -> Fields:
+        """Return the coefficients: the sum of the labels' steps."""
+        return [("coefficients", "<f8", (dimension,))]
+
+    def added_fields(self, dimension: int) -> Fields:
+        """Return what was added to the coefficients."""
+        return [("step", "<f8", (dimension,))]
+
+    def retract(self, learned: Columns, added: Columns, kept: Floats, features: Floats) -> Columns:
+        """Take a step out. Exact, but where later steps were cut off at the bound: there it stays the bound."""
+        del features
+        return {"coefficients": self.bounded(learned["coefficients"] - kept[:, np.newaxis] * added["step"])}
+
+    def fade(self, learned: Columns, kept: Floats) -> Columns:
+        """Bring the coefficients nearer to the prior's mean, 0."""
+        return {"coefficients": learned["coefficients"] * kept[:, np.newaxis]}
+
+    def step(self, learned: Columns, replaced: Columns, labels: Labels) -> tuple[Columns, Columns]:
+        """Take one step for each of ``n`` entities."""
+        del replaced
+        coefficients = learned["coefficients"]
+        gradients = slope(coefficients, labels)[:, np.newaxis] * labels.features
+        step = -self.learning_rate * (gradients + self.prior_pull * coefficients)
+        length = np.sqrt((step * step).sum(axis=1))
+        step *= (self.longest_step / np.maximum(length, self.longest_step))[:, np.newaxis]
+        moved = self.bounded(coefficients + step)
+        return {"coefficients": moved}, {"step": moved - coefficients}

@@ -20,16 +20,20 @@ from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.entity import (
     DIMENSION,
+    LAYOUT,
     clock_key,
     contribution_key,
     contribution_range,
     contribution_type,
     entity_key,
     entity_type,
+    pack_layout,
     pack_many,
+    unpack_layout,
     unpack_many,
 )
-from stream_qa.learning.rounds import Batch, learn
+from stream_qa.learning.plan import Batch
+from stream_qa.learning.rounds import learn
 from stream_qa.stages.state import Outcome, StateReader
 
 L = TypeVar("L", bound=wire.Label | wire.Example)
@@ -102,8 +106,10 @@ class LearnStage(Generic[L]):
         self, records: Sequence[SourceRecord], state: StateReader, outcome: Outcome
     ) -> tuple[list[L], list[list[float]]]:
         """Return the labels and their features; what is none, or has another number of them, is rejected."""
-        (stored,) = state.get_many([DIMENSION])
-        dimension = None if stored is None else int.from_bytes(stored, "big")
+        layout, of_format_1 = state.get_many([LAYOUT, DIMENSION])
+        dimension = unpack_layout(self.effect.rule, layout, of_format_1)
+        if dimension is not None and layout is None:
+            outcome.changes.update({LAYOUT: pack_layout(self.effect.rule, dimension), DIMENSION: None})
         labels: list[L] = []
         vectors: list[list[float]] = []
         decoded = self.source.decoder.decode(record.value for record in records)
@@ -114,7 +120,7 @@ class LearnStage(Generic[L]):
                 features = self._features(label)
                 if dimension is None:
                     dimension = 1 + len(features)
-                    outcome.changes[DIMENSION] = dimension.to_bytes(2, "big")
+                    outcome.changes[LAYOUT] = pack_layout(self.effect.rule, dimension)
                 if 1 + len(features) != dimension:
                     raise FeatureSchemaMismatchError(f"{len(features)} features where {dimension - 1} are learned")
             except RejectedError as error:
@@ -140,9 +146,9 @@ class LearnStage(Generic[L]):
         entity_keys = [entity_key(entity_id) for entity_id in entity_ids]
         clock_keys = [clock_key(origin) for origin in origins]
         stored = iter(state.get_many([*entity_keys, *applications, *clock_keys]))
-        dimension = 1 + features.shape[1]
-        before = unpack_many(entity_type(dimension), list(islice(stored, len(entity_keys))))
-        contributions = unpack_many(contribution_type(dimension), list(islice(stored, len(applications))))
+        rule, dimension = self.effect.rule, 1 + features.shape[1]
+        before = unpack_many(entity_type(rule, dimension), list(islice(stored, len(entity_keys))))
+        contributions = unpack_many(contribution_type(rule, dimension), list(islice(stored, len(applications))))
         reached = {origin: unpack_moment(moment) for origin, moment in zip(origins, stored, strict=True)}
 
         clocks = dict(reached)
@@ -150,7 +156,7 @@ class LearnStage(Generic[L]):
         fresh = [labels[row] for row in rows]
         after = before.copy()
         seen = learn(
-            self.effect.rule,
+            rule,
             after,
             contributions,
             self._batch(fresh, features[rows], entity_of[rows], application_of[rows]),

@@ -6,16 +6,19 @@
                                                       └─► scores
 """
 
+import math
 from dataclasses import dataclass
 
 from stream_qa.coefficients import Publisher
 from stream_qa.events import Application, Decoder, Engagement, EntityKind, Example, Label, Tick, WireDecoder, wire
 from stream_qa.labels import load_policy
-from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect
+from stream_qa.learning import SGD, AdaptiveSGD, GlobalModel, Prior, RandomEffect, Rule, Window
 from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.learn import LearnerInput, LearnStage
+
+_DAY = 86_400_000.0
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,20 @@ def _effect(settings: Settings, kind: EntityKind, intercept_precision: float, sl
     return RandomEffect(
         kind=kind,
         prior=Prior(intercept_precision, slope_precision),
-        rule=AdaptiveSGD(learning_rate=settings.learning_rate),
+        rule=_rule(settings),
         feature_bound=settings.feature_bound,
     )
+
+
+def _rule(settings: Settings) -> Rule:
+    time_constant = settings.decay_days * _DAY or math.inf
+    match settings.learning_rule:
+        case "adaptive-sgd":
+            return AdaptiveSGD(time_constant, learning_rate=settings.learning_rate)
+        case "sgd":
+            return SGD(time_constant, learning_rate=settings.learning_rate)
+        case "window":
+            return Window(time_constant)
 
 
 def _publisher(settings: Settings, effect: RandomEffect, global_model: GlobalModel) -> Publisher:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stream_qa.coefficients import Publisher
 from stream_qa.errors import StateError
 from stream_qa.events import Decoder, Delta, Message, Snapshot
-from stream_qa.learning import Prior, RandomEffect
+from stream_qa.learning import AdaptiveSGD, Prior, RandomEffect
 from stream_qa.learning.entity import Records, entity_type, unpack_many
 
 DIMENSION = 3
@@ -20,7 +20,7 @@ coefficients = st.lists(st.floats(-20, 20), min_size=DIMENSION, max_size=DIMENSI
 
 
 def entity(version: int, vector: list[float], *, labels: int = 0, newest_at: int = 0) -> Records:
-    record = unpack_many(entity_type(DIMENSION), [None])
+    record = unpack_many(entity_type(AdaptiveSGD(), DIMENSION), [None])
     record["version"], record["labels"], record["newest_at"] = version, labels, newest_at
     record["coefficients"] = vector
     return record
@@ -100,5 +100,5 @@ def test_what_is_not_finite_is_never_published(wrong: float) -> None:
 
 
 def test_nothing_moved_is_nothing_published() -> None:
-    nothing = unpack_many(entity_type(DIMENSION), [])
+    nothing = unpack_many(entity_type(AdaptiveSGD(), DIMENSION), [])
     assert PUBLISHER.publish([], nothing, nothing) == []

@@ -14,7 +14,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def packed(coefficients: list[float], version: int = 3) -> bytes:
-    entity = unpack_many(entity_type(len(coefficients)), [None])
+    entity = unpack_many(entity_type(EFFECT.rule, len(coefficients)), [None])
     entity["coefficients"], entity["version"] = coefficients, version
     (record,) = pack_many(entity)
     return record

@@ -3,18 +3,20 @@
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_qa.learning import AdaptiveSGD
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.entity import Records, contribution_type, entity_type, unpack_many
-from stream_qa.learning.rounds import Batch, Seen, learn
-from stream_qa.learning.sgd import Contribution, Learned
+from stream_qa.learning.plan import Batch
+from stream_qa.learning.rounds import Seen, learn
+from stream_qa.learning.rule import Columns, Labels
 
 ENTITIES, APPLICATIONS_EACH, DIMENSION = 3, 3, 9
 APPLICATIONS = ENTITIES * APPLICATIONS_EACH
-RULE = AdaptiveSGD()
+RULE = AdaptiveSGD(time_constant=700.0)
 
 
 class Row(NamedTuple):
@@ -66,8 +68,8 @@ def part(batch: Batch, rows: slice) -> Batch:
 
 def new_records() -> tuple[Records, Records]:
     return (
-        unpack_many(entity_type(DIMENSION), [None] * ENTITIES),
-        unpack_many(contribution_type(DIMENSION), [None] * APPLICATIONS),
+        unpack_many(entity_type(RULE, DIMENSION), [None] * ENTITIES),
+        unpack_many(contribution_type(RULE, DIMENSION), [None] * APPLICATIONS),
     )
 
 
@@ -100,12 +102,15 @@ def test_any_cut_into_parts_gives_the_same_bytes_as_one_label_at_a_time(
 
 
 class ByHand:
-    """One entity's labels in order, by the rule's own two operations and a dictionary."""
+    """One entity's labels in order, by the rule's own operations and dictionaries."""
 
     def __init__(self) -> None:
-        self.learned = Learned(np.zeros((1, DIMENSION)), np.zeros((1, DIMENSION)))
+        self.learned: Columns = {name: np.zeros((1, DIMENSION)) for name in ("coefficients", "squares")}
         self.said: dict[int, tuple[int, float]] = {}
-        self.added: dict[int, Contribution] = {}
+        self.added: dict[int, Columns] = {}
+        self.decays: dict[int, float] = {}
+        self.decay = 0.0
+        self.newest_at = 0
         self.version = 0
 
     def take(self, batch: Batch, row: int) -> None:
@@ -115,12 +120,16 @@ class ByHand:
             return
         features = batch.features[row : row + 1]
         if application in self.added:
-            self.learned = RULE.retract(self.learned, self.added.pop(application), features)
+            kept = np.exp([self.decays[application] - self.decay])
+            self.learned = RULE.retract(self.learned, self.added.pop(application), kept, features)
+        passed = max(int(batch.happened_at[row]) - self.newest_at, 0) / 700.0 if self.version else 0.0
+        self.newest_at = max(self.newest_at, int(batch.happened_at[row]))
+        self.decay += passed
+        self.learned = RULE.fade(self.learned, np.exp([-passed]))
         if says[1] > 0:
-            value, weight = np.array([float(says[0])]), np.array([says[1]])
-            self.learned, self.added[application] = RULE.step(
-                self.learned, features, batch.offset[row : row + 1], value, weight
-            )
+            labels = Labels(features, batch.offset[row : row + 1], np.array([float(says[0])]), np.array([says[1]]))
+            self.learned, self.added[application] = RULE.step(self.learned, {}, labels)
+            self.decays[application] = self.decay
         self.said[application] = says
         self.version += 1
 
@@ -136,9 +145,11 @@ def test_every_entity_takes_its_labels_in_their_order(rows: list[Row], seed: int
     for row, entity in enumerate(batch.entity.tolist()):
         by_hand[entity].take(batch, row)
     for entity, expected in zip(entities, by_hand, strict=True):
-        assert np.array_equal(entity["coefficients"], expected.learned.coefficients[0])
-        assert np.array_equal(entity["squares"], expected.learned.squares[0])
+        assert np.array_equal(entity["coefficients"], expected.learned["coefficients"][0])
+        assert np.array_equal(entity["squares"], expected.learned["squares"][0])
         assert entity["version"] == expected.version
+        assert entity["decay"] == expected.decay
+        assert entity["newest_at"] == expected.newest_at
         assert entity["labels"] == sum(value >= 0 for value, _ in expected.said.values())
 
 
@@ -161,8 +172,25 @@ def test_a_label_without_weight_adds_nothing_but_a_version() -> None:
 def test_a_label_without_weight_does_not_feel_the_pull_of_the_prior() -> None:
     before, _, _ = learn_one([Row(1, 1, 1.0)])
     after, _, _ = learn_one([Row(1, 1, 1.0), Row(0, 0, 0.0)])
-    assert np.array_equal(after["coefficients"], before["coefficients"])
+    kept = np.exp(-after["decay"])
+    assert after["coefficients"] == pytest.approx(before["coefficients"] * kept, rel=1e-14)
     assert np.array_equal(after["squares"], before["squares"])
+
+
+def test_what_was_learned_fades_over_the_event_time_between_two_labels() -> None:
+    rows = [Row(0, 1, 1.0), Row(1, 0, 0.0), Row(2, 0, 0.0), Row(3, 0, 0.0)]
+    batch = batch_of([row._replace(application=row.application % APPLICATIONS_EACH) for row in rows], seed=4)
+    moments: Integers = np.array([1_000, 1_070, 900, 1_350])
+    coefficients = []
+    for end in range(1, len(rows)):
+        entities, contributions = new_records()
+        whole = Batch(**{**vars(batch), "happened_at": moments})
+        learn(RULE, entities, contributions, part(whole, slice(0, end)))
+        coefficients.append(entities[0]["coefficients"])
+    first, second, third = coefficients
+    assert second == pytest.approx(first * np.exp(-0.1), rel=1e-14)
+    # What happened before the newest label fades nothing.
+    assert np.array_equal(third, second)
 
 
 def test_an_open_label_changes_only_the_revision_that_is_known() -> None:

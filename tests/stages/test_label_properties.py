@@ -17,6 +17,7 @@ from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.policy import Precedence
+from stream_qa.learning import AdaptiveSGD
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
 
 MILLISECOND = 1 / DAY
@@ -101,7 +102,7 @@ def topics_in_order(draw: st.DrawFn) -> tuple[list[Application], list[Engagement
 
 
 def partition_of_jobs_that_have_learned(policy: LabelPolicy, curves: SilenceCurves | None = None) -> LabelPartition:
-    learned = unpack_many(entity_type(3), [None, None])
+    learned = unpack_many(entity_type(AdaptiveSGD(), 3), [None, None])
     learned["version"] = [3, 4]
     learned["coefficients"] = [[0.1, 1.0 / 3.0, -2.0], [0.7, -0.1, 1e-3]]
     partition = LabelPartition(policy, curves=curves)

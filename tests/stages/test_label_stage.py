@@ -12,6 +12,7 @@ from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.event_time import APPLIED, index_key, life_cycle_key
 from stream_qa.labels.policy import Silence, SilenceRule
+from stream_qa.learning import AdaptiveSGD
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.label import Quiet
@@ -107,7 +108,7 @@ def test_the_global_log_odds_are_brought_or_those_of_the_base_rate_and_never_bey
 
 def test_a_label_carries_the_part_of_the_score_that_the_job_has_learned() -> None:
     """By hand: prior precisions 4 and 16 scale the intercept by 1/2 and the features by 1/4."""
-    learned_job = unpack_many(entity_type(3), [None])
+    learned_job = unpack_many(entity_type(AdaptiveSGD(), 3), [None])
     learned_job["version"], learned_job["coefficients"] = 9, [0.5, 1.0, -2.0]
     partition = LabelPartition()
     partition.jobs.apply({entity_key("job-1"): pack_many(learned_job)[0]})

@@ -11,6 +11,7 @@ from builders import DAY, START, as_record, as_records, example, label
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_qa.errors import RuleMismatchError, StateFormatError
 from stream_qa.events import (
     Decoder,
     Delta,
@@ -24,10 +25,9 @@ from stream_qa.events import (
     Snapshot,
     TopicNames,
 )
-from stream_qa.learning import AdaptiveSGD
 from stream_qa.learning.arrays import Floats
-from stream_qa.learning.entity import contribution_key, entity_key, entity_type, unpack_many
-from stream_qa.learning.sgd import Contribution, Learned
+from stream_qa.learning.entity import clock_key, contribution_key, entity_key, entity_type, unpack_many
+from stream_qa.learning.rule import Columns, Fields, Labels
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
@@ -83,6 +83,16 @@ MEMBER = Side("member", PIPELINE.member, (1 / np.sqrt(4), 1 / np.sqrt(16), 1 / n
 JOB = Side("job", PIPELINE.job, (1 / np.sqrt(2), 1 / np.sqrt(16), 1 / np.sqrt(16)))
 
 both_sides = pytest.mark.parametrize("side", [MEMBER, JOB], ids=["member", "job"])
+every_rule = pytest.mark.parametrize(
+    "side",
+    [
+        MEMBER,
+        JOB,
+        Side("member", build_pipeline(Settings(learning_rule="sgd")).member, MEMBER.standard_deviations),
+        Side("job", build_pipeline(Settings(learning_rule="window")).job, JOB.standard_deviations),
+    ],
+    ids=["member", "job", "member by sgd", "job by window"],
+)
 
 
 class Learner:
@@ -119,7 +129,9 @@ class Learner:
         return [key for key, _ in self.state.scan(b"contribution/", b"contribution0")]
 
     def entity(self, entity: str = "entity-1") -> np.void:
-        (record,) = unpack_many(entity_type(1 + FEATURES), self.state.get_many([entity_key(entity)]))
+        (record,) = unpack_many(
+            entity_type(self.side.stage.effect.rule, 1 + FEATURES), self.state.get_many([entity_key(entity)])
+        )
         assert isinstance(record, np.void)
         return record
 
@@ -138,12 +150,14 @@ class ByHand:
 
     def __init__(self, side: Side) -> None:
         self._side = side
-        self._rule = AdaptiveSGD()
-        self._learned: dict[str, Learned] = {}
+        self._rule = side.stage.effect.rule
+        self._learned: dict[str, Columns] = {}
+        self._newest: dict[str, int] = {}
+        self._decays: defaultdict[str, float] = defaultdict(float)
         self._clocks: defaultdict[int, int] = defaultdict(lambda: -1)
         self._revisions: dict[str, int] = {}
         self._said: dict[str, tuple[int | None, float]] = {}
-        self._added: dict[str, Contribution] = {}
+        self._added: dict[str, tuple[Columns, float]] = {}
         self.vectors: defaultdict[str, list[Floats]] = defaultdict(lambda: [np.zeros(1 + FEATURES)])
         """Of each entity, what servers multiply with raw features, by version."""
         self.opened: list[Published] = []
@@ -163,12 +177,14 @@ class ByHand:
             entity, raw, other_part = event.job_id, event.member_features, event.member_log_odds
         features = np.array([[1.0, *np.clip(raw, -20.0, 20.0)]]) * np.array(self._side.standard_deviations)
         offset = np.array([event.global_log_odds + other_part])
-        learned = self._learned.get(entity, Learned(np.zeros((1, 1 + FEATURES)), np.zeros((1, 1 + FEATURES))))
+        learned = self._learned.get(entity, _zeros(self._rule.learned_fields(1 + FEATURES)))
+        nothing = _zeros(self._rule.added_fields(1 + FEATURES)), 0.0
+        added, added_at = self._added.get(application_id, nothing)
         if application_id in self._added:
-            learned = self._rule.retract(learned, self._added[application_id], features)
+            learned = self._rule.retract(learned, added, np.exp([added_at - self._decays[entity]]), features)
 
         versions = self.vectors[entity]
-        log_odds = float((learned.coefficients * features).sum())
+        log_odds = float((learned["coefficients"] * features).sum())
         seen = Published(application_id, event.revision, log_odds, len(versions) - 1)
         if event.revision == 1:
             self.opened.append(seen)
@@ -178,13 +194,22 @@ class ByHand:
         self.learned_from.append(seen)
         self._said[application_id] = says
         self._added.pop(application_id, None)
+        newest = self._newest.get(entity, event.happened_at)
+        days = max(event.happened_at - newest, 0) / DAY
+        self._newest[entity] = max(event.happened_at, newest)
+        self._decays[entity] += days / 365
+        learned = self._rule.fade(learned, np.exp([-days / 365]))
         if event.value is not None and event.weight > 0:
-            learned, self._added[application_id] = self._rule.step(
-                learned, features, offset, np.array([float(event.value)]), np.array([event.weight])
-            )
+            labels = Labels(features, offset, np.array([float(event.value)]), np.array([event.weight]))
+            learned, adds = self._rule.step(learned, added, labels)
+            self._added[application_id] = adds, self._decays[entity]
         self._learned[entity] = learned
-        published = learned.coefficients[0] * np.array(self._side.standard_deviations)
+        published = learned["coefficients"][0] * np.array(self._side.standard_deviations)
         versions.append(np.rint(published * 2**24) / 2**24)
+
+
+def _zeros(fields: Fields) -> Columns:
+    return {name: np.zeros((1, *shape), kind) for name, kind, shape in fields}
 
 
 class Told(NamedTuple):
@@ -250,7 +275,7 @@ def one_at_a_time(side: Side, events: Sequence[Label | Example]) -> Learner:
     return fold(side, [[event] for event in events])
 
 
-@both_sides
+@every_rule
 @settings(max_examples=75, deadline=None)
 @given(st.lists(told, max_size=25), st.lists(st.integers(0, 25), max_size=4))
 def test_any_cut_into_chunks_gives_the_same_state_and_the_same_outputs(
@@ -264,7 +289,7 @@ def test_any_cut_into_chunks_gives_the_same_state_and_the_same_outputs(
         assert [m for m in cut.messages if m.topic == topic] == [m for m in single.messages if m.topic == topic]
 
 
-@both_sides
+@every_rule
 @settings(max_examples=75, deadline=None)
 @given(st.lists(told, max_size=25), st.lists(st.integers(0, 25), max_size=4))
 def test_deltas_are_contiguous_and_add_up_to_what_is_worked_out_by_hand(
@@ -310,7 +335,7 @@ def test_scores_and_examples_carry_what_was_known_before_their_own_label(labels:
     )
 
 
-@both_sides
+@every_rule
 @settings(max_examples=75, deadline=None)
 @given(st.lists(told, max_size=15), st.data())
 def test_labels_that_come_again_at_any_time_change_nothing(side: Side, labels: list[Told], data: st.DataObject) -> None:
@@ -553,3 +578,95 @@ def test_features_and_offsets_at_the_ends_of_their_ranges_give_messages_that_dec
         (TOPICS.examples, Example),
     ):
         assert len(learner.sent(topic, model)) == (4 if topic == TOPICS.coefficients or side is MEMBER else 0)
+
+
+#: The member's table as the version before format 2 left it: two labels of one entity, the second provisional.
+TABLE_OF_FORMAT_1 = {
+    clock_key(0): bytes.fromhex("0000019b95c0d000"),
+    contribution_key(0, START, "application-1"): bytes.fromhex(
+        "010300010000000000000001000000000000f03f000000000000e0bf1cafd248680bbf3f1cafd248680bbf3fdaf1a088bdc0afbf"
+    ),
+    contribution_key(0, START, "application-2"): bytes.fromhex(
+        "010300010000000000000000000000000000e03f717719b8f53bd03ffa09170aea8fafbf98662db7185890bf17c57391a0aab7bf"
+    ),
+    b"dimension": bytes.fromhex("0003"),
+    entity_key("entity-1"): bytes.fromhex(
+        "0103000200000000000000020000000000000000d0c0959b0100003e548e87e686ae3f7655071b62f5ba3f021fe2aa7fc5c3bf"
+        "4192c708331eb43f24798c30e341b03f261282a7e587aa3f"
+    ),
+}
+
+
+def test_a_table_of_format_1_goes_on_and_its_labels_are_still_taken_back_exactly() -> None:
+    learner = Learner(MEMBER)
+    learner.state.apply(TABLE_OF_FORMAT_1)
+    first = learner.entity()["coefficients"].copy()
+    step = np.frombuffer(TABLE_OF_FORMAT_1[contribution_key(0, START, "application-2")][-24:], np.float64)
+    moment = START + 12 * DAY
+    learner.take(
+        MEMBER.event(
+            "application-2", features=(0.5, 3.0), revision=2, value=0, weight=0.0, happened_at=moment, watermark=moment
+        )
+    )
+    kept = np.exp(-10 / 365)
+    assert learner.entity()["coefficients"] == pytest.approx(kept * (first - step), abs=1e-12)
+    assert learner.entity()["version"] == 3
+    (delta,) = learner.deltas()
+    assert (delta.base_version, delta.version) == (2, 3)
+    assert dict(learner.items())[b"layout"] == bytes([2, 1, 3, 0])
+    assert b"dimension" not in dict(learner.items())
+
+    # A label that was learned before there was any fading fades from the first label after it.
+    later = moment + 5 * DAY
+    learner.take(MEMBER.event("application-1", revision=2, value=0, weight=0.0, happened_at=later, watermark=later))
+    assert learner.entity()["coefficients"] == pytest.approx(np.zeros(3), abs=1e-12)
+
+
+def test_a_table_of_format_1_keeps_its_number_of_features() -> None:
+    learner = Learner(MEMBER)
+    learner.state.apply(TABLE_OF_FORMAT_1)
+    learner.take(MEMBER.event("application-3", features=(1.0,), value=1))
+    assert [message.topic for message in learner.messages] == [TOPICS.dead_letters]
+
+
+@pytest.mark.parametrize("of", ["adaptive-sgd", "sgd", "window"])
+@pytest.mark.parametrize("by", ["adaptive-sgd", "sgd", "window"])
+def test_a_table_that_another_rule_has_learned_is_refused(of: Any, by: Any) -> None:  # noqa: ANN401
+    learner = Learner(Side("member", build_pipeline(Settings(learning_rule=of)).member, MEMBER.standard_deviations))
+    learner.take(learner.side.event(value=1))
+    other = Learner(Side("member", build_pipeline(Settings(learning_rule=by)).member, MEMBER.standard_deviations))
+    other.state = learner.state
+    # An entity that the table does not have yet: nothing is learned beside what another rule has learned.
+    event = learner.side.event("another", entity="entity-2", value=1)
+    if of == by:
+        other.take(event)
+        return
+    with pytest.raises(RuleMismatchError, match=f"learned by {of}, and STREAM_QA_LEARNING_RULE is {by}"):
+        other.take(event)
+
+
+def test_a_table_of_format_1_is_refused_by_another_rule() -> None:
+    learner = Learner(Side("member", build_pipeline(Settings(learning_rule="window")).member, (1, 1, 1)))
+    learner.state.apply(TABLE_OF_FORMAT_1)
+    with pytest.raises(RuleMismatchError):
+        learner.take(MEMBER.event("application-3", value=1))
+
+
+def test_a_table_of_a_newer_format_is_refused() -> None:
+    learner = Learner(MEMBER)
+    learner.state.apply({b"layout": bytes([3, 1, 3, 0])})
+    with pytest.raises(StateFormatError):
+        learner.take(MEMBER.event(value=1))
+
+
+def test_without_decay_nothing_fades() -> None:
+    stage = build_pipeline(Settings(decay_days=0)).member
+    fading, lasting = Learner(MEMBER), Learner(Side("member", stage, MEMBER.standard_deviations))
+    for learner in (fading, lasting):
+        learner.take(learner.side.event(value=1))
+    before = lasting.entity()["coefficients"].copy()
+    later = START + 20 * DAY
+    for learner in (fading, lasting):
+        learner.take(learner.side.event("another", value=0, weight=0.0, happened_at=later, watermark=later))
+    assert np.array_equal(lasting.entity()["coefficients"], before)
+    assert fading.entity()["coefficients"] == pytest.approx(before * np.exp(-20 / 365), abs=1e-12)

@@ -1,8 +1,21 @@
 """From labels to coefficients: the global model, the random effects, and the rule by which they learn."""
 
-from stream_qa.learning.global_model import LOG_ODDS_BOUND, GlobalModel, probability
+from stream_qa.learning.features import FeatureSchema, Standardisation
+from stream_qa.learning.global_model import LOG_ODDS_BOUND, BaseRate, GlobalModel, LinearModel, probability
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.random_effect import GRID, RandomEffect
 from stream_qa.learning.sgd import AdaptiveSGD
 
-__all__ = ["GRID", "LOG_ODDS_BOUND", "AdaptiveSGD", "GlobalModel", "Prior", "RandomEffect", "probability"]
+__all__ = [
+    "GRID",
+    "LOG_ODDS_BOUND",
+    "AdaptiveSGD",
+    "BaseRate",
+    "FeatureSchema",
+    "GlobalModel",
+    "LinearModel",
+    "Prior",
+    "RandomEffect",
+    "Standardisation",
+    "probability",
+]

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import MsgspecError, Raw, Struct
 
 from stream_qa.coefficients import Publisher
-from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError
+from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError, StateFormatError
 from stream_qa.events import Message, SourceRecord, WireDecoder, dead_letter, wire
 from stream_qa.labels.event_time import pack_moment, unpack_moment
 from stream_qa.learning import RandomEffect
@@ -90,7 +90,13 @@ class LearnStage(Generic[L]):
     retention: int
 
     def process(self, partition: int, records: Sequence[SourceRecord], state: StateReader) -> Outcome:
-        """Return what a chunk of one partition, in log order, changes and sends."""
+        """Return what a chunk of one partition, in log order, changes and sends.
+
+        Raises
+        ------
+        StateFormatError
+            The table was written in another format, or for another number of features.
+        """
         outcome = Outcome({}, [])
         labels, features = self._decode(records, state, outcome)
         if labels:
@@ -103,7 +109,7 @@ class LearnStage(Generic[L]):
     ) -> tuple[list[L], list[list[float]]]:
         """Return the labels and their features; what is none, or has another number of them, is rejected."""
         (stored,) = state.get_many([DIMENSION])
-        dimension = None if stored is None else int.from_bytes(stored, "big")
+        dimension = self._dimension(stored)
         labels: list[L] = []
         vectors: list[list[float]] = []
         decoded = self.source.decoder.decode(record.value for record in records)
@@ -114,7 +120,6 @@ class LearnStage(Generic[L]):
                 features = self._features(label)
                 if dimension is None:
                     dimension = 1 + len(features)
-                    outcome.changes[DIMENSION] = dimension.to_bytes(2, "big")
                 if 1 + len(features) != dimension:
                     raise FeatureSchemaMismatchError(f"{len(features)} features where {dimension - 1} are learned")
             except RejectedError as error:
@@ -122,7 +127,19 @@ class LearnStage(Generic[L]):
             else:
                 labels.append(label)
                 vectors.append(features)
+        if stored is None and dimension is not None:
+            outcome.changes[DIMENSION] = dimension.to_bytes(2, "big")
         return labels, vectors
+
+    def _dimension(self, stored: bytes | None) -> int | None:
+        """Return the number of coefficients; ``None`` leaves it to the first label."""
+        count = self.effect.features.count
+        if stored is None:
+            return None if count is None else 1 + count
+        dimension = int.from_bytes(stored, "big")
+        if count is not None and 1 + count != dimension:
+            raise StateFormatError(f"the table has {dimension - 1} features, the model bundle {count}")
+        return dimension
 
     def _features(self, label: L) -> list[float]:
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from stream_qa.coefficients import Publisher
 from stream_qa.events import Application, Decoder, Engagement, EntityKind, Example, Label, Tick, WireDecoder, wire
 from stream_qa.labels import load_policy
-from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect
+from stream_qa.learning import AdaptiveSGD, BaseRate, GlobalModel, Prior, RandomEffect, Standardisation
 from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
 from stream_qa.stages.label import LabelStage
@@ -36,7 +36,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         The label policy cannot be read.
     """
     policy = load_policy(settings.policy)
-    global_model = GlobalModel(settings.base_rate)
+    global_model = BaseRate(settings.base_rate)
     member_effect = _effect(settings, "member", settings.member_intercept_precision, settings.member_slope_precision)
     job_effect = _effect(settings, "job", settings.job_intercept_precision, settings.job_slope_precision)
     topics = settings.topics
@@ -87,7 +87,7 @@ def _effect(settings: Settings, kind: EntityKind, intercept_precision: float, sl
         kind=kind,
         prior=Prior(intercept_precision, slope_precision),
         rule=AdaptiveSGD(learning_rate=settings.learning_rate),
-        feature_bound=settings.feature_bound,
+        features=Standardisation(settings.feature_bound),
     )
 
 

@@ -52,7 +52,7 @@ class BaseRate:
     def log_odds(self, applications: Sequence[KnownApplication], member_features: Floats) -> Floats:  # noqa: ARG002 # a rate looks at nothing
         """Return the global log-odds of applications; see :class:`GlobalModel`."""
         odds = math.log(self.base_rate / (1.0 - self.base_rate))
-        return brought_or(applications, np.full(len(applications), odds))
+        return brought_or(np.full(len(applications), odds), _brought(applications))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +66,13 @@ class LinearModel:
     """Shape ``(l,)``."""
     member_features: Standardisation
     job_features: Standardisation
-    version: str
+    version: str = "none"
 
     def log_odds(self, applications: Sequence[KnownApplication], member_features: Floats) -> Floats:
         """Return the global log-odds of applications; see :class:`GlobalModel`."""
         texts = [application.job_features for application in applications]
-        return brought_or(applications, self.score(member_features, np.array(wire.vectors(texts), np.float64)))
+        scores = self.score(member_features, np.array(wire.vectors(texts), np.float64))
+        return brought_or(scores, _brought(applications))
 
     def score(self, member_features: Floats, job_features: Floats) -> Floats:
         """Return the log-odds, shape ``(n,)``, of raw features, shapes ``(n, k)`` and ``(n, l)``."""
@@ -80,7 +81,10 @@ class LinearModel:
         return np.asarray(np.clip(self.intercept + by_member + by_job, -LOG_ODDS_BOUND, LOG_ODDS_BOUND))
 
 
-def brought_or(applications: Sequence[KnownApplication], scores: Floats) -> Floats:
-    """Return the scores that ``n`` applications bring, within the bound; those of ``scores``, ``(n,)``, for others."""
-    brought = np.array([application.global_log_odds for application in applications], np.float64)
+def brought_or(scores: Floats, brought: Floats) -> Floats:
+    """Return ``brought`` within the bound, and ``scores`` where it is NaN, shapes ``(n,)``."""
     return np.where(np.isnan(brought), scores, np.clip(brought, -LOG_ODDS_BOUND, LOG_ODDS_BOUND))
+
+
+def _brought(applications: Sequence[KnownApplication]) -> Floats:
+    return np.array([application.global_log_odds for application in applications], np.float64)

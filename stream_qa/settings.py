@@ -33,6 +33,13 @@ class Settings(BaseSettings):
     policy: Annotated[Path | None, Field(description="YAML file with the label policy; none for the built-in one")] = (
         None
     )
+    bundle: Annotated[
+        Path | None,
+        Field(
+            description="directory of a model bundle: its global model, feature scales and priors take the place of "
+            "base rate, feature bound and precisions"
+        ),
+    ] = None
     base_rate: Annotated[
         float, Field(gt=0, lt=1, description="probability of a positive where an application brings no global_log_odds")
     ] = 0.25

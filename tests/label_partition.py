@@ -22,7 +22,7 @@ from stream_qa.events import (
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
-from stream_qa.learning import AdaptiveSGD, GlobalModel, Prior, RandomEffect
+from stream_qa.learning import AdaptiveSGD, BaseRate, Prior, RandomEffect
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.state import MemoryState
@@ -42,7 +42,7 @@ def label_stage(
     return LabelStage(
         topics=TOPICS,
         policy=policy,
-        global_model=GlobalModel(BASE_RATE),
+        global_model=BaseRate(BASE_RATE),
         job_effect=RandomEffect("job", Prior(4.0, 16.0), AdaptiveSGD()),
         applications=WireDecoder(wire.Application, Decoder(Application)),
         engagements=WireDecoder(wire.Engagement, Decoder(Engagement)),

@@ -6,7 +6,7 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from stream_qa.cli import broker, config, demo, labels, replay, simulate, topics
+from stream_qa.cli import broker, config, demo, labels, replay, simulate, topics, train
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(
@@ -23,6 +23,7 @@ application.add_typer(config.commands, name="config")
 application.add_typer(labels.commands, name="labels")
 application.command()(simulate.simulate)
 application.command()(replay.replay)
+application.command()(train.train)
 application.command()(demo.demo)
 
 

@@ -1,6 +1,7 @@
 """From labels to coefficients: the global model, the random effects, and the rule by which they learn."""
 
-from stream_qa.learning.global_model import LOG_ODDS_BOUND, GlobalModel, probability
+from stream_qa.learning.features import FeatureSchema, Standardisation
+from stream_qa.learning.global_model import LOG_ODDS_BOUND, BaseRate, GlobalModel, LinearModel, probability
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.random_effect import GRID, RandomEffect
 from stream_qa.learning.rule import Rule
@@ -12,10 +13,14 @@ __all__ = [
     "LOG_ODDS_BOUND",
     "SGD",
     "AdaptiveSGD",
+    "BaseRate",
+    "FeatureSchema",
     "GlobalModel",
+    "LinearModel",
     "Prior",
     "RandomEffect",
     "Rule",
+    "Standardisation",
     "Window",
     "probability",
 ]

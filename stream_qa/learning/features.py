@@ -1,11 +1,14 @@
-"""What the numbers of a feature vector are: their schema."""
+"""What the numbers of a feature vector are: their schema, and the scale on which they are learned."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import orjson
 
 from stream_qa.events import wire
 from stream_qa.labels.life_cycle import KnownApplication
+from stream_qa.learning.arrays import Floats
 
 
 class FeatureSchema(NamedTuple):
@@ -40,3 +43,35 @@ class FeatureSchema(NamedTuple):
     def unpack(cls, record: bytes) -> "FeatureSchema":
         """Return what :meth:`pack` packed."""
         return cls(*orjson.loads(record))
+
+
+@dataclass(frozen=True, eq=False)
+class Standardisation:
+    """Puts features on one scale: minus the mean, over the standard deviation, clipped.
+
+    By default they stay as they are, however many there are, but for the bound.
+    """
+
+    bound: float = 20.0
+    """Standardised features are clipped to plus and minus this."""
+    means: Floats | float = 0.0
+    """Shape ``(k,)``."""
+    scales: Floats | float = 1.0
+    """Shape ``(k,)``, above 0."""
+
+    @property
+    def count(self) -> int | None:
+        """How many features it is for; ``None`` for any number."""
+        return len(self.means) if isinstance(self.means, np.ndarray) else None
+
+    @classmethod
+    def of(cls, features: Floats, bound: float) -> "Standardisation":
+        """Return that of known ``features``, shape ``(n, k)``, ``n`` above 0; what never changes keeps its scale."""
+        deviations = features.std(axis=0)
+        return cls(bound, features.mean(axis=0), np.where(deviations > 0, deviations, 1.0))
+
+    def apply(self, features: Floats) -> Floats:
+        """Return the standardised features of raw ones, shape ``(n, k)`` both; finite for all that is finite."""
+        # What is too large for a float64 is beyond the bound.
+        with np.errstate(over="ignore"):
+            return np.clip((features - self.means) / self.scales, -self.bound, self.bound)

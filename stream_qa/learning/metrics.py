@@ -33,3 +33,8 @@ def auc(values: Floats, scores: Floats) -> float | None:
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[tied]
     above = float(ranks[values == 1].sum()) - positives * (positives + 1) / 2
     return above / (positives * negatives)
+
+
+def log_loss(values: Floats, log_odds: Floats) -> float:
+    """Return the mean of -log(probability of what came), for values 0 or 1 and log-odds, shapes ``(n,)``, n above 0."""
+    return float((np.logaddexp(0.0, log_odds) - values * log_odds).mean())

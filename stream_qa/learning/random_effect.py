@@ -11,6 +11,7 @@ import numpy as np
 from stream_qa.events import EntityKind
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.entity import entity_type, unpack_many
+from stream_qa.learning.features import Standardisation
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.rule import Rule, log_odds
 from stream_qa.learning.sgd import AdaptiveSGD
@@ -27,16 +28,16 @@ class RandomEffect:
     kind: EntityKind
     prior: Prior = field(default_factory=Prior)
     rule: Rule = field(default_factory=AdaptiveSGD)
-    feature_bound: float = 20.0
+    features: Standardisation = field(default_factory=Standardisation)
 
     def whiten(self, features: Floats) -> Floats:
         """Return the rule's features, shape ``(n, 1 + k)``, from raw ``features``, shape ``(n, k)``.
 
-        An intercept in front, clipped to the bound, scaled by the prior.
+        Standardised, an intercept in front, scaled by the prior.
         """
         count, width = features.shape
         design = np.ones((count, 1 + width))
-        np.clip(features, -self.feature_bound, self.feature_bound, out=design[:, 1:])
+        design[:, 1:] = self.features.apply(features)
         return design * self.prior.scale(1 + width)
 
     def score(self, entities: Sequence[bytes | None], features: Floats) -> tuple[Floats, Integers]:
@@ -61,10 +62,10 @@ class RandomEffect:
         return log_odds(learned["coefficients"], whitened), learned["version"]
 
     def published(self, coefficients: Floats) -> Floats:
-        """Return whitened ``coefficients``, shape ``(n, d)``, as servers multiply them with raw features.
+        """Return whitened ``coefficients``, shape ``(n, d)``, as servers multiply them with standardised features.
 
         Rounded to multiples of ``GRID``.
         """
-        raw = coefficients * self.prior.scale(coefficients.shape[1])
+        unwhitened = coefficients * self.prior.scale(coefficients.shape[1])
         # Adding zero turns the negative zeros of rounding into the one zero that sums of deltas give.
-        return np.round(raw / GRID) * GRID + 0.0
+        return np.round(unwhitened / GRID) * GRID + 0.0

@@ -149,15 +149,18 @@ class LabelStage:
         """Return the messages for ``revisions``, with the job's part of the score as it stands now."""
         if not revisions:
             return []
-        stored = jobs.get_many([entity_key(revision.application.job_id) for revision in revisions])
-        features = np.array(wire.vectors([revision.application.member_features for revision in revisions]), np.float64)
-        scores, versions = self.job_effect.score(stored, features)
+        applications = [revision.application for revision in revisions]
+        stored = jobs.get_many([entity_key(application.job_id) for application in applications])
+        features = np.array(wire.vectors([application.member_features for application in applications]), np.float64)
+        columns = (self.global_model.log_odds(applications, features), *self.job_effect.score(stored, features))
         return [
-            self._label(partition, revision, score, version)
-            for revision, score, version in zip(revisions, scores.tolist(), versions.tolist(), strict=True)
+            self._label(partition, revision, *parts)
+            for revision, *parts in zip(revisions, *(column.tolist() for column in columns), strict=True)
         ]
 
-    def _label(self, partition: int, revision: Revision, job_log_odds: float, job_version: int) -> Message:
+    def _label(
+        self, partition: int, revision: Revision, global_log_odds: float, job_log_odds: float, job_version: int
+    ) -> Message:
         application, verdict = revision.application, revision.verdict
         label = wire.Label(
             application.application_id,
@@ -173,7 +176,7 @@ class LabelStage:
             application.feature_schema,
             Raw(application.member_features),
             Raw(application.job_features),
-            self.global_model.log_odds(application.global_log_odds),
+            global_log_odds,
             job_log_odds,
             job_version,
             partition,

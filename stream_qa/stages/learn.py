@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import MsgspecError, Raw, Struct
 
 from stream_qa.coefficients import Publisher
-from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError
+from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError, StateFormatError
 from stream_qa.events import Message, SourceRecord, WireDecoder, dead_letter, wire
 from stream_qa.labels.event_time import pack_moment, unpack_moment
 from stream_qa.learning import RandomEffect
@@ -94,7 +94,13 @@ class LearnStage(Generic[L]):
     retention: int
 
     def process(self, partition: int, records: Sequence[SourceRecord], state: StateReader) -> Outcome:
-        """Return what a chunk of one partition, in log order, changes and sends."""
+        """Return what a chunk of one partition, in log order, changes and sends.
+
+        Raises
+        ------
+        StateFormatError
+            The table was written in another format, or for another number of features.
+        """
         outcome = Outcome({}, [])
         labels, features = self._decode(records, state, outcome)
         if labels:
@@ -107,9 +113,7 @@ class LearnStage(Generic[L]):
     ) -> tuple[list[L], list[list[float]]]:
         """Return the labels and their features; what is none, or has another number of them, is rejected."""
         layout, of_format_1 = state.get_many([LAYOUT, DIMENSION])
-        dimension = unpack_layout(self.effect.rule, layout, of_format_1)
-        if dimension is not None and layout is None:
-            outcome.changes.update({LAYOUT: pack_layout(self.effect.rule, dimension), DIMENSION: None})
+        dimension = self._dimension(unpack_layout(self.effect.rule, layout, of_format_1))
         labels: list[L] = []
         vectors: list[list[float]] = []
         decoded = self.source.decoder.decode(record.value for record in records)
@@ -120,7 +124,6 @@ class LearnStage(Generic[L]):
                 features = self._features(label)
                 if dimension is None:
                     dimension = 1 + len(features)
-                    outcome.changes[LAYOUT] = pack_layout(self.effect.rule, dimension)
                 if 1 + len(features) != dimension:
                     raise FeatureSchemaMismatchError(f"{len(features)} features where {dimension - 1} are learned")
             except RejectedError as error:
@@ -128,7 +131,20 @@ class LearnStage(Generic[L]):
             else:
                 labels.append(label)
                 vectors.append(features)
+        if of_format_1 is not None:
+            outcome.changes[DIMENSION] = None
+        if layout is None and dimension is not None and (labels or of_format_1 is not None):
+            outcome.changes[LAYOUT] = pack_layout(self.effect.rule, dimension)
         return labels, vectors
+
+    def _dimension(self, stored: int | None) -> int | None:
+        """Return the number of coefficients; ``None`` leaves it to the first label."""
+        count = self.effect.features.count
+        if stored is None:
+            return None if count is None else 1 + count
+        if count is not None and 1 + count != stored:
+            raise StateFormatError(f"the table has {stored - 1} features, the model bundle {count}")
+        return stored
 
     def _features(self, label: L) -> list[float]:
         try:

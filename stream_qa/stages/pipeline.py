@@ -9,10 +9,21 @@
 import math
 from dataclasses import dataclass
 
+from stream_qa.bundle import Bundle, load_bundle
 from stream_qa.coefficients import Publisher
-from stream_qa.events import Application, Decoder, Engagement, EntityKind, Example, Label, Tick, WireDecoder, wire
+from stream_qa.events import Application, Decoder, Engagement, Example, Label, Tick, WireDecoder, wire
 from stream_qa.labels import load_policy
-from stream_qa.learning import SGD, AdaptiveSGD, GlobalModel, Prior, RandomEffect, Rule, Window
+from stream_qa.learning import (
+    SGD,
+    AdaptiveSGD,
+    BaseRate,
+    GlobalModel,
+    Prior,
+    RandomEffect,
+    Rule,
+    Standardisation,
+    Window,
+)
 from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
 from stream_qa.stages.label import LabelStage
@@ -37,11 +48,13 @@ def build_pipeline(settings: Settings) -> Pipeline:
     ------
     PolicyError
         The label policy cannot be read.
+    BundleError
+        The model bundle cannot be used.
     """
     policy = load_policy(settings.policy)
-    global_model = GlobalModel(settings.base_rate)
-    member_effect = _effect(settings, "member", settings.member_intercept_precision, settings.member_slope_precision)
-    job_effect = _effect(settings, "job", settings.job_intercept_precision, settings.job_slope_precision)
+    bundle = None if settings.bundle is None else load_bundle(settings.bundle)
+    global_model = BaseRate(settings.base_rate) if bundle is None else bundle.global_model
+    member_effect, job_effect = _effects(settings, bundle)
     topics = settings.topics
     return Pipeline(
         label=LabelStage(
@@ -52,6 +65,8 @@ def build_pipeline(settings: Settings) -> Pipeline:
             applications=WireDecoder(wire.Application, Decoder(Application, settings.max_message_bytes)),
             engagements=WireDecoder(wire.Engagement, Decoder(Engagement, settings.max_message_bytes)),
             ticks=WireDecoder(wire.Tick, Decoder(Tick, settings.max_message_bytes)),
+            feature_schema=None if bundle is None else bundle.feature_schema,
+            curves=None if bundle is None else bundle.curves,
             most_due=settings.due_applications,
         ),
         member=LearnStage(
@@ -85,12 +100,20 @@ def build_pipeline(settings: Settings) -> Pipeline:
     )
 
 
-def _effect(settings: Settings, kind: EntityKind, intercept_precision: float, slope_precision: float) -> RandomEffect:
-    return RandomEffect(
-        kind=kind,
-        prior=Prior(intercept_precision, slope_precision),
-        rule=_rule(settings),
-        feature_bound=settings.feature_bound,
+def _effects(settings: Settings, bundle: Bundle | None) -> tuple[RandomEffect, RandomEffect]:
+    """Return the member's effect, over job features, and the job's, over member features."""
+    rule = _rule(settings)
+    if bundle is not None:
+        return (
+            RandomEffect("member", bundle.member_prior, rule, bundle.global_model.job_features),
+            RandomEffect("job", bundle.job_prior, rule, bundle.global_model.member_features),
+        )
+    features = Standardisation(settings.feature_bound)
+    return (
+        RandomEffect(
+            "member", Prior(settings.member_intercept_precision, settings.member_slope_precision), rule, features
+        ),
+        RandomEffect("job", Prior(settings.job_intercept_precision, settings.job_slope_precision), rule, features),
     )
 
 

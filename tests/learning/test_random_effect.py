@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_qa.errors import StateFormatError
-from stream_qa.learning import GRID, LOG_ODDS_BOUND, Prior, RandomEffect, probability
+from stream_qa.learning import GRID, LOG_ODDS_BOUND, Prior, RandomEffect, Standardisation, probability
 from stream_qa.learning.entity import entity_type, pack_many, unpack_many
 
-EFFECT = RandomEffect("member", Prior(intercept_precision=4.0, slope_precision=16.0), feature_bound=20.0)
+EFFECT = RandomEffect("member", Prior(intercept_precision=4.0, slope_precision=16.0), features=Standardisation(20.0))
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 

@@ -1,0 +1,140 @@
+"""What the JSON files of a bundle say. All numbers are finite; unknown fields are refused."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stream_qa.events.fields import Identifier
+
+MANIFEST = "manifest.json"
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0)]
+Moment = Annotated[int, Field(ge=0, description="milliseconds since the epoch, UTC")]
+
+
+class FileName(StrEnum):
+    """The files that a manifest names."""
+
+    GLOBAL = "global.json"
+    PRIORS = "priors.json"
+    CURVES = "curves.json"
+    """Missing where there were too few positives for curves."""
+    RANDOM_EFFECTS = "random_effects.npz"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Side(_File):
+    """The global model's part of one side's features, all lists of the same length."""
+
+    weights: list[Finite]
+    """Of standardised features."""
+    means: list[Finite]
+    scales: list[Positive]
+
+    @model_validator(mode="after")
+    def _equally_long(self) -> Self:
+        if not len(self.weights) == len(self.means) == len(self.scales):
+            raise ValueError("weights, means and scales are not equally many")
+        return self
+
+
+class GlobalFile(_File):
+    """``global.json``: log-odds = intercept + weights · clip((features - means) / scales, -bound, bound)."""
+
+    kind: Literal["linear"] = "linear"
+    intercept: Finite
+    member: Side
+    job: Side
+    bound: Positive
+
+
+class PriorsFile(_File):
+    """``priors.json``: the precisions of each random effect's coefficients, the intercept first."""
+
+    member: Annotated[list[Positive], Field(min_length=1)]
+    """Over the job's features."""
+    job: Annotated[list[Positive], Field(min_length=1)]
+    """Over the member's features."""
+
+
+class Quality(_File):
+    """How good scores are."""
+
+    auc: Annotated[float, Field(ge=0, le=1)] | None
+    """``None`` where all labels are alike."""
+    log_loss: Annotated[float, Field(ge=0)]
+
+
+class HeldOut(_File):
+    """How a fit on what was known before the last weeks scores the applications of the last weeks."""
+
+    since: Moment
+    until: Moment
+    """Of the times at which the applications were sent."""
+    applications: Whole
+    positives: Whole
+    global_only: Quality
+    personalised: Quality
+    """Global model and both random effects, as they stood when these weeks began."""
+
+
+class SchemaFile(_File):
+    """The features that the bundle is for."""
+
+    name: Identifier
+    member_features: Whole
+    job_features: Whole
+
+
+class Description(_File):
+    """Where a bundle comes from."""
+
+    until: Moment
+    """Nothing that happened then or later was looked at."""
+    first_applied_at: Moment
+    last_applied_at: Moment
+    applications: Whole
+    """With final labels: those that were trained on."""
+    positives: Whole
+    members: Whole
+    jobs: Whole
+    feature_schema: SchemaFile
+    policy: dict[str, Any]
+    """The label policy."""
+    hyper_parameters: dict[str, float | int]
+    sweeps: Whole
+    converged: bool
+    """Whether nothing moved any more in the last sweep."""
+    curves: str
+    """In words."""
+    held_out: HeldOut | None
+    """``None`` where the log is too short."""
+
+
+class Digest(_File):
+    """What a file must be."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    bytes: Whole
+
+
+class Manifest(_File):
+    """``manifest.json``."""
+
+    format: Literal[1] = 1
+    version: Identifier
+    """Follows from everything else in the bundle: the same training gives the same."""
+    description: Description
+    files: dict[FileName, Digest]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if missing := set(FileName) - {FileName.CURVES} - set(self.files):
+            raise ValueError(f"it names no {min(missing)}")
+        return self

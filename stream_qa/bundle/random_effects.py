@@ -1,0 +1,86 @@
+"""``random_effects.npz``: the coefficients of all entities as they were fitted, from which a worker may start.
+
+Arrays only, no pickles. Ids are the bytes of a JSON list: numpy's own strings lose zeros at their end.
+"""
+
+import zipfile
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from stream_qa.errors import BundleError
+from stream_qa.learning.arrays import Floats, Integers
+
+
+@dataclass(frozen=True)
+class EntityCoefficients:
+    """``m`` entities of one kind."""
+
+    ids: list[str]
+    coefficients: Floats
+    """Over standardised features, the intercept first, shape ``(m, d)``."""
+    labels: Integers
+    """How many applications are behind each, shape ``(m,)``."""
+    newest_at: Integers
+    """When the newest of their labels happened (ms), shape ``(m,)``."""
+
+
+@dataclass(frozen=True)
+class RandomEffects:
+    """Both kinds."""
+
+    members: EntityCoefficients
+    jobs: EntityCoefficients
+
+
+def pack(effects: RandomEffects) -> bytes:
+    """Return the file's bytes: the same for the same coefficients."""
+    file = BytesIO()
+    np.savez(
+        file,
+        **_arrays("member", effects.members),
+        **_arrays("job", effects.jobs),
+        allow_pickle=False,
+    )
+    return file.getvalue()
+
+
+def read(path: Path, member_dimension: int, job_dimension: int) -> RandomEffects:
+    """Return what is in a file.
+
+    Raises
+    ------
+    BundleError
+        The file cannot be read, or has not the coefficients that it should have.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return RandomEffects(
+                _entities(dict(arrays), "member", member_dimension), _entities(dict(arrays), "job", job_dimension)
+            )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+
+
+def _arrays(kind: str, entities: EntityCoefficients) -> dict[str, np.ndarray]:
+    return {
+        f"{kind}_ids": np.frombuffer(orjson.dumps(entities.ids), np.uint8),
+        f"{kind}_coefficients": entities.coefficients,
+        f"{kind}_labels": entities.labels,
+        f"{kind}_newest_at": entities.newest_at,
+    }
+
+
+def _entities(arrays: dict[str, np.ndarray], kind: str, dimension: int) -> EntityCoefficients:
+    ids = orjson.loads(arrays[f"{kind}_ids"].tobytes())
+    coefficients, labels, newest_at = (arrays[f"{kind}_{what}"] for what in ("coefficients", "labels", "newest_at"))
+    if coefficients.dtype != np.float64 or labels.dtype != np.int64 or newest_at.dtype != np.int64:
+        raise ValueError(f"the numbers of its {kind}s are of other types")
+    if coefficients.shape != (len(ids), dimension) or not labels.shape == newest_at.shape == (len(ids),):
+        raise ValueError(f"its {kind}s have not {dimension} coefficients each")
+    if not np.isfinite(coefficients).all():
+        raise ValueError(f"coefficients of a {kind} are not finite")
+    return EntityCoefficients(ids, coefficients, labels, newest_at)

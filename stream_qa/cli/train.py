@@ -1,0 +1,126 @@
+"""``stream-qa train``: an event log into a model bundle."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from stream_qa.bundle import HeldOut, Manifest
+from stream_qa.events import TopicNames
+from stream_qa.labels import load_policy
+from stream_qa.replay.log import read_log
+from stream_qa.settings import load_settings
+from stream_qa.streaming.garbage import collect_rarely
+from stream_qa.training.history import History, read_history
+from stream_qa.training.joint_fit import HyperParameters
+from stream_qa.training.train import Training
+from stream_qa.training.train import train as train_bundle
+
+_BAR_WIDTH = 40
+
+
+def train(
+    logs: Annotated[list[Path], typer.Argument(help="Event logs: JSON Lines, gzip if the name ends in .gz.")],
+    *,
+    until: Annotated[
+        datetime,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="UTC; what happened then or later is not looked at, and labels are as they were known then.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Directory for the bundle; it must not exist.")],
+    policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest and what else it says as JSON.")] = False,
+) -> None:
+    """Train a model bundle: global model, priors of both random effects, silence curves, coefficients to start from.
+
+    Example: stream-qa train log.jsonl.gz --until 2012-10-01 --out bundle
+    """
+    if out.exists():
+        raise typer.BadParameter(f"{out} exists already", param_hint="--out")
+    settings = load_settings()
+    label_policy = load_policy(policy or settings.policy)
+    moment = round(until.replace(tzinfo=UTC).timestamp() * 1000)
+    topics = TopicNames()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console) as progress:
+        reading = progress.add_task("reading the log", total=None)
+        log = read_log(logs, topics)
+        collect_rarely()
+        count = len(log.events)
+        progress.update(reading, total=count, completed=count)
+        labelling = progress.add_task("labelling", total=sum(event.time < moment for event in log.events))
+        history = read_history(
+            log.events,
+            topics=topics,
+            policy=label_policy,
+            until=moment,
+            max_message_bytes=settings.max_message_bytes,
+            advance=lambda count: progress.advance(labelling, count),
+        )
+        training = train_bundle(history, policy=label_policy, until=moment, advance=_sweeps(progress))
+    manifest = training.write(out)
+    if as_json:
+        typer.echo(orjson.dumps(_report(manifest, training, history), option=orjson.OPT_INDENT_2))
+    else:
+        _show(Console(), out, manifest, training, history)
+
+
+def _sweeps(progress: Progress) -> Callable[[str], None]:
+    """Return what shows how far each fit is."""
+    tasks: dict[str, TaskID] = {}
+
+    def advance(fit: str) -> None:
+        if fit not in tasks:
+            tasks[fit] = progress.add_task(f"{fit}: sweeps at most", total=HyperParameters().most_sweeps)
+        progress.advance(tasks[fit])
+
+    return advance
+
+
+def _report(manifest: Manifest, training: Training, history: History) -> dict[str, Any]:
+    return {
+        "manifest": manifest.model_dump(mode="json"),
+        "positives_answered_by_day": training.answered_by_day,
+        "rejected": dict(sorted(history.rejected.items())),
+    }
+
+
+def _show(console: Console, out: Path, manifest: Manifest, training: Training, history: History) -> None:
+    description = manifest.description
+    console.print(
+        f"{out} is {manifest.version}: {description.applications} applications with final labels, "
+        f"{description.positives} positive; {description.members} members, {description.jobs} jobs",
+        highlight=False,
+    )
+    console.print(description.curves, highlight=False)
+    if history.rejected:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(history.rejected.items()))
+        console.print(f"not used: {reasons}", highlight=False)
+    if not description.converged:
+        console.print(f"the fit still moved after {description.sweeps} sweeps", highlight=False)
+    if description.held_out is None:
+        console.print("too little data to hold some out", highlight=False)
+    else:
+        console.print(_held_out(description.held_out), highlight=False)
+    console.print("positives by the time to their first positive engagement", highlight=False)
+    table = Table("days", "share", "", box=None, pad_edge=False)
+    for day, share in enumerate(training.answered_by_day, start=1):
+        table.add_row(str(day), f"{share:.3f}", "█" * round(share * _BAR_WIDTH))
+    console.print(table, highlight=False)
+
+
+def _held_out(held_out: HeldOut) -> Table:
+    title = f"trained before and tried on the last four weeks, {held_out.applications} applications"
+    table = Table(title, "AUC", "log-loss", box=None, pad_edge=False)
+    for name, quality in (("global model only", held_out.global_only), ("with random effects", held_out.personalised)):
+        table.add_row(name, "" if quality.auc is None else f"{quality.auc:.4f}", f"{quality.log_loss:.4f}")
+    return table

@@ -1,0 +1,158 @@
+"""From what is known of a log at a moment to all that a bundle holds."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from stream_qa.bundle import (
+    Description,
+    EntityCoefficients,
+    GlobalFile,
+    Manifest,
+    PriorsFile,
+    RandomEffects,
+    SchemaFile,
+    Side,
+    write_bundle,
+)
+from stream_qa.errors import TrainingError
+from stream_qa.labels import LabelPolicy
+from stream_qa.labels.curves import SilenceCurves
+from stream_qa.labels.policy import DAY
+from stream_qa.learning import LinearModel, Standardisation
+from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.training.curves import fit_curves
+from stream_qa.training.held_out import hold_out
+from stream_qa.training.history import NEVER, History
+from stream_qa.training.joint_fit import FittedEffect, HyperParameters, fit_jointly
+from stream_qa.training.rows import Entities
+
+Advance = Callable[[str], object]
+"""Is told, after every sweep, which fit it was of."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training has made."""
+
+    description: Description
+    global_file: GlobalFile
+    priors: PriorsFile
+    curves: SilenceCurves | None
+    effects: RandomEffects
+    answered_by_day: list[float]
+    """The share of positives whose first positive engagement came within 1, 2, 3 ... days."""
+
+    def write(self, directory: Path) -> Manifest:
+        """Write it as a bundle; return the bundle's manifest.
+
+        Raises
+        ------
+        BundleError
+            The directory exists or cannot be written.
+        """
+        return write_bundle(
+            directory,
+            description=self.description,
+            global_file=self.global_file,
+            priors=self.priors,
+            curves=self.curves,
+            effects=self.effects,
+        )
+
+
+def train(
+    history: History,
+    *,
+    policy: LabelPolicy,
+    until: int,
+    parameters: HyperParameters | None = None,
+    advance: Advance = lambda _fit: None,
+) -> Training:
+    """Train on what ``history`` says at ``until`` (ms) by ``policy``.
+
+    Raises
+    ------
+    TrainingError
+        No application's window is over, or all final labels are alike.
+    """
+    parameters = parameters or HyperParameters()
+    rows = history.rows.select(history.matured)
+    if not len(rows):
+        raise TrainingError(f"no application is older than the window of {policy.window_days:g} days")
+    if len(np.unique(rows.value)) == 1:
+        raise TrainingError(f"all {len(rows)} final labels are {'positive' if rows.value[0] else 'negative'}")
+    # Many small matrices: threads that share one would only wait for each other, on a busy machine for long.
+    with threadpool_limits(1):
+        held_out = hold_out(history, policy.window, parameters, lambda: advance("held-out fit"))
+        fit = fit_jointly(rows, parameters, lambda: advance("fit"))
+    curves = fit_curves(history)
+    applied_at, happened_at = history.applied_at[history.matured], history.happened_at[history.matured]
+    schema = history.schema
+    description = Description(
+        until=until,
+        first_applied_at=int(applied_at.min()),
+        last_applied_at=int(applied_at.max()),
+        applications=len(rows),
+        positives=int(rows.value.sum()),
+        members=len(rows.members.ids),
+        jobs=len(rows.jobs.ids),
+        feature_schema=SchemaFile(
+            name=schema.name, member_features=schema.member_features, job_features=schema.job_features
+        ),
+        policy=_sorted(policy),
+        hyper_parameters=asdict(parameters),
+        sweeps=fit.sweeps,
+        converged=fit.converged,
+        curves=curves.reason,
+        held_out=held_out,
+    )
+    return Training(
+        description=description,
+        global_file=_global_file(fit.global_model),
+        priors=PriorsFile(member=fit.member.precisions.tolist(), job=fit.job.precisions.tolist()),
+        curves=curves.curves,
+        effects=RandomEffects(
+            _entities(rows.members, fit.member, happened_at), _entities(rows.jobs, fit.job, happened_at)
+        ),
+        answered_by_day=_answered_by_day(history, policy),
+    )
+
+
+def _sorted(policy: LabelPolicy) -> dict[str, object]:
+    """Return a policy's content; sets sorted, so that the same policy is the same text."""
+    content = policy.model_dump(mode="json")
+    return {name: sorted(value) if isinstance(value, list) else value for name, value in content.items()}
+
+
+def _global_file(model: LinearModel) -> GlobalFile:
+    return GlobalFile(
+        intercept=model.intercept,
+        member=_side(model.member_weights, model.member_features),
+        job=_side(model.job_weights, model.job_features),
+        bound=model.member_features.bound,
+    )
+
+
+def _side(weights: Floats, features: Standardisation) -> Side:
+    return Side(
+        weights=weights.tolist(), means=np.asarray(features.means).tolist(), scales=np.asarray(features.scales).tolist()
+    )
+
+
+def _entities(entities: Entities, fitted: FittedEffect, happened_at: Integers) -> EntityCoefficients:
+    newest_at = np.zeros(len(entities.ids), np.int64)
+    np.maximum.at(newest_at, entities.of, happened_at)
+    return EntityCoefficients(entities.ids, fitted.coefficients, np.bincount(entities.of), newest_at)
+
+
+def _answered_by_day(history: History, policy: LabelPolicy) -> list[float]:
+    positive = history.matured & (history.rows.value == 1) & (history.agreed_at != NEVER)
+    if not positive.any():
+        return []
+    after = (history.agreed_at - history.applied_at)[positive]
+    days = np.arange(1, int(np.ceil(policy.window / DAY)) + 1)
+    return [float((after <= day * DAY).mean()) for day in days]

@@ -1,0 +1,213 @@
+"""A model bundle: read as it was written, and refused when it is damaged or contradicts itself."""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_qa.bundle import (
+    Description,
+    EntityCoefficients,
+    GlobalFile,
+    Manifest,
+    PriorsFile,
+    RandomEffects,
+    SchemaFile,
+    Side,
+    load_bundle,
+    load_random_effects,
+    write_bundle,
+)
+from stream_qa.errors import BundleError
+from stream_qa.labels.curves import SilenceCurves
+from stream_qa.learning import FeatureSchema
+
+DESCRIPTION = Description(
+    until=1_349_049_600_000,
+    first_applied_at=1,
+    last_applied_at=2,
+    applications=3,
+    positives=2,
+    members=2,
+    jobs=1,
+    feature_schema=SchemaFile(name="two-and-one", member_features=2, job_features=1),
+    policy={"window_days": 14},
+    hyper_parameters={"feature_bound": 5.0},
+    sweeps=40,
+    converged=True,
+    curves="silence curves by age alone",
+    held_out=None,
+)
+GLOBAL = GlobalFile(
+    intercept=0.5,
+    member=Side(weights=[1.0, -2.0], means=[0.0, 10.0], scales=[1.0, 2.0]),
+    job=Side(weights=[0.25], means=[1.0], scales=[4.0]),
+    bound=5.0,
+)
+PRIORS = PriorsFile(member=[1.0, 4.0], job=[2.0, 8.0, 16.0])
+CURVES = SilenceCurves(ages=(0, 1_000), by_age=(0.0, 1.0))
+EFFECTS = RandomEffects(
+    members=EntityCoefficients(
+        ["m-1", "with a zero\0"], np.array([[0.1, 0.2], [0.3, 0.4]]), np.array([2, 1]), np.array([20, 10])
+    ),
+    jobs=EntityCoefficients(["j-ä"], np.array([[1.0, 2.0, 3.0]]), np.array([3]), np.array([20])),
+)
+
+
+def write(
+    directory: Path,
+    *,
+    global_file: GlobalFile = GLOBAL,
+    priors: PriorsFile = PRIORS,
+    curves: SilenceCurves | None = CURVES,
+    effects: RandomEffects = EFFECTS,
+) -> Manifest:
+    return write_bundle(
+        directory, description=DESCRIPTION, global_file=global_file, priors=priors, curves=curves, effects=effects
+    )
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "models" / "bundle"
+    write(directory)
+    return directory
+
+
+def change(directory: Path, name: str, edit: Callable[[Any], object]) -> None:
+    """Change a JSON file, and the manifest so that it names the changed one."""
+    path, manifest_path = directory / name, directory / "manifest.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+    if path != manifest_path:
+        manifest = json.loads(manifest_path.read_text())
+        changed = path.read_bytes()
+        manifest["files"][name] = {"sha256": sha256(changed).hexdigest(), "bytes": len(changed)}
+        manifest_path.write_text(json.dumps(manifest))
+
+
+def test_what_was_written_is_read(directory: Path) -> None:
+    bundle = load_bundle(directory)
+    assert bundle.feature_schema == FeatureSchema("two-and-one", 2, 1)
+    assert bundle.global_model.score(np.array([[3.0, 14.0]]), np.array([[5.0]])).tolist() == [0.5 + 3 - 4 + 0.25]
+    assert bundle.global_model.version == bundle.version == bundle.manifest.version
+    assert bundle.member_prior.scale(2).tolist() == [1.0, 0.5]
+    assert bundle.job_prior.scale(3) == pytest.approx(1 / np.sqrt([2.0, 8.0, 16.0]))
+    assert bundle.curves == CURVES
+    assert bundle.manifest.description == DESCRIPTION
+
+
+def test_the_coefficients_of_entities_are_read_when_they_are_asked_for(directory: Path) -> None:
+    effects = load_random_effects(load_bundle(directory))
+    for ours, theirs in ((effects.members, EFFECTS.members), (effects.jobs, EFFECTS.jobs)):
+        assert ours.ids == theirs.ids
+        assert ours.coefficients.tolist() == theirs.coefficients.tolist()
+        assert [ours.labels.tolist(), ours.newest_at.tolist()] == [theirs.labels.tolist(), theirs.newest_at.tolist()]
+
+
+def test_without_curves_it_has_none(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", curves=None)
+    assert load_bundle(tmp_path / "bundle").curves is None
+
+
+def test_the_version_names_the_day_and_follows_from_the_content(tmp_path: Path) -> None:
+    versions = [
+        write(tmp_path / "one").version,
+        write(tmp_path / "again").version,
+        write(tmp_path / "other", global_file=GLOBAL.model_copy(update={"intercept": 0.25})).version,
+    ]
+    assert versions[0].startswith("2012-10-01-")
+    assert versions[0] == versions[1] != versions[2]
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_a_directory_that_exists_is_not_written_into(directory: Path) -> None:
+    with pytest.raises(BundleError):
+        write(directory)
+
+
+FILES = ["manifest.json", "global.json", "priors.json", "curves.json", "random_effects.npz"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_refused(directory: Path, name: str) -> None:
+    (directory / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        load_bundle(directory)
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_a_changed_byte_is_refused(tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject) -> None:
+    directory = tmp_path_factory.mktemp("models") / "bundle"
+    write(directory)
+    content = bytearray((directory / name).read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    (directory / name).write_bytes(content)
+    with pytest.raises(BundleError, match="changed or damaged"):
+        load_bundle(directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("manifest.json", lambda manifest: manifest.update(format=2)),
+        ("manifest.json", lambda manifest: manifest["files"].pop("priors.json")),
+        (
+            "manifest.json",
+            lambda manifest: manifest["files"].update({"../up.json": manifest["files"]["global.json"]}),
+        ),
+        ("global.json", lambda model: model.update(kind="pickle")),
+        ("global.json", lambda model: model.update(intercept=float("nan"))),
+        ("global.json", lambda model: model.update(bound=0)),
+        ("global.json", lambda model: model["member"]["weights"].append(1.0)),
+        ("global.json", lambda model: model["member"]["scales"].__setitem__(0, 0.0)),
+        ("global.json", lambda model: model.update(job={"weights": [], "means": [], "scales": []})),
+        ("priors.json", lambda priors: priors["member"].append(1.0)),
+        ("priors.json", lambda priors: priors["job"].pop()),
+        ("priors.json", lambda priors: priors["job"].__setitem__(0, float("inf"))),
+        ("priors.json", lambda priors: priors["job"].__setitem__(0, -1.0)),
+        ("priors.json", lambda priors: priors.update(company=[1.0])),
+        ("curves.json", lambda curves: curves.update(by_age=[0.5, 0.25])),
+    ],
+)
+def test_what_contradicts_itself_is_refused(directory: Path, name: str, edit: Callable[[Any], object]) -> None:
+    change(directory, name, edit)
+    with pytest.raises(BundleError):
+        load_bundle(directory)
+
+
+def test_text_that_is_no_json_is_refused(directory: Path) -> None:
+    (directory / "manifest.json").write_text("{")
+    with pytest.raises(BundleError):
+        load_bundle(directory)
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        EntityCoefficients(["j-1"], np.array([[1.0, 2.0]]), np.array([3]), np.array([20])),
+        EntityCoefficients(["j-1", "j-2"], np.array([[1.0, 2.0, 3.0]]), np.array([3]), np.array([20])),
+        EntityCoefficients(["j-1"], np.array([[1.0, 2.0, np.nan]]), np.array([3]), np.array([20])),
+        EntityCoefficients(["j-1"], np.array([[1, 2, 3]]), np.array([3]), np.array([20])),
+        EntityCoefficients(["j-1"], np.array([[1.0, 2.0, 3.0]]), np.array([3, 4]), np.array([20])),
+        EntityCoefficients(["j-1"], np.array([[1.0, 2.0, object()]]), np.array([3]), np.array([20])),
+    ],
+)
+def test_coefficients_that_are_not_those_of_the_features_are_refused(directory: Path, jobs: EntityCoefficients) -> None:
+    arrays = dict(np.load(directory / "random_effects.npz"))
+    arrays |= {"job_coefficients": jobs.coefficients, "job_labels": jobs.labels, "job_newest_at": jobs.newest_at}
+    arrays["job_ids"] = np.frombuffer(json.dumps(jobs.ids).encode(), np.uint8)
+    bundle = load_bundle(directory)
+    np.savez(directory / "random_effects.npz", **arrays)
+    with pytest.raises(BundleError):
+        load_random_effects(bundle)

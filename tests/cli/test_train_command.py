@@ -1,0 +1,63 @@
+"""``stream-qa train``: a log and a moment in, a bundle and what it says of itself out."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stream_qa.bundle import load_bundle
+from stream_qa.cli import application
+from stream_qa.errors import PolicyError, TrainingError
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "log.jsonl.gz"
+    market = ["--members", "60", "--jobs", "30", "--days", "70", "--applications", "1500", "--features", "2"]
+    assert CliRunner().invoke(application, ["simulate", str(path), *market]).exit_code == 0
+    return path
+
+
+def train(log: Path, out: Path, *more: str, until: str = "2026-03-10") -> Result:
+    return CliRunner().invoke(application, ["train", str(log), "--until", until, "--out", str(out), *more])
+
+
+def test_it_writes_a_bundle_and_says_what_is_in_it(log: Path, tmp_path: Path) -> None:
+    trained = train(log, tmp_path / "bundle")
+    assert trained.exit_code == 0
+    version = load_bundle(tmp_path / "bundle").version
+    assert version.startswith("2026-03-10-")
+    for said in (version, "silence curves", "AUC", "days  share", "14    1.000"):
+        assert said in trained.stdout
+    assert "labelling" in trained.stderr
+
+
+def test_as_json_it_is_the_manifest_the_days_and_what_was_not_used(log: Path, tmp_path: Path) -> None:
+    trained = train(log, tmp_path / "bundle", "--json")
+    report = json.loads(trained.stdout)
+    assert report["manifest"] == json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert len(report["positives_answered_by_day"]) == 14
+    assert report["rejected"] == {}
+
+
+def test_the_policy_may_be_another_one(log: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("window_days: 7\n")
+    report = json.loads(train(log, tmp_path / "bundle", "--json", "--policy", str(policy)).stdout)
+    assert report["manifest"]["description"]["policy"]["window_days"] == 7
+    assert len(report["positives_answered_by_day"]) == 7
+    assert isinstance(train(log, tmp_path / "other", "--policy", str(tmp_path / "none")).exception, PolicyError)
+
+
+def test_it_does_not_write_into_a_directory_that_exists(log: Path, tmp_path: Path) -> None:
+    trained = train(log, tmp_path)
+    assert trained.exit_code == 2
+    assert "--out" in trained.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_moment_before_the_log_is_an_error_and_leaves_nothing(log: Path, tmp_path: Path) -> None:
+    trained = train(log, tmp_path / "bundle", until="2020-01-01")
+    assert isinstance(trained.exception, TrainingError)
+    assert not (tmp_path / "bundle").exists()

@@ -67,11 +67,16 @@ class Ground:
         """Return the log of a worker that was begun with ``run``."""
         return self.directory / f"{name}.log"
 
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """The environment of a program of ours, without settings from outside."""
+        return {**_clean(), **self.environment}
+
     def replay(self, log: Path, out: Path) -> dict[str, Any]:
         """Replay a log through the broker, until the workers are done, and return the counts."""
         arguments = ["replay", str(log), "--kafka", "--out", str(out), "--json"]
         program = [sys.executable, "-c", "from stream_qa.cli import main; main()", *arguments]
-        done = subprocess.run(program, env={**_clean(), **self.environment}, capture_output=True, check=False)
+        done = subprocess.run(program, env=self.whole_environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
         counts: dict[str, Any] = json.loads(done.stdout)
         return counts

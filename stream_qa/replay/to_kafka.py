@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream_qa.errors import ReplayStalledError
 from stream_qa.events import Message
@@ -175,7 +176,10 @@ class KafkaReplay:
             await self._collect()
 
     async def _committed(self) -> dict[TopicPartition, int]:
-        offsets = await self._admin.list_consumer_group_offsets(self._settings.app_id)
+        try:
+            offsets = await self._admin.list_consumer_group_offsets(self._settings.app_id)
+        except GroupCoordinatorNotAvailableError:
+            return {}  # the first group of a broker makes it set up what keeps groups
         return {place: found.offset for place, found in offsets.items()}
 
     def _places(self, *topics: str) -> list[TopicPartition]:

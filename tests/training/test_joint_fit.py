@@ -7,6 +7,7 @@ import pytest
 from drawn import penalised_loss, rows, standardised, with_intercept
 from scipy.optimize import minimize
 
+from stream_qa.errors import TrainingError
 from stream_qa.learning.arrays import Floats
 from stream_qa.training.effect_fit import EffectFit
 from stream_qa.training.joint_fit import HyperParameters, _Global, fit_jointly
@@ -85,6 +86,13 @@ def test_a_feature_that_never_changes_has_no_weight() -> None:
     fit = fit_jointly(drawn, HyperParameters(prior_sweeps=5, most_sweeps=20))
     assert fit.global_model.member_weights[0] == 0.0
     assert fit.job.coefficients[:, 1].tolist() == [0.0] * 4
+
+
+def test_a_feature_that_is_too_large_for_a_mean_is_named() -> None:
+    drawn = rows(np.random.default_rng(5), 100)
+    drawn.member_features[:, 1] = 1e308
+    with pytest.raises(TrainingError, match="member feature 2"):
+        fit_jointly(drawn, FIXED_PRIOR)
 
 
 def test_sweeps_end_and_say_whether_they_have_come_to_rest() -> None:

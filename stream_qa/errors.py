@@ -199,7 +199,7 @@ class LogError(StreamQAError):
 
 
 class TrainingError(StreamQAError):
-    """The log holds nothing to train on. Take a longer log, or a later ``--until``; check the label policy."""
+    """The log holds nothing to train on. Take a longer log, or a later ``--until``; check policy and features."""
 
 
 class UnknownApplicationError(StreamQAError):

@@ -96,31 +96,35 @@ def _report(manifest: Manifest, training: Training, history: History) -> dict[st
 
 def _show(console: Console, out: Path, manifest: Manifest, training: Training, history: History) -> None:
     description = manifest.description
-    console.print(
-        f"{out} is {manifest.version}: {description.applications} applications with final labels, "
-        f"{description.positives} positive; {description.members} members, {description.jobs} jobs",
-        highlight=False,
+
+    def say(sentence: str) -> None:
+        console.print(sentence, highlight=False, soft_wrap=True)
+
+    say(f"{out} is {manifest.version}")
+    say(
+        f"{description.applications} applications with final labels, {description.positives} of them positive; "
+        f"{description.members} members, {description.jobs} jobs"
     )
-    console.print(description.curves, highlight=False)
+    say(description.curves)
     if history.rejected:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(history.rejected.items()))
-        console.print(f"not used: {reasons}", highlight=False)
+        say("not used: " + ", ".join(f"{count} {reason}" for reason, count in sorted(history.rejected.items())))
     if not description.converged:
-        console.print(f"the fit still moved after {description.sweeps} sweeps", highlight=False)
-    if description.held_out is None:
-        console.print("too little data to hold some out", highlight=False)
+        say(f"the fit still moved after {description.sweeps} sweeps")
+    held_out = description.held_out
+    if held_out is None:
+        say("too little data to hold some out")
     else:
-        console.print(_held_out(description.held_out), highlight=False)
-    console.print("positives by the time to their first positive engagement", highlight=False)
+        say(f"trained before the last four weeks and tried on their {held_out.applications} applications:")
+        console.print(_quality(held_out), highlight=False)
+    say("positives by the time to their first positive engagement:")
     table = Table("days", "share", "", box=None, pad_edge=False)
     for day, share in enumerate(training.answered_by_day, start=1):
         table.add_row(str(day), f"{share:.3f}", "█" * round(share * _BAR_WIDTH))
     console.print(table, highlight=False)
 
 
-def _held_out(held_out: HeldOut) -> Table:
-    title = f"trained before and tried on the last four weeks, {held_out.applications} applications"
-    table = Table(title, "AUC", "log-loss", box=None, pad_edge=False)
+def _quality(held_out: HeldOut) -> Table:
+    table = Table("", "AUC", "log-loss", box=None, pad_edge=False)
     for name, quality in (("global model only", held_out.global_only), ("with random effects", held_out.personalised)):
         table.add_row(name, "" if quality.auc is None else f"{quality.auc:.4f}", f"{quality.log_loss:.4f}")
     return table

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_qa.errors import TrainingError
 from stream_qa.learning import LOG_ODDS_BOUND, LinearModel, Standardisation
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.training.effect_fit import EffectFit
@@ -84,9 +85,14 @@ def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], o
         What is decided before.
     advance
         Is called after every sweep.
+
+    Raises
+    ------
+    TrainingError
+        A feature is too large for its mean and deviation to be numbers.
     """
-    member_features = Standardisation.of(rows.member_features, parameters.feature_bound)
-    job_features = Standardisation.of(rows.job_features, parameters.feature_bound)
+    member_features = _standardisation("member", rows.member_features, parameters.feature_bound)
+    job_features = _standardisation("job", rows.job_features, parameters.feature_bound)
     of_member, of_job = member_features.apply(rows.member_features), job_features.apply(rows.job_features)
     member_count, job_count = of_member.shape[1], of_job.shape[1]
     first = parameters.first_precision
@@ -170,6 +176,15 @@ class _Global:
         effect.log_odds -= of_rows
         self._fit.log_odds += of_rows
         self.log_odds += of_rows
+
+
+def _standardisation(side: str, features: Floats, bound: float) -> Standardisation:
+    with np.errstate(over="ignore", invalid="ignore"):
+        standardisation = Standardisation.of(features, bound)
+    usable = np.isfinite(standardisation.means) & np.isfinite(standardisation.scales)
+    if not usable.all():
+        raise TrainingError(f"{side} feature {np.argmin(usable) + 1} is too large to be standardised")
+    return standardisation
 
 
 def _with_intercept(*features: Floats) -> Floats:

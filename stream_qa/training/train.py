@@ -77,7 +77,7 @@ def train(
     Raises
     ------
     TrainingError
-        No application's window is over, or all final labels are alike.
+        No application's window is over, all final labels are alike, or a feature is too large.
     """
     parameters = parameters or HyperParameters()
     rows = history.rows.select(history.matured)

@@ -55,9 +55,9 @@ def test_each_of_many_entities_is_at_the_optimum_that_scipy_finds_for_it_alone(s
 
 
 def test_the_variances_are_those_of_laplace() -> None:
-    entity, features, values, offset = draw(3, [7, 1, 20])
+    entity, features, values, offset = draw(3, [7, 1, 20, 9])
     fit = converged(entity, features, values, PRECISIONS, offset)
-    for number in range(3):
+    for number in range(4):
         own = entity == number
 
         def loss(points: Floats, own: Floats = own) -> Floats:

@@ -1,12 +1,16 @@
 """Global model and both effects together: the optimum that scipy finds for all of them at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drawn import penalised_loss, rows, standardised, with_intercept
 from scipy.optimize import minimize
 
+from stream_qa.errors import TrainingError
 from stream_qa.learning.arrays import Floats
-from stream_qa.training.joint_fit import HyperParameters, fit_jointly
+from stream_qa.training.effect_fit import EffectFit
+from stream_qa.training.joint_fit import HyperParameters, _Global, fit_jointly
 from stream_qa.training.rows import Rows
 
 FIXED_PRIOR = HyperParameters(first_precision=2.0, prior_sweeps=0, most_sweeps=20_000, tolerance=1e-9)
@@ -84,6 +88,13 @@ def test_a_feature_that_never_changes_has_no_weight() -> None:
     assert fit.job.coefficients[:, 1].tolist() == [0.0] * 4
 
 
+def test_a_feature_that_is_too_large_for_a_mean_is_named() -> None:
+    drawn = rows(np.random.default_rng(5), 100)
+    drawn.member_features[:, 1] = 1e308
+    with pytest.raises(TrainingError, match="member feature 2"):
+        fit_jointly(drawn, FIXED_PRIOR)
+
+
 def test_sweeps_end_and_say_whether_they_have_come_to_rest() -> None:
     drawn = rows(np.random.default_rng(6), 200)
     advanced: list[None] = []
@@ -101,3 +112,28 @@ def test_more_data_of_the_same_kind_gives_the_effects_that_they_were_drawn_from(
     assert fit.job.precisions[0] == pytest.approx(1.0, rel=0.3)
     assert fit.member.precisions[1:].min() > 10
     assert fit.job.precisions[1:].min() > 10
+
+
+def test_what_entities_have_in_common_goes_over_to_the_global_model_and_no_score_changes() -> None:
+    drawn = rows(np.random.default_rng(8), 200)
+    of_member, of_job = standardised(drawn.member_features, 5.0), standardised(drawn.job_features, 5.0)
+    by_all = _Global(drawn, with_intercept(np.column_stack([of_member, of_job])), 1.0)
+    by_job = EffectFit(drawn.jobs.of, with_intercept(of_member), drawn.value, np.array([2.0, 3.0, 4.0]))
+    by_job.step(by_all.log_odds)
+
+    def scores() -> Floats:
+        of_all = with_intercept(np.column_stack([of_member, of_job])) @ by_all.weights
+        return np.asarray(of_all + (by_job.coefficients[drawn.jobs.of] * with_intercept(of_member)).sum(axis=1))
+
+    before = scores()
+    by_all.take_means(by_job, over=np.array([1, 2]))
+    assert scores() == pytest.approx(before)
+    assert by_all.log_odds + by_job.log_odds == pytest.approx(before)
+    # The sum of both penalties is least where its slope along the shift is 0.
+    slope = np.array([1e-6, 1.0, 1.0]) * by_all.weights[:3] - by_job.precisions * by_job.coefficients.sum(axis=0)
+    assert slope == pytest.approx(np.zeros(3), abs=1e-9)
+
+
+def test_it_comes_to_rest_soon_because_of_that() -> None:
+    drawn = rows(np.random.default_rng(8), 3_000, members=40, jobs=20)
+    assert fit_jointly(drawn, replace(FIXED_PRIOR, tolerance=1e-6)).sweeps < 30

@@ -12,6 +12,7 @@ from stream_qa.errors import (
     MismatchedJobError,
     OrphanEngagementError,
     RejectedError,
+    StateFormatError,
 )
 from stream_qa.events import SourceRecord, wire
 from stream_qa.labels import LabelPolicy, LifeCycle, Verdict
@@ -73,6 +74,8 @@ class LabelChunk:
     ------
     PolicyChangedError
         The state was made with other durations.
+    StateFormatError
+        The state was made with other features than ``schema``.
     """
 
     def __init__(
@@ -97,7 +100,10 @@ class LabelChunk:
         self._has_durations = durations is not None
         self._clock, self._stored_clock = Clock.unpack(clock), clock
         self._now = self._clock.done
-        self._schema = schema or (None if adopted is None else FeatureSchema.unpack(adopted))
+        self._schema = schema if adopted is None else FeatureSchema.unpack(adopted)
+        self._has_schema = adopted is not None
+        if schema is not None and self._schema != schema:
+            raise StateFormatError(f"the table's applications have features {self._schema}, the model bundle {schema}")
         self._life_cycles: dict[str, LifeCycle | None] = {}
         self._touched: set[str] = set()
         silent = () if silence is None else silence.ages
@@ -201,11 +207,13 @@ class LabelChunk:
     def _check_schema(self, application: KnownApplication) -> None:
         if self._schema is None:
             self._schema = FeatureSchema.of(application)
-            self.changes[_FEATURE_SCHEMA] = self._schema.pack()
-        elif not self._schema.fits(application):
+        if not self._schema.fits(application):
             raise FeatureSchemaMismatchError(
                 f"features are {FeatureSchema.of(application)}, and {self._schema} is learned"
             )
+        if not self._has_schema:
+            self.changes[_FEATURE_SCHEMA] = self._schema.pack()
+            self._has_schema = True
 
     def _engage(self, record: SourceRecord, event: wire.Engagement) -> None:
         if not self._policy.knows(event.kind):

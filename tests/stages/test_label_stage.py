@@ -6,7 +6,7 @@ from builders import DAY, START, application, as_record, engagement
 from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, labels_of, reasons_of
 from msgspec import structs
 
-from stream_qa.errors import PolicyChangedError
+from stream_qa.errors import PolicyChangedError, StateFormatError
 from stream_qa.events import Application, Decoder, Engagement, Label, Tick
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
@@ -612,6 +612,17 @@ def test_durations_do_not_change_under_existing_state(changed: str) -> None:
     partition.policy = LabelPolicy(**{changed: 3, "precedence": "last", "silence": Silence(rule=SilenceRule.NONE)})
     with pytest.raises(PolicyChangedError, match="revision_days 14, memory_days 1095 and orphan_days 14"):
         partition.take(engagement())
+
+
+@pytest.mark.parametrize("before", [None, FeatureSchema("two-and-one", 2, 1)])
+def test_the_feature_schema_of_a_bundle_does_not_change_under_existing_state(before: FeatureSchema | None) -> None:
+    partition = LabelPartition(schema=before)
+    partition.take(application())
+    partition.schema = FeatureSchema("two-and-one", 2, 1)
+    assert steps(partition.take(engagement())) == [(2, "explicit:message")]
+    partition.schema = FeatureSchema("others", 2, 1)
+    with pytest.raises(StateFormatError, match="two-and-one"):
+        partition.take(engagement("offer"))
 
 
 def test_the_rest_of_the_policy_may_change() -> None:

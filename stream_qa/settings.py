@@ -106,8 +106,12 @@ class Settings(BaseSettings):
         Field(ge=0, le=86_400, description="an input that brings nothing for so long moves on by ticks; 0 for never"),
     ] = 60.0
     due_applications: Annotated[
-        int, Field(ge=1, description="applications that may fall due in one commit; what is more waits for the next")
-    ] = 20_000
+        int,
+        Field(
+            ge=1,
+            description="applications that may fall due in one commit, or hear of others; what is more waits for the next",
+        ),
+    ] = 5_000
     session_timeout_seconds: Annotated[
         float,
         Field(ge=6, le=1_800, description="a worker silent for longer loses its partitions; brokers allow this range"),

@@ -68,7 +68,7 @@ class LabelStage:
     ticks: WireDecoder[wire.Tick]
     feature_schema: FeatureSchema | None = None
     curves: SilenceCurves | None = None
-    most_due: int = 20_000
+    most_due: int = 5_000
     name: str = "label"
 
     def process(

@@ -109,7 +109,7 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=1,
-            description="applications that may fall due in one commit, or hear of others; what is more waits for the next",
+            description="applications that may fall due, or hear of others, in one commit; the rest follows",
         ),
     ] = 5_000
     session_timeout_seconds: Annotated[

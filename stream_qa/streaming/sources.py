@@ -14,6 +14,8 @@ EventTimes = Callable[[Sequence[SourceRecord]], Sequence[int]]
 """The event time (ms) of each record of a chunk."""
 
 _NEVER = 2**63
+#: Milliseconds by which live events may come out of step.
+_OUT_OF_STEP = 60_000
 
 
 class Chunk(NamedTuple):
@@ -37,7 +39,9 @@ class Order(NamedTuple):
 
     event_times: EventTimes
     patience: float
-    """Seconds to wait for a source that is known to have more."""
+    """Seconds to wait for a source that is known, or expected, to have more."""
+    companions: frozenset[str] = frozenset()
+    """Sources that are expected to have more while event time goes by faster than the clock: a log is replayed."""
     clock: Callable[[], float] = time.monotonic
     """Tells seconds."""
 
@@ -63,6 +67,9 @@ class Sources:
         self._order = order if len(topics) > 1 else None
         self._waiting_since: float | None = None
         self._heard_at: dict[str, float] = {}
+        self._taken: tuple[int, float] | None = None
+        """The newest event time (ms) that was taken, and when."""
+        self._awaited_in_vain: set[str] = set()
 
     @property
     def queued(self) -> int:
@@ -84,7 +91,8 @@ class Sources:
         """Begin anew with nothing; each source is known to have so many offsets to come."""
         for topic, queue in self._queues.items():
             queue.clear(behind.get(topic, 0))
-        self._waiting_since = None
+        self._waiting_since = self._taken = None
+        self._awaited_in_vain.clear()
         self._heard_at = dict.fromkeys(self._queues, self._now())
 
     def quiet_seconds(self, topic: str) -> float | None:
@@ -98,6 +106,7 @@ class Sources:
         self._queues[chunk.topic].add(chunk, times)
         if chunk.records:
             self._heard_at[chunk.topic] = self._now()
+            self._awaited_in_vain.discard(chunk.topic)
 
     def take(self, most: int, positions: Mapping[str, int]) -> tuple[list[SourceRecord], dict[str, int]]:
         """Return about ``most`` records, and the new positions of those sources that have moved.
@@ -121,6 +130,8 @@ class Sources:
             queue = self._queues[topic]
             taken, moved[topic] = queue.take(until, moved.get(topic, positions[topic]))
             records += taken
+            if self._taken is not None and queue.taken_time > self._taken[0]:
+                self._taken = queue.taken_time, self._now()
         return records, moved
 
     def _now(self) -> float:
@@ -133,17 +144,33 @@ class Sources:
             return None
         if self._order is None:
             return next(iter(ready)), _NEVER
-        if any(topic not in ready and queue.behind > 0 for topic, queue in self._queues.items()):
+        in_step = self._in_step(min(ready.values()))
+        missing = self._queues.keys() - ready.keys()
+        expected = (missing & self._order.companions) - self._awaited_in_vain
+        awaited = {topic for topic in missing if self._queues[topic].behind > 0}
+        if min(ready.values()) > in_step:
+            awaited |= expected
+        if awaited:
             if self._waiting_since is None:
                 self._waiting_since = self._order.clock()
             if self.waits:
                 return None
+            self._awaited_in_vain |= awaited
         else:
             self._waiting_since = None
         # At the same moment the first source comes first, so the others stop a millisecond earlier.
         topic = min(ready, key=ready.__getitem__)
         until = min((moment for other, moment in ready.items() if other != topic), default=_NEVER)
-        return topic, until - (topic != next(iter(self._queues)) and until < _NEVER)
+        until -= topic != next(iter(self._queues)) and until < _NEVER
+        return topic, min(until, in_step) if expected - self._awaited_in_vain else until
+
+    def _in_step(self, moment: int) -> int:
+        """Return the event time (ms) that live events would have come to; ``moment`` is that of the next ones."""
+        now = self._now()
+        if self._taken is None:
+            self._taken = moment, now
+        reached, at = self._taken
+        return reached + int((now - at) * 1000) + _OUT_OF_STEP
 
 
 class _Queue:
@@ -156,6 +183,8 @@ class _Queue:
         self._taken = 0
         """Records of the first chunk that are taken."""
         self._reached = 0
+        self.taken_time = 0
+        """The largest event time that was taken."""
 
     @property
     def has_chunks(self) -> bool:
@@ -169,7 +198,7 @@ class _Queue:
 
     def clear(self, behind: int) -> None:
         self._chunks.clear()
-        self.count = self._taken = self._reached = 0
+        self.count = self._taken = self._reached = self.taken_time = 0
         self.behind = behind
 
     def add(self, chunk: Chunk, times: Sequence[int] | None) -> None:
@@ -191,6 +220,8 @@ class _Queue:
         end = max(bisect_right(times, until, start), start + 1) if until < _NEVER else len(chunk.records)
         records = chunk.records[start:end]
         self.count -= len(records)
+        if records and times:
+            self.taken_time = times[end - 1]
         if end >= len(chunk.records):
             self._chunks.popleft()
             self._taken = 0

@@ -69,7 +69,11 @@ class StageLanes:
                         partition, records, state, job, self._belongs(partition)
                     ),
                 ),
-                order=Order(stages.label.event_times, self._settings.order_seconds),
+                order=Order(
+                    stages.label.event_times,
+                    self._settings.order_seconds,
+                    companions=frozenset({topics.applications, topics.engagements}),
+                ),
             ),
             Lane(
                 stage="member",

@@ -35,8 +35,8 @@ def chunk(topic: str, start: int, *times: int, behind: int = 0, end: int | None 
     return Chunk(topic, 0, 1, start, start + len(times) if end is None else end, records, behind)
 
 
-def sources(clock: Clock | None = None, **behind: int) -> Sources:
-    waiting = Sources((FIRST, SECOND), Order(event_times, PATIENCE, clock or Clock()))
+def sources(clock: Clock | None = None, companions: frozenset[str] = frozenset(), **behind: int) -> Sources:
+    waiting = Sources((FIRST, SECOND), Order(event_times, PATIENCE, companions, clock or Clock()))
     waiting.open(behind)
     return waiting
 
@@ -178,3 +178,54 @@ def test_any_cut_into_chunks_and_steps_gives_the_same_order(
                 waiting.add(chunk(behind, part[0][0], part[0][1], behind=len(left[behind])))
     assert found == [((FIRST, SECOND)[which], place) for _, which, place in expected]
     assert positions == {FIRST: len(first), SECOND: len(second)}
+
+
+COMPANIONS = frozenset({FIRST, SECOND})
+HOUR = 3_600_000
+
+
+def test_in_a_replay_a_source_waits_for_the_other_also_where_that_is_read_to_its_end() -> None:
+    waiting = sources(companions=COMPANIONS)
+    waiting.add(chunk(FIRST, 0, HOUR, HOUR + 1, 3 * HOUR, 5 * HOUR))
+    assert taken(waiting) == ([f"a{HOUR}", f"a{HOUR + 1}"], {FIRST: 2})
+    assert taken(waiting, applications=2) == ([], {})
+    assert waiting.waits == PATIENCE
+    waiting.add(chunk(SECOND, 0, 2 * HOUR, 4 * HOUR))
+    assert taken(waiting, applications=2)[0] == [f"e{2 * HOUR}", f"a{3 * HOUR}", f"e{4 * HOUR}"]
+    assert waiting.waits == PATIENCE
+
+
+def test_it_waits_once_for_a_source_that_brings_nothing() -> None:
+    clock = Clock()
+    waiting = sources(clock, COMPANIONS)
+    waiting.add(chunk(FIRST, 0, HOUR, 3 * HOUR, 5 * HOUR))
+    assert taken(waiting)[0] == [f"a{HOUR}"]
+    assert taken(waiting, applications=1)[0] == []
+    clock.seconds += PATIENCE
+    assert taken(waiting, applications=1)[0] == [f"a{3 * HOUR}", f"a{5 * HOUR}"]
+    waiting.add(chunk(FIRST, 3, 9 * HOUR))
+    assert taken(waiting, applications=3)[0] == [f"a{9 * HOUR}"]
+    # It has something again: then more is expected again.
+    waiting.add(chunk(SECOND, 0, 10 * HOUR))
+    assert taken(waiting, applications=4)[0] == []
+    clock.seconds += PATIENCE
+    assert taken(waiting, applications=4)[0] == [f"e{10 * HOUR}"]
+
+
+def test_live_events_wait_for_nobody() -> None:
+    clock = Clock()
+    waiting = sources(clock, COMPANIONS)
+    for hour in range(5):
+        moment = (hour + 1) * HOUR
+        waiting.add(chunk(FIRST, 2 * hour, moment, moment + 50_000))
+        assert taken(waiting, applications=2 * hour)[0] == [f"a{moment}", f"a{moment + 50_000}"]
+        clock.seconds += 3_600
+
+
+def test_a_new_session_knows_of_no_pace() -> None:
+    waiting = sources(companions=COMPANIONS)
+    waiting.add(chunk(FIRST, 0, HOUR))
+    assert taken(waiting)[0] == [f"a{HOUR}"]
+    waiting.open({})
+    waiting.add(chunk(FIRST, 1, 9 * HOUR))
+    assert taken(waiting, applications=1)[0] == [f"a{9 * HOUR}"]

@@ -80,7 +80,7 @@ def ground(tmp_path: Path) -> Any:  # noqa: ANN401 # a generator of it
     lane = Lane(
         "label", 0, SOURCES, "label-changelog", table,
         lambda records, state: STAGE.process(0, records, state, MemoryState()),
-        Order(STAGE.event_times, 1.0, clock),
+        Order(STAGE.event_times, 1.0, clock=clock),
     )  # fmt: skip
     lane.open({topic: Position(0, Origin(bytes(16), 4)) for topic in SOURCES})
     group = Group([lane])

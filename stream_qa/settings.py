@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     order_seconds: Annotated[
         float,
         Field(ge=0, le=60, description="how long the input that is ahead in event time waits for records of the other"),
-    ] = 2.0
+    ] = 10.0
     partitioner: Annotated[
         Literal["murmur2", "unchecked"],
         Field(description="how producers choose partitions; what is not in that of its key is a dead letter"),

@@ -16,6 +16,7 @@ EventTimes = Callable[[Sequence[SourceRecord]], Sequence[int]]
 _NEVER = 2**63
 #: Milliseconds by which live events may come out of step.
 _OUT_OF_STEP = 60_000
+_EXPECTED_SECONDS = 2.0
 
 
 class Chunk(NamedTuple):
@@ -39,9 +40,12 @@ class Order(NamedTuple):
 
     event_times: EventTimes
     patience: float
-    """Seconds to wait for a source that is known, or expected, to have more."""
+    """Seconds to wait for a source that is known to have more."""
     companions: frozenset[str] = frozenset()
-    """Sources that are expected to have more while event time goes by faster than the clock: a log is replayed."""
+    """Sources that are expected to have more while event time goes by faster than the clock: a log is replayed.
+
+    For them the wait is 2 seconds at most: it may be in vain.
+    """
     clock: Callable[[], float] = time.monotonic
     """Tells seconds."""
 
@@ -66,6 +70,7 @@ class Sources:
         # There is no order of one.
         self._order = order if len(topics) > 1 else None
         self._waiting_since: float | None = None
+        self._patience = 0.0
         self._heard_at: dict[str, float] = {}
         self._taken: tuple[int, float] | None = None
         """The newest event time (ms) that was taken, and when."""
@@ -85,7 +90,7 @@ class Sources:
         """Seconds for which the other source is still waited for; ``None`` where it is not."""
         if self._order is None or self._waiting_since is None:
             return None
-        return max(0.0, self._waiting_since + self._order.patience - self._order.clock())
+        return max(0.0, self._waiting_since + self._patience - self._order.clock())
 
     def open(self, behind: Mapping[str, int]) -> None:
         """Begin anew with nothing; each source is known to have so many offsets to come."""
@@ -147,15 +152,14 @@ class Sources:
         in_step = self._in_step(min(ready.values()))
         missing = self._queues.keys() - ready.keys()
         expected = (missing & self._order.companions) - self._awaited_in_vain
-        awaited = {topic for topic in missing if self._queues[topic].behind > 0}
-        if min(ready.values()) > in_step:
-            awaited |= expected
-        if awaited:
+        is_known = any(self._queues[topic].behind > 0 for topic in missing)
+        if is_known or (expected and min(ready.values()) > in_step):
+            self._patience = self._order.patience if is_known else min(self._order.patience, _EXPECTED_SECONDS)
             if self._waiting_since is None:
                 self._waiting_since = self._order.clock()
             if self.waits:
                 return None
-            self._awaited_in_vain |= awaited
+            self._awaited_in_vain |= expected
         else:
             self._waiting_since = None
         # At the same moment the first source comes first, so the others stop a millisecond earlier.

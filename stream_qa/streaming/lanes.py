@@ -1,68 +1,32 @@
 """All lanes of a worker: opened when partitions are assigned, dropped when they are taken away."""
 
 import asyncio
-import logging
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
-from aiokafka.errors import KafkaError
-
-from stream_qa.errors import (
-    BrokerUnavailableError,
-    CorruptTableError,
-    HangingTransactionError,
-    OffsetGapError,
-    StateError,
-    TopicMissingError,
-    TopicReplacedError,
-)
+from stream_qa.errors import BrokerUnavailableError, StateError
 from stream_qa.events import Message
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
-from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup, group_of, telling
 from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.opening import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Opening, Place, Source
 from stream_qa.streaming.partitioner import partition_of
-from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin
-from stream_qa.streaming.resuming import resume_at
 from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.stage_lanes import StageLanes
 from stream_qa.streaming.ticking import Ticker
-from stream_qa.streaming.topic_check import check_topics, tombstones_kept
 from stream_qa.streaming.transactions import Transactions
-
-_log = logging.getLogger(__name__)
 
 #: Records that may wait in a lane, in chunks of its commits: enough that it never runs dry, few enough for memory.
 _QUEUED_CHUNKS = 3
-_FIRST_WAIT_SECONDS = 0.1
-_LONGEST_WAIT_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
 #: How long a transaction in flight may take to end when partitions are taken away or the worker is to stop.
 _END_SECONDS = 8.0
 #: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
 _TRANSACTION_SECONDS_MORE = 10.0
 _TRANSACTION_SECONDS_AT_MOST = 900.0
-
-Place = tuple[str, int]
-"""A source topic and a partition of it."""
-
-
-class Source(Protocol):
-    """What the lanes need of the consumer."""
-
-    async def is_member(self) -> bool:
-        """Whether the group still counts on this worker, asked now."""
-
-    async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
-        """Return the first offset of each place, and the one after its last."""
-
-    def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
-        """Move to ``offsets``."""
 
 
 class Lanes:
@@ -82,11 +46,10 @@ class Lanes:
         self._settings = settings
         self._failed = failed
         self._stage_lanes = StageLanes(settings, pipeline)
-        self._tombstones_kept = tombstones_kept()
         self._connections = Connections(settings.bootstrap_servers, settings.app_id, settings.topics.all())
+        self._opener = Opening(settings, self._connections)
         self._groups: dict[int, LaneGroup] = {}
         self._lanes: dict[Place, Lane] = {}
-        self._partition_counts: Mapping[str, int] = {}
         self._source: Source | None = None
         # Assignments follow each other quickly in a rebalance: one is finished before the next begins.
         self._changing = asyncio.Lock()
@@ -207,7 +170,7 @@ class Lanes:
 
     async def _open_assigned(self, assigned: set[Place]) -> None:
         self._take_over(assigned)
-        await self._open_patiently(list(self._groups.values()))
+        await self._open(list(self._groups.values()))
         for group in self._groups.values():
             group.start()
         self.room.set()
@@ -221,82 +184,18 @@ class Lanes:
         Else we would fence the worker that has it now. Where it is not ours any more, this is cancelled when that is
         known, and the group stopped.
         """
-        if self._source is None:
-            raise StateError("a group was opened before any partition was assigned")
-        wait = _FIRST_WAIT_SECONDS
-        while not await self._source.is_member():
+        wait = FIRST_WAIT_SECONDS
+        while self._source is not None and not await self._source.is_member():
             await asyncio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
-        await self._open_patiently([group])
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+        await self._open([group])
         self.room.set()
 
-    async def _open_patiently(self, groups: Sequence[LaneGroup]) -> None:
-        """Open groups as soon as the broker lets us, and has the topics as they must be: both can take a while."""
-        patience = time.monotonic() + self._settings.session_timeout_seconds
-        wait = _FIRST_WAIT_SECONDS
-        while True:
-            try:
-                await self._open(groups)
-            except (BrokerUnavailableError, KafkaError, OSError, CorruptTableError) as error:
-                problem: Exception = error
-                if not isinstance(error, KafkaError) or error.retriable:
-                    patience = time.monotonic() + self._settings.session_timeout_seconds
-            except (TopicMissingError, TopicReplacedError, OffsetGapError, HangingTransactionError) as error:
-                problem = error
-            else:
-                return
-            if time.monotonic() > patience:
-                raise problem
-            _log.warning("not ready yet, trying again in %.1f s: %s", wait, str(problem) or repr(problem))
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
-
     async def _open(self, groups: Sequence[LaneGroup]) -> None:
-        """Open groups: fence former owners, catch the tables up, take the positions from them, seek."""
-        began = time.monotonic()
-        self._partition_counts = await check_topics(self._settings)
-        self._stage_lanes.partitions = self._partition_counts[self._settings.topics.applications]
-        if not groups or self._source is None:
-            return
-        self._check_groups(groups)
-        await asyncio.gather(*(group.transactions.initialise() for group in groups))
-        topic_ids = await self._connections.topic_ids()
-        lanes = [lane for group in groups for lane in group.lanes]
-        count = await self._catch_up(lanes, topic_ids)
-        places = [(topic, lane.partition) for lane in lanes for topic in lane.sources]
-        bounds = await self._source.bounds(places)
-        origins = {
-            topic: Origin(topic_ids.get(topic, UNKNOWN_TOPIC), self._partition_counts[topic])
-            for topic in self.source_topics
-        }
-        positions = {
-            lane: {
-                topic: resume_at(lane, topic, origins[topic], bounds[topic, lane.partition]) for topic in lane.sources
-            }
-            for lane in lanes
-        }
-        self._source.seek_lanes(
-            {(topic, lane.partition): at.offset for lane, found in positions.items() for topic, at in found.items()}
-        )
-        for lane, found in positions.items():
-            behind = {topic: bounds[topic, lane.partition][1] - at.offset for topic, at in found.items()}
-            lane.open(found, topic_ids.get(lane.changelog, UNKNOWN_TOPIC), behind)
-        seconds = time.monotonic() - began
-        _log.info(
-            "ready: partitions %s, %d changelog records restored in %.1f s",
-            sorted(partition for group in groups for partition in group.partitions), count, seconds,
-        )  # fmt: skip
-
-    def _check_groups(self, groups: Iterable[LaneGroup]) -> None:
-        """Check that the groups are whole: else the rest of one would be committed by another worker, and fenced."""
-        all_partitions = range(self._partition_counts[self._settings.topics.applications])
-        for group in groups:
-            whole = [number for number in all_partitions if group_of(number, self._settings.groups) == group.number]
-            if group.partitions != whole:
-                raise StateError(f"the assignment has {group.partitions} of {whole}, which belong together")
-
-    async def _catch_up(self, lanes: Sequence[Lane], topic_ids: Mapping[str, bytes]) -> int:
-        return await catch_up(lanes, self._settings.bootstrap_servers, topic_ids, self._tombstones_kept)
+        if self._source is None:
+            raise StateError("a group was opened before any partition was assigned")
+        await self._opener.open(groups, self._source)
+        self._stage_lanes.partitions = self._opener.partition_counts[self._settings.topics.applications]
 
     def _take_over(self, assigned: set[Place]) -> None:
         """Open the tables of the assigned partitions, close those of all others."""
@@ -340,4 +239,4 @@ class Lanes:
 
     def _destination(self, message: Message) -> Destination:
         """Say to which partition a message goes."""
-        return message.topic, partition_of(message.key, self._partition_counts[message.topic])
+        return message.topic, partition_of(message.key, self._opener.partition_counts[message.topic])

@@ -23,8 +23,9 @@ from stream_qa.errors import StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.streaming import fetched
 from stream_qa.streaming.assignor import TogetherAssignor
-from stream_qa.streaming.lanes import Lanes, Place
+from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.membership import Member, instance_id
+from stream_qa.streaming.opening import Place
 from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.stage_lanes import partitions_on_disk
 

@@ -12,7 +12,7 @@ from typing import Any
 from chaos.instants import Instant, Orders
 from chaos.sabotage import SABOTAGES
 from stream_qa.app import app, settings
-from stream_qa.streaming import changelog
+from stream_qa.streaming import changelog, opening
 from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane, Work
@@ -33,7 +33,7 @@ with_labels: dict[Transactions, bool] = {}
 
 commit, end = Transactions.commit, Transactions._end
 store_lane, store = Lane.store, LaneGroup._store
-catch_up, pause = Lanes._catch_up, Lanes.pause
+catch_up, pause = changelog.catch_up, Lanes.pause
 take = changelog._Reading._take
 
 
@@ -62,9 +62,9 @@ def store_and_pass(group: LaneGroup, work: Mapping[Lane, Work], offsets: Mapping
     orders.passing(Instant.STORED)
 
 
-async def catch_up_and_pass(lanes: Lanes, *arguments: Any) -> int:  # noqa: ANN401
+async def catch_up_and_pass(*arguments: Any) -> int:  # noqa: ANN401
     orders.passing(Instant.INITIALISED)
-    return await catch_up(lanes, *arguments)
+    return await catch_up(*arguments)
 
 
 async def take_and_pass(reading: changelog._Reading) -> Any:  # noqa: ANN401
@@ -84,7 +84,7 @@ for owner, name, wrapped in (
     (Transactions, "_end", end_and_pass),
     (Lane, "store", store_lane_and_pass),
     (LaneGroup, "_store", store_and_pass),
-    (Lanes, "_catch_up", catch_up_and_pass),
+    (opening, "catch_up", catch_up_and_pass),
     (changelog._Reading, "_take", take_and_pass),
     (Lanes, "pause", pause_and_pass),
 ):

@@ -7,7 +7,8 @@ from ground import Ground
 
 from stream_qa.errors import StateError
 from stream_qa.stages.pipeline import build_pipeline
-from stream_qa.streaming.lanes import Lanes, Place
+from stream_qa.streaming.lanes import Lanes
+from stream_qa.streaming.opening import Place
 
 pytestmark = pytest.mark.kafka
 

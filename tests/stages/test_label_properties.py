@@ -195,6 +195,10 @@ def is_answered(label: Label) -> bool:
     return label.kind in ("positive", "negative") and label.reason != "window-closed"
 
 
+def is_silent(label: Label) -> bool:
+    return label.reason.startswith("silence:")
+
+
 def is_legal(previous: Label, label: Label, policy: LabelPolicy) -> bool:
     """Whether one revision may follow another."""
     closes_at = label.applied_at + policy.window
@@ -208,8 +212,10 @@ def is_legal(previous: Label, label: Label, policy: LabelPolicy) -> bool:
         # A revision says something new.
         and (label.value, label.final, label.reason, label.happened_at)
         != (previous.value, previous.final, previous.reason, previous.happened_at)
-        # Silence says something while nothing is known, and is known when the window has closed.
-        and (not label.reason.startswith("silence:") or (previous.value is None and label.watermark < closes_at))
+        # Silence says something while nothing else is known, each time more, until the window has closed.
+        and (not is_silent(label) or ((previous.value is None or is_silent(previous)) and label.watermark < closes_at))
+        and (not is_silent(label) or previous.weight < label.weight)
+        and (label.weight == 1.0 or is_silent(label))
         and (label.reason != "window-closed" or (label.watermark >= closes_at and not is_answered(previous)))
         and (label.final == (label.value == 1 or label.watermark >= closes_at))
         # After the window a final label is only revised by what came late.
@@ -217,10 +223,10 @@ def is_legal(previous: Label, label: Label, policy: LabelPolicy) -> bool:
     )
 
 
-@given(ANYTHING)
+@given(ANYTHING, st.sampled_from([None, CURVES]))
 @PROPERTY
-def test_every_history_of_revisions_is_a_legal_path(events: list[Event]) -> None:
-    partition = after(events, SHORT)
+def test_every_history_of_revisions_is_a_legal_path(events: list[Event], curves: SilenceCurves | None) -> None:
+    partition = after(events, SHORT, curves)
     for revisions in partition.history.values():
         first = revisions[0]
         assert (first.value, first.weight, first.final, first.reason) == (None, 0.0, False, "opened")
@@ -230,7 +236,6 @@ def test_every_history_of_revisions_is_a_legal_path(events: list[Event]) -> None
             life = revisions[start:end]
             for previous, label in pairwise(life):
                 assert is_legal(previous, label, SHORT), (previous, label)
-                assert label.weight == 1.0
 
 
 @given(ANYTHING, st.sampled_from([None, CURVES]))

@@ -1,6 +1,8 @@
 """What all tests share: a real broker, and a summary that tells a tier which ran from one which could not."""
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,19 @@ OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error"
 TEST_BROKER = os.environ.pop("STREAM_QA_TEST_BROKER", None)
 
 _tier_of: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session")
+def pull_requests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the event log of all pull requests of the example, where the data set is beside the checkout."""
+    repository = Path(__file__).parents[1]
+    table = repository.parent / "shared" / "data" / "github_pull_requests" / "pull_requests.csv.gz"
+    if not table.exists():
+        pytest.skip("the pull-request data set is not beside the checkout")
+    log = tmp_path_factory.mktemp("pull-requests") / "log.jsonl"
+    script = repository / "examples" / "github_pull_requests" / "to_events.py"
+    subprocess.run([sys.executable, str(script), str(table), str(log)], check=True, capture_output=True)
+    return log
 
 
 @pytest.fixture(scope="session")

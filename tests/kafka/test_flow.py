@@ -1,7 +1,6 @@
 """From Kafka to coefficients through a real worker process, checked against the same stages without Kafka."""
 
 import asyncio
-import gzip
 import subprocess
 import sys
 from collections import Counter
@@ -19,24 +18,19 @@ from stream_qa.stages.pipeline import build_pipeline
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 EVENTS = 20_000
-REPOSITORY = Path(__file__).parents[2]
-PULL_REQUESTS = REPOSITORY.parent / "shared" / "data" / "github_pull_requests" / "pull_requests.csv.gz"
 
 
 @pytest.fixture(params=["simulation", pytest.param("pull-requests", marks=pytest.mark.shared_data)])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Give the first 20,000 events of a simulated marketplace, and of the pull requests where they are at hand."""
-    whole = tmp_path / "whole.jsonl.gz"
     if request.param == "simulation":
+        whole = tmp_path / "whole.jsonl"
         program = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
         subprocess.run([*program, "simulate", str(whole), "--applications", "14000"], check=True, capture_output=True)
     else:
-        if not PULL_REQUESTS.exists():
-            pytest.skip("the pull-request data set is not beside the checkout")
-        script = REPOSITORY / "examples" / "github_pull_requests" / "to_events.py"
-        subprocess.run([sys.executable, str(script), str(PULL_REQUESTS), str(whole)], check=True, capture_output=True)
+        whole = request.getfixturevalue("pull_requests")
     first = tmp_path / "log.jsonl"
-    with gzip.open(whole) as lines, first.open("wb") as out:
+    with whole.open("rb") as lines, first.open("wb") as out:
         out.writelines(islice(lines, EVENTS))
     return first
 

@@ -1,8 +1,6 @@
 """A log through all three stages in one process, against an oracle that knows no streaming."""
 
 import random
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,8 +25,6 @@ from stream_qa.stages.state import MemoryState
 from stream_qa.streaming.partitioner import partition_of
 
 TOPICS = TopicNames()
-REPOSITORY = Path(__file__).parents[2]
-PULL_REQUESTS = REPOSITORY.parent / "shared" / "data" / "github_pull_requests" / "pull_requests.csv.gz"
 SMALL = Marketplace(members=60, jobs=25, days=35, applications=400, features=3)
 
 
@@ -139,15 +135,10 @@ def test_each_partition_of_each_stage_has_a_table_of_its_own() -> None:
 
 
 @pytest.mark.shared_data
-def test_the_final_labels_of_all_pull_requests_are_those_of_the_oracle(tmp_path: Path) -> None:
-    if not PULL_REQUESTS.exists():
-        pytest.skip("the pull-request data set is not beside the checkout")
-    script = REPOSITORY / "examples" / "github_pull_requests" / "to_events.py"
-    path = tmp_path / "log.jsonl"
-    subprocess.run([sys.executable, script, PULL_REQUESTS, path], check=True, capture_output=True)
+def test_the_final_labels_of_all_pull_requests_are_those_of_the_oracle(pull_requests: Path) -> None:
     stage, state, nothing = build_pipeline(Settings()).label, MemoryState(), MemoryState()
     found: dict[str, Outcome] = {}
-    for number, chunk in enumerate(chunks(read_log([path], TOPICS).events, most=5_000, longest=30 * DAY)):
+    for number, chunk in enumerate(chunks(read_log([pull_requests], TOPICS).events, most=5_000, longest=30 * DAY)):
         records = [Record(event.topic, 0, number, event.key, event.value) for event in chunk]
         unfinished = True
         while unfinished:
@@ -158,7 +149,7 @@ def test_the_final_labels_of_all_pull_requests_are_those_of_the_oracle(tmp_path:
                 assert message.topic == TOPICS.labels
                 fields = orjson.loads(message.value or b"")
                 found[fields["application_id"]] = Outcome(*(fields[name] for name in Outcome._fields))
-    with path.open("rb") as log:
+    with pull_requests.open("rb") as log:
         # Built without validation: the log is valid, and is large.
         events = [constructed(orjson.loads(line)) for line in log]
     assert len(found) == 212_047

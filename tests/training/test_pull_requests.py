@@ -1,8 +1,6 @@
 """A training on real data: the pull requests of the example, where they are at hand."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,20 +9,13 @@ from typer.testing import CliRunner
 from stream_qa.bundle import load_bundle
 from stream_qa.cli import application
 
-REPOSITORY = Path(__file__).parents[2]
-SHARED = REPOSITORY.parent / "shared" / "data" / "github_pull_requests" / "pull_requests.csv.gz"
-
 
 @pytest.mark.shared_data
 @pytest.mark.timeout(900)
-def test_a_fit_of_the_pull_requests_personalises_what_it_has_not_seen(tmp_path: Path) -> None:
-    if not SHARED.exists():
-        pytest.skip("the pull-request data set is not beside the checkout")
-    log, out = tmp_path / "log.jsonl", tmp_path / "bundle"
-    script = REPOSITORY / "examples" / "github_pull_requests" / "to_events.py"
-    subprocess.run([sys.executable, str(script), str(SHARED), str(log)], check=True, capture_output=True)
+def test_a_fit_of_the_pull_requests_personalises_what_it_has_not_seen(pull_requests: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
     options = ["--until", "2012-10-01", "--out", str(out), "--json"]
-    trained = CliRunner().invoke(application, ["train", str(log), *options])
+    trained = CliRunner().invoke(application, ["train", str(pull_requests), *options])
     assert trained.exit_code == 0, trained.output
     report = json.loads(trained.stdout)
     description = report["manifest"]["description"]

@@ -98,16 +98,7 @@ class LabelStage:
         if belongs is not None:
             events = [_in_its_place(event, belongs) for event in events]
         chunk = LabelChunk(self.policy, self.feature_schema, self._silence, state, self.most_due)
-        chunk.load([event for event in events if not isinstance(event, RejectedError)])
-        for record, event in zip(records, events, strict=True):
-            try:
-                if isinstance(event, RejectedError):
-                    raise event
-                chunk.take(record, event)
-            except RejectedError as error:
-                chunk.reject(record, error)
-        chunk.finish()
-        chunk.save()
+        chunk.process(records, events)
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
         messages = [*rejected, *self._labels(partition, chunk.revisions, jobs)]
         return Outcome(chunk.changes, messages, chunk.unfinished, chunk.counted)

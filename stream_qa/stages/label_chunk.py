@@ -55,7 +55,7 @@ class Revision(Struct, frozen=True, gc=False):
 
 
 class LabelChunk:
-    """Takes events one by one.
+    """Takes in the events of one chunk.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class LabelChunk:
         most_due: int,
     ) -> None:
         self.changes: dict[bytes, bytes | None] = {}
-        """Of the table; whole after :meth:`save`."""
+        """Of the table; whole after :meth:`process`."""
         self.rejected: list[tuple[SourceRecord, RejectedError]] = []
         self.revisions: list[Revision] = []
         self.counted: Counter[str] = Counter()
@@ -115,7 +115,21 @@ class LabelChunk:
         """Whether more is to be done than was."""
         return not self._due.is_all or (self._silence is not None and self._silence.unfinished)
 
-    def load(self, events: Sequence[Event]) -> None:
+    def process(self, records: Sequence[SourceRecord], events: Sequence[Event | RejectedError]) -> None:
+        """Take in the records of the chunk and the event in each, in order, and do what falls due."""
+        self._load([event for event in events if not isinstance(event, RejectedError)])
+        for record, event in zip(records, events, strict=True):
+            try:
+                if isinstance(event, RejectedError):
+                    raise event
+                self._take(record, event)
+            except RejectedError as error:
+                self._reject(record, error)
+        # What has fallen due before the chunk, where no event moves time on.
+        self._advance(self._clock.watermark(self._policy.lateness))
+        self._save()
+
+    def _load(self, events: Sequence[Event]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
         bound = self._bound(events).watermark(self._policy.lateness)
         applications, jobs = self._due.load(self._now, bound)
@@ -126,7 +140,7 @@ class LabelChunk:
             for sent, answered_at in self._silence.left_before(self._now - self._policy.window):
                 self._look_at_all(sent, answered_at)
 
-    def take(self, record: SourceRecord, event: Event) -> None:
+    def _take(self, record: SourceRecord, event: Event) -> None:
         """Take in one event, then move event time on and do what falls due."""
         self._check(self._clock, event)
         if isinstance(event, wire.Application):
@@ -136,15 +150,11 @@ class LabelChunk:
         _move(self._clock, event)
         self._advance(self._clock.watermark(self._policy.lateness))
 
-    def finish(self) -> None:
-        """Do what has fallen due before the chunk, where no event moves time on."""
-        self._advance(self._clock.watermark(self._policy.lateness))
-
-    def reject(self, record: SourceRecord, error: RejectedError) -> None:
+    def _reject(self, record: SourceRecord, error: RejectedError) -> None:
         """Take note of a record that cannot be used."""
         self.rejected.append((record, error))
 
-    def save(self) -> None:
+    def _save(self) -> None:
         """Turn what was touched into changes of the table."""
         for application_id in self._touched:
             life_cycle = self._life_cycles[application_id]
@@ -193,7 +203,7 @@ class LabelChunk:
         for waited in waiting:
             self.changes[index_key(WAITING, waited.engagement.engaged_at, application.application_id)] = None
             if waited.engagement.job_id != application.job_id:
-                self.reject(waited, MismatchedJobError(_OTHER_JOB))
+                self._reject(waited, MismatchedJobError(_OTHER_JOB))
         self._send(life_cycle, life_cycle.open())
         self._keep(application.application_id, life_cycle)
         self._due.remind(APPLIED, application.applied_at, application.application_id, application.job_id)
@@ -306,7 +316,7 @@ class LabelChunk:
             return
         for waiting in life_cycle.give_up(self._now, self._policy):
             self.changes[index_key(WAITING, waiting.engagement.engaged_at, application_id)] = None
-            self.reject(waiting, OrphanEngagementError("its application did not come in time"))
+            self._reject(waiting, OrphanEngagementError("its application did not come in time"))
             self._keep(application_id, life_cycle if life_cycle.waiting else None)
 
     def _end(self, applied_at: int, application_id: str, job_id: str) -> None:

@@ -160,17 +160,8 @@ class _Labels:
 
     def _process(self, events: Sequence[tuple[LogEvent, Event | RejectedError]]) -> None:
         chunk = LabelChunk(self.policy, None, None, self._state, most_due=_ALL)
-        chunk.load([event for _, event in events if not isinstance(event, RejectedError)])
-        for number, (line, event) in enumerate(events):
-            record = Record(line.topic, 0, number, line.key, line.value)
-            try:
-                if isinstance(event, RejectedError):
-                    raise event
-                chunk.take(record, event)
-            except RejectedError as error:
-                chunk.reject(record, error)
-        chunk.finish()
-        chunk.save()
+        records = [Record(line.topic, 0, number, line.key, line.value) for number, (line, _) in enumerate(events)]
+        chunk.process(records, [event for _, event in events])
         self._state.apply(chunk.changes)
         self.rejected.update(type(error).__name__ for _, error in chunk.rejected)
         for revision in chunk.revisions:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from chaos.brokers import Brokers
@@ -46,6 +47,9 @@ def main() -> int:
             "rounds": [result.as_json() for result in results],
         }
         options.json.write_text(json.dumps(content, indent=2))
+    if len(results) < len(chosen):
+        print(f"stopped after {len(results)} of {len(chosen)} rounds")
+        return 1
     if differences:
         print(f"logs, state and the brokers of the rounds that differ are kept in {directory}")
         return 1
@@ -54,8 +58,9 @@ def main() -> int:
 
 
 def _run(rounds: Sequence[Round], directory: Path) -> list[RoundResult]:
+    """Run the rounds; what was seen until somebody stops it is a result too."""
     results = []
-    with Brokers(directory) as brokers:
+    with Brokers(directory) as brokers, suppress(KeyboardInterrupt):
         for one in rounds:
             result = one.run(brokers, directory / one.name)
             results.append(result)

@@ -32,6 +32,7 @@
     ├── WorkerStartError
     ├── LogError                      a replay does not start
     ├── TrainingError
+    ├── EvaluationError
     ├── UnknownApplicationError
     ├── ReplayStalledError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
@@ -200,6 +201,13 @@ class LogError(StreamQAError):
 
 class TrainingError(StreamQAError):
     """The log holds nothing to train on. Take a longer log, or a later ``--until``; check the label policy."""
+
+
+class EvaluationError(StreamQAError):
+    """The log has nothing to score there, or the bundle has seen what would be scored.
+
+    Take ``--from`` not before the bundle's own ``--until``, and a log that goes on for the policy's window after it.
+    """
 
 
 class UnknownApplicationError(StreamQAError):

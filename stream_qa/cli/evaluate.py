@@ -1,0 +1,123 @@
+"""``stream-qa evaluate``: a log and a model bundle into how good scores would have been, beside what else there is."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from stream_qa.bundle import load_bundle
+from stream_qa.errors import EvaluationError
+from stream_qa.evaluation.evaluate import Quality, Scored, Target, quality
+from stream_qa.evaluation.models import ModelName, model_scores
+from stream_qa.evaluation.outcomes import eventual_outcomes
+from stream_qa.evaluation.replayed import replayed
+from stream_qa.replay.log import read_log
+from stream_qa.settings import load_settings
+from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.streaming.garbage import collect_rarely
+
+_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+def evaluate(
+    logs: Annotated[list[Path], typer.Argument(help="Event logs: JSON Lines, gzip if the name ends in .gz.")],
+    *,
+    bundle: Annotated[Path, typer.Option(help="The model bundle, trained on nothing of --from or later.")],
+    since: Annotated[
+        datetime,
+        typer.Option("--from", formats=_FORMATS, help="UTC; scores of applications sent then or later count."),
+    ],
+    until: Annotated[
+        datetime, typer.Option(formats=_FORMATS, help="UTC; scores of applications sent then or later do not count.")
+    ],
+    target: Annotated[
+        Target, typer.Option(help="The final label, or whether a positive engagement ever comes in the log.")
+    ] = Target.FINAL,
+    models: Annotated[str, typer.Option(help="Which models, separated by commas.")] = ",".join(ModelName),
+    policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list with an object a model.")] = False,
+) -> None:
+    """Replay a log with no look-ahead, and say how good the scores were that applications got when they arrived.
+
+    Example: stream-qa evaluate log.jsonl.gz --bundle bundle --from 2012-10-01 --until 2013-04-01
+    """
+    names = _names(models)
+    settings = load_settings()
+    settings = settings.model_copy(update={"bundle": bundle, "policy": policy or settings.policy})
+    trained = load_bundle(bundle)
+    first, end = _moment(since), _moment(until)
+    if first >= end:
+        raise typer.BadParameter("--from is not before --until", param_hint="--from")
+    if trained.manifest.description.until > first:
+        raise EvaluationError(f"the bundle {trained.version} was trained on what happened after --from")
+    pipeline = build_pipeline(settings)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        reading = progress.add_task("reading the log", total=None)
+        log = read_log(logs, settings.topics)
+        collect_rarely()
+        progress.update(reading, total=len(log.events), completed=len(log.events))
+        replaying = progress.add_task("replaying", total=len(log.events))
+        rows = replayed(
+            log.events,
+            pipeline=pipeline,
+            bundle=trained,
+            since=first,
+            until=end,
+            advance=lambda count: progress.advance(replaying, count),
+        )
+        truth = rows.final
+        if target is Target.OUTCOME:
+            truth = eventual_outcomes(
+                rows.ids, log.events, settings.topics.engagements, pipeline.label.policy, settings.max_message_bytes
+            )
+        scored = Scored.of(rows, truth, first)
+        task = progress.add_task("models", total=len(names))
+        found = []
+        for name in names:
+            found.append(quality(name, model_scores(name, rows), scored))
+            progress.advance(task)
+    if as_json:
+        typer.echo(orjson.dumps([asdict(one) for one in found], option=orjson.OPT_INDENT_2))
+    else:
+        Console().print(_table(found), highlight=False)
+
+
+def _names(models: str) -> list[ModelName]:
+    try:
+        return [ModelName(name.strip()) for name in models.split(",")]
+    except ValueError as error:
+        known = ", ".join(ModelName)
+        raise typer.BadParameter(f"{error}; the models are {known}", param_hint="--models") from None
+
+
+def _moment(time: datetime) -> int:
+    return round(time.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _table(found: list[Quality]) -> Table:
+    title = f"{found[0].applications} applications"
+    table = Table(title, "AUC", "95%", "log-loss", "ECE", "NDCG@10", "pair AUC", box=None, pad_edge=False)
+    for one in found:
+        low_to_high = "" if one.auc_low is None else f"{one.auc_low:.4f}-{one.auc_high:.4f}"
+        table.add_row(
+            one.name,
+            _figure(one.auc),
+            low_to_high,
+            _figure(one.log_loss),
+            _figure(one.ece),
+            _figure(one.ndcg_at_10),
+            _figure(one.pair_auc),
+        )
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -33,6 +33,7 @@
     ├── LogError                      a replay does not start
     ├── TrainingError
     ├── EvaluationError
+    ├── MissingExtraError
     ├── UnknownApplicationError
     ├── ReplayStalledError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
@@ -208,6 +209,10 @@ class EvaluationError(StreamQAError):
 
     Take ``--from`` not before the bundle's own ``--until``, and a log that goes on for the policy's window after it.
     """
+
+
+class MissingExtraError(StreamQAError):
+    """What was asked for needs a library that is not installed. Install the extra that the message names."""
 
 
 class UnknownApplicationError(StreamQAError):

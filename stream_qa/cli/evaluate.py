@@ -14,9 +14,10 @@ from rich.table import Table
 from stream_qa.bundle import load_bundle
 from stream_qa.errors import EvaluationError
 from stream_qa.evaluation.evaluate import Quality, Scored, Target, quality
-from stream_qa.evaluation.models import ModelName, model_scores
+from stream_qa.evaluation.models import TREES, Ground, ModelName, model_scores
 from stream_qa.evaluation.outcomes import eventual_outcomes
 from stream_qa.evaluation.replayed import replayed
+from stream_qa.evaluation.trees import trees_available
 from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
 from stream_qa.stages.pipeline import build_pipeline
@@ -39,7 +40,9 @@ def evaluate(
     target: Annotated[
         Target, typer.Option(help="The final label, or whether a positive engagement ever comes in the log.")
     ] = Target.FINAL,
-    models: Annotated[str, typer.Option(help="Which models, separated by commas.")] = ",".join(ModelName),
+    models: Annotated[
+        str | None, typer.Option(help="Which models, separated by commas; by default all that can be made.")
+    ] = None,
     policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list with an object a model.")] = False,
 ) -> None:
@@ -47,7 +50,8 @@ def evaluate(
 
     Example: stream-qa evaluate log.jsonl.gz --bundle bundle --from 2012-10-01 --until 2013-04-01
     """
-    names = _names(models)
+    console = Console(stderr=True)
+    names = _all(console) if models is None else _names(models)
     settings = load_settings()
     settings = settings.model_copy(update={"bundle": bundle, "policy": policy or settings.policy})
     trained = load_bundle(bundle)
@@ -57,7 +61,6 @@ def evaluate(
     if trained.manifest.description.until > first:
         raise EvaluationError(f"the bundle {trained.version} was trained on what happened after --from")
     pipeline = build_pipeline(settings)
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         reading = progress.add_task("reading the log", total=None)
@@ -79,15 +82,23 @@ def evaluate(
                 rows.ids, log.events, settings.topics.engagements, pipeline.label.policy, settings.max_message_bytes
             )
         scored = Scored.of(rows, truth, first)
-        task = progress.add_task("models", total=len(names))
+        ground = Ground(log.events, pipeline, trained, rows, truth, first, end)
         found = []
         for name in names:
-            found.append(quality(name, model_scores(name, rows), scored))
-            progress.advance(task)
+            task = progress.add_task(name, total=None)
+            found.append(quality(name, model_scores(name, ground), scored))
+            progress.update(task, total=1, completed=1)
     if as_json:
         typer.echo(orjson.dumps([asdict(one) for one in found], option=orjson.OPT_INDENT_2))
     else:
         Console().print(_table(found), highlight=False)
+
+
+def _all(console: Console) -> list[ModelName]:
+    if trees_available():
+        return list(ModelName)
+    console.print("no trees: they need scikit-learn, the extra `trees`", highlight=False)
+    return [name for name in ModelName if name not in TREES]
 
 
 def _names(models: str) -> list[ModelName]:

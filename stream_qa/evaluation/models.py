@@ -69,7 +69,7 @@ def model_scores(name: ModelName, ground: Ground) -> ModelScores:
     rows, window = ground.rows, ground.pipeline.label.policy.window
     match name:
         case ModelName.PERSONALISED:
-            return ModelScores(rows.log_odds, rows.day_log_odds)
+            return ModelScores(rows.log_odds, rows.of_day.log_odds)
         case ModelName.GLOBAL:
             return ModelScores(rows.global_log_odds, rows.global_log_odds)
         case ModelName.BATCH_DAILY_MATURED:
@@ -96,4 +96,4 @@ def _oracle(ground: Ground) -> ModelScores:
         since=ground.since,
         until=ground.until,
     )
-    return ModelScores(told.log_odds, told.day_log_odds)
+    return ModelScores(told.log_odds, told.of_day.log_odds)

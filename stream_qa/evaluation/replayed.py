@@ -12,7 +12,7 @@ import numpy as np
 
 from stream_qa.bundle import Bundle
 from stream_qa.errors import EvaluationError
-from stream_qa.evaluation.day_snapshots import DaySnapshots
+from stream_qa.evaluation.day_snapshots import DayScores, DaySnapshots
 from stream_qa.events import Message, TopicNames, wire
 from stream_qa.labels.policy import DAY, LabelPolicy
 from stream_qa.learning.arrays import Floats, Integers
@@ -56,8 +56,8 @@ class Replayed:
     """Shape ``(n,)``."""
     log_odds: Floats
     """Of the whole model, when the application arrived, shape ``(n,)``."""
-    day_log_odds: Floats
-    """Of the whole model, by the coefficients with which the day began, shape ``(n,)``; NaN before ``since``."""
+    of_day: DayScores
+    """By the coefficients with which days began; NaN before ``since``."""
     final: Floats
     """The final label, shape ``(n,)``; NaN where the log ends before the window does."""
     steps: LabelSteps
@@ -185,7 +185,7 @@ class _Seen:
             job_features=np.array([wire.vector(label.job_features) for label in labels]),
             global_log_odds=np.array([label.global_log_odds for label in labels]),
             log_odds=np.array([self.scores[row] for row in range(count)]),
-            day_log_odds=self.snapshots.result(count),
+            of_day=self.snapshots.result(count),
             final=final,
             steps=LabelSteps(
                 np.array(known_at, np.int64), np.array(row, np.int64), np.array(value, float), np.array(weight, float)

@@ -37,7 +37,7 @@ def test_a_log_that_ends_earlier_gives_the_same_scores_until_then(
     cut = evaluation_ground.replayed([event for event in evaluation_ground.events if event.time < end])
     assert cut.ids == rows.ids[: len(cut)]
     np.testing.assert_array_equal(cut.log_odds, rows.log_odds[: len(cut)])
-    np.testing.assert_array_equal(cut.day_log_odds, rows.day_log_odds[: len(cut)])
+    np.testing.assert_array_equal(cut.of_day.log_odds, rows.of_day.log_odds[: len(cut)])
 
 
 def test_the_final_labels_are_those_of_the_oracle(evaluation_ground: EvaluationGround, rows: Replayed) -> None:
@@ -79,9 +79,24 @@ def test_the_day_score_is_that_of_an_application_alone_after_all_of_the_days_bef
         ]
         alone = evaluation_ground.replayed([*before, own[0]], until=UNTIL, decay_days=0.0)
         # Published coefficients are rounded.
-        assert alone.log_odds[-1] == pytest.approx(rows.day_log_odds[row], abs=1e-5)
-    assert np.isnan(rows.day_log_odds[rows.applied_at < SINCE]).all()
-    assert not np.isnan(rows.day_log_odds[rows.applied_at >= SINCE]).any()
+        assert alone.log_odds[-1] == pytest.approx(rows.of_day.log_odds[row], abs=1e-5)
+    assert np.isnan(rows.of_day.log_odds[rows.applied_at < SINCE]).all()
+    assert not np.isnan(rows.of_day.log_odds[rows.applied_at >= SINCE]).any()
+
+
+def test_frozen_parts_are_those_of_the_first_day_and_stay(evaluation_ground: EvaluationGround, rows: Replayed) -> None:
+    """On the first day they are the parts of the day's score; what is learned later is not in them."""
+    frozen = rows.global_log_odds + rows.of_day.frozen_member + rows.of_day.frozen_job
+    first = rows.applied_at // DAY == SINCE // DAY
+    later = rows.applied_at // DAY > SINCE // DAY
+    assert first.sum() > 3
+    assert frozen[first] == pytest.approx(rows.of_day.log_odds[first])
+    assert np.abs(frozen[later] - rows.of_day.log_odds[later]).max() > 0.1
+    events = evaluation_ground.events
+    untold = [event for event in events if event.time < SINCE or event.topic == "applications"]
+    alone = evaluation_ground.replayed(untold).of_day
+    np.testing.assert_array_equal(alone.frozen_member, rows.of_day.frozen_member)
+    np.testing.assert_array_equal(alone.frozen_job, rows.of_day.frozen_job)
 
 
 @pytest.mark.parametrize("count", [0, 5])

@@ -58,7 +58,7 @@ def test_a_row_of_weight_3_is_three_rows() -> None:
     entity, features, values, offset = draw(2, [7, 1, 20])
     times = np.random.default_rng(2).integers(1, 4, len(entity))
     weighted = EffectFit(entity, features, values, PRECISIONS, times.astype(np.float64))
-    repeated = EffectFit(*(what.repeat(times, axis=0) for what in (entity, features, values)), PRECISIONS)
+    repeated = EffectFit(entity.repeat(times), features.repeat(times, axis=0), values.repeat(times), PRECISIONS)
     for _ in range(5):
         weighted.step(offset)
         repeated.step(offset.repeat(times))

@@ -12,17 +12,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from stream_qa.bundle import load_bundle
-from stream_qa.errors import EvaluationError
-from stream_qa.evaluation.evaluate import Quality, Scored, Target, quality
+from stream_qa.errors import EvaluationError, MissingExtraError
+from stream_qa.evaluation.evaluate import ModelScores, Quality, Scored, Target, gain, quality
 from stream_qa.evaluation.models import TREES, Ground, ModelName, model_scores
 from stream_qa.evaluation.outcomes import eventual_outcomes
+from stream_qa.evaluation.plots import plots
 from stream_qa.evaluation.replayed import replayed
+from stream_qa.evaluation.report import figure, page, plots_available, write_page
 from stream_qa.evaluation.trees import trees_available
 from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.garbage import collect_rarely
 
+_ARTICLE = "the article on such a model says +27%, on its own data"
+_TARGETS = {Target.FINAL: "final labels", Target.OUTCOME: "eventual outcomes"}
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
@@ -44,6 +48,9 @@ def evaluate(
         str | None, typer.Option(help="Which models, separated by commas; by default all that can be made.")
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Directory for a report, a page index.html that needs nothing beside it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list with an object a model.")] = False,
 ) -> None:
     """Replay a log with no look-ahead, and say how good the scores were that applications got when they arrived.
@@ -56,6 +63,8 @@ def evaluate(
     settings = settings.model_copy(update={"bundle": bundle, "policy": policy or settings.policy})
     trained = load_bundle(bundle)
     first, end = _moment(since), _moment(until)
+    if report is not None and not plots_available():
+        raise MissingExtraError("the report needs matplotlib: pip install 'stream-qa[evaluation]'")
     if first >= end:
         raise typer.BadParameter("--from is not before --until", param_hint="--from")
     if trained.manifest.description.until > first:
@@ -83,15 +92,26 @@ def evaluate(
             )
         scored = Scored.of(rows, truth, first)
         ground = Ground(log.events, pipeline, trained, rows, truth, first, end)
-        found = []
+        models_scores: dict[str, ModelScores] = {}
         for name in names:
             task = progress.add_task(name, total=None)
-            found.append(quality(name, model_scores(name, ground), scored))
+            models_scores[name] = model_scores(name, ground)
             progress.update(task, total=1, completed=1)
+        found = [quality(name, scores, scored) for name, scores in models_scores.items()]
+    if report is not None:
+        drawn = plots(models_scores, rows, scored, since=first, window=pipeline.label.policy.window)
+        fact = (
+            f"Applications sent from {since:%F %T} to {until:%F %T} (UTC), held against their {_TARGETS[target]}. "
+            f"Model bundle {trained.version}, learning rule {settings.learning_rule}."
+        )
+        content = page("Evaluation", [fact, *_gains(found)], found, drawn)
+        console.print(f"{write_page(report, content)} is the report", highlight=False)
     if as_json:
         typer.echo(orjson.dumps([asdict(one) for one in found], option=orjson.OPT_INDENT_2))
-    else:
-        Console().print(_table(found), highlight=False)
+        return
+    Console().print(_table(found), highlight=False)
+    for sentence in _gains(found):
+        Console(soft_wrap=True).print(sentence, highlight=False)
 
 
 def _all(console: Console) -> list[ModelName]:
@@ -120,15 +140,23 @@ def _table(found: list[Quality]) -> Table:
         low_to_high = "" if one.auc_low is None else f"{one.auc_low:.4f}-{one.auc_high:.4f}"
         table.add_row(
             one.name,
-            _figure(one.auc),
+            figure(one.auc),
             low_to_high,
-            _figure(one.log_loss),
-            _figure(one.ece),
-            _figure(one.ndcg_at_10),
-            _figure(one.pair_auc),
+            figure(one.log_loss),
+            figure(one.ece),
+            figure(one.ndcg_at_10),
+            figure(one.pair_auc),
         )
     return table
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _gains(found: list[Quality]) -> list[str]:
+    """Return by how much the pipeline's AUC is above the trees', in a sentence for each of them."""
+    by_name = {one.name: one for one in found}
+    personalised = by_name.get(ModelName.PERSONALISED)
+    sentences = []
+    for name in sorted(TREES & set(by_name)):
+        share = None if personalised is None else gain(personalised, by_name[name])
+        if share is not None:
+            sentences.append(f"The AUC of personalised is {share:+.1%} relative to that of {name}; {_ARTICLE}.")
+    return sentences

@@ -48,6 +48,11 @@ class Quality:
     applications: int
 
 
+def gain(of: Quality, over: Quality) -> float | None:
+    """Return by which share of the other's the AUC is larger; ``None`` where one has none."""
+    return None if of.auc is None or not over.auc else of.auc / over.auc - 1.0
+
+
 @dataclass(frozen=True)
 class Scored:
     """The ``n`` applications whose scores count."""

@@ -1,6 +1,7 @@
 """Gradient-boosted trees over the features of both sides, as one would deploy them without random effects."""
 
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -11,11 +12,7 @@ from stream_qa.learning.arrays import Booleans, Floats
 
 def trees_available() -> bool:
     """Return whether the library that grows them is installed."""
-    try:
-        import sklearn.ensemble  # noqa: F401, PLC0415 # an extra: not everybody has it
-    except ImportError:
-        return False
-    return True
+    return find_spec("sklearn") is not None
 
 
 def trees(rows: Replayed, trained_at: list[int], window: int) -> Floats:
@@ -43,7 +40,7 @@ def trees(rows: Replayed, trained_at: list[int], window: int) -> Floats:
         scikit-learn is not installed.
     """
     if not trees_available():
-        raise MissingExtraError("trees need scikit-learn: pip install 'stream-qa[trees]'")
+        raise MissingExtraError("trees need scikit-learn: pip install 'stream-qa[evaluation]'")
     features = np.column_stack([rows.member_features, rows.job_features])
     scores = np.empty(len(rows))
     for number, moment in enumerate(trained_at):

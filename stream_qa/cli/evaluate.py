@@ -27,6 +27,7 @@ from stream_qa.streaming.garbage import collect_rarely
 
 _ARTICLE = "the article on such a model says +27%, on its own data"
 _TARGETS = {Target.FINAL: "final labels", Target.OUTCOME: "eventual outcomes"}
+_MINUTE = 60_000
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
@@ -48,6 +49,9 @@ def evaluate(
         str | None, typer.Option(help="Which models, separated by commas; by default all that can be made.")
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
+    chunk_minutes: Annotated[
+        float, typer.Option(min=0, help="The most event time that the stages take at once; less is nearer to live.")
+    ] = 60,
     report: Annotated[
         Path | None, typer.Option(help="Directory for a report, a page index.html that needs nothing beside it.")
     ] = None,
@@ -65,6 +69,7 @@ def evaluate(
     first, end = _moment(since), _moment(until)
     if report is not None and not plots_available():
         raise MissingExtraError("the report needs matplotlib: pip install 'stream-qa[evaluation]'")
+    longest = round(chunk_minutes * _MINUTE)
     if first >= end:
         raise typer.BadParameter("--from is not before --until", param_hint="--from")
     if trained.manifest.description.until > first:
@@ -83,6 +88,7 @@ def evaluate(
             bundle=trained,
             since=first,
             until=end,
+            longest=longest,
             advance=lambda count: progress.advance(replaying, count),
         )
         truth = rows.final
@@ -91,7 +97,7 @@ def evaluate(
                 rows.ids, log.events, settings.topics.engagements, pipeline.label.policy, settings.max_message_bytes
             )
         scored = Scored.of(rows, truth, first)
-        ground = Ground(log.events, pipeline, trained, rows, truth, first, end)
+        ground = Ground(log.events, pipeline, trained, rows, truth, first, end, longest)
         models_scores: dict[str, ModelScores] = {}
         for name in names:
             task = progress.add_task(name, total=None)

@@ -59,7 +59,7 @@ def calibrations(models: Mapping[str, ModelScores], scored: Scored) -> list[Line
 
 def label_delay(rows: Replayed, scored: Scored, window: int) -> list[Line]:
     """Return which share of applications has a label by an age; x is the age in days, up to the window (ms)."""
-    ages = np.arange(_DELAYS + 1) / _DELAYS * (window / DAY)
+    ages = np.arange(_DELAYS + 1, dtype=np.float64) * (window / DAY / _DELAYS)
     steps = rows.steps
     told = {
         "any label": np.ones(len(steps.row), np.bool_),
@@ -93,7 +93,7 @@ def who_gains(models: Mapping[str, ModelScores], rows: Replayed, scored: Scored)
 
 def _aucs(name: str, scores: Floats, scored: Scored, of: Integers, width: float) -> Line:
     """Return the AUC of each class 0, 1, 2 ... that applications are ``of``, shape ``(n,)``."""
-    classes = np.arange(int(of.max()) + 1)
+    classes = np.arange(int(of.max()) + 1, dtype=np.float64)
     areas = [auc(scored.target[of == number], scores[of == number]) for number in classes]
     return Line(name, classes * width, np.array([np.nan if area is None else area for area in areas]))
 

@@ -63,16 +63,14 @@ def pair_auc(values: Floats, scores: Floats, group: Integers) -> float | None:
     float or None
         ``None`` where no group has both.
     """
-    order = np.lexsort((scores, group))
-    value, score, of = values[order], scores[order], group[order]
-    tied = _starts((of[1:] != of[:-1]) | (score[1:] != score[:-1]))
+    value, first, tied, runs = _best_first(values, scores, group)
     positives, negatives = np.add.reduceat(value, tied), np.add.reduceat(1.0 - value, tied)
-    # Negatives below in the whole order, less those of the groups before.
-    below = np.cumsum(negatives) - negatives
-    first = _starts(of[tied][1:] != of[tied][:-1])
-    sizes = np.diff(np.append(first, len(tied)))
-    below -= np.repeat(below[first], sizes)
-    pairs = (np.add.reduceat(positives, first) * np.add.reduceat(negatives, first)).sum()
+    of_group = np.add.reduceat(negatives, runs)
+    # Negatives below: all of the group, less those that come before in the order, which has groups one after another.
+    before = np.cumsum(negatives) - negatives
+    before -= np.repeat(before[runs], np.diff(np.append(runs, len(tied))))
+    below = np.repeat(of_group, np.diff(np.append(runs, len(tied)))) - before - negatives
+    pairs = (np.add.reduceat(value, first) * of_group).sum()
     if not pairs:
         return None
     return float((positives * (below + negatives / 2)).sum() / pairs)
@@ -104,16 +102,12 @@ def ndcg(values: Floats, scores: Floats, group: Integers, places: int = 10) -> f
     Järvelin and Kekäläinen (2002), Cumulated gain-based evaluation of IR techniques. McSherry and Najork (2008),
     Computing information retrieval performance measures efficiently in the presence of tied scores.
     """
-    order = np.lexsort((-scores, group))
-    value, score, of = values[order], scores[order], group[order]
-    first = _starts(of[1:] != of[:-1])
-    sizes = np.diff(np.append(first, len(of)))
-    place = np.arange(len(of)) - np.repeat(first, sizes)
+    value, first, tied, runs = _best_first(values, scores, group)
+    sizes = np.diff(np.append(first, len(value)))
+    place = np.arange(len(value)) - np.repeat(first, sizes)
     discount = np.where(place < places, 1.0 / np.log2(2.0 + place), 0.0)
-    tied = _starts((of[1:] != of[:-1]) | (score[1:] != score[:-1]))
-    many = np.diff(np.append(tied, len(of)))
-    gains = np.add.reduceat(value, tied) / many * np.add.reduceat(discount, tied)
-    gain = np.bincount(of[tied], weights=gains)[of[first]]
+    many = np.diff(np.append(tied, len(value)))
+    gain = np.add.reduceat(np.add.reduceat(value, tied) / many * np.add.reduceat(discount, tied), runs)
     positives = np.add.reduceat(value, first)
     both = (positives > 0) & (positives < sizes)
     if not both.any():
@@ -170,6 +164,22 @@ def auc_interval(
         return None
     low, high = np.quantile(found, _TAILS)
     return float(low), float(high)
+
+
+def _best_first(values: Floats, scores: Floats, group: Integers) -> tuple[Floats, Integers, Integers, Integers]:
+    """Put rows in the order of groups, and within a group the highest score first.
+
+    Returns
+    -------
+    tuple
+        The values in this order; where groups begin; where runs of equal scores of one group begin; and which of these
+        runs are the first of their group.
+    """
+    order = np.lexsort((-scores, group))
+    score, of = scores[order], group[order]
+    other_group = of[1:] != of[:-1]
+    first, tied = _starts(other_group), _starts(other_group | (score[1:] != score[:-1]))
+    return values[order], first, tied, np.searchsorted(tied, first)
 
 
 def _starts(changes: np.ndarray) -> Integers:

@@ -49,6 +49,8 @@ class Ground:
     """Of all ``n`` rows, shape ``(n,)``; NaN where it is not known."""
     since: int
     until: int
+    longest: int
+    """The most event time (ms) that the stages take at once."""
 
 
 def model_scores(name: ModelName, ground: Ground) -> ModelScores:
@@ -95,5 +97,6 @@ def _oracle(ground: Ground) -> ModelScores:
         bundle=ground.bundle,
         since=ground.since,
         until=ground.until,
+        longest=ground.longest,
     )
     return ModelScores(told.log_odds, told.of_day.log_odds)

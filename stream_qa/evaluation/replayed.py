@@ -22,7 +22,7 @@ from stream_qa.stages.pipeline import Pipeline
 from stream_qa.training.rows import Entities
 
 _CHUNK_EVENTS = 1_000
-_HOUR = 3_600_000
+HOUR = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def replayed(
     bundle: Bundle,
     since: int,
     until: int,
+    longest: int = HOUR,
     advance: Callable[[int], object] = lambda _count: None,
 ) -> Replayed:
     """Return what the stages say of the applications sent before ``until``.
@@ -91,6 +92,8 @@ def replayed(
         From then on (ms) applications are scored by their day's first coefficients too.
     until
         The moment (ms).
+    longest
+        The most event time (ms) that the stages take at once: jobs have learned nothing of it yet when it is scored.
     advance
         Is told how many events were read.
 
@@ -104,7 +107,7 @@ def replayed(
     seen = _Seen(topics, DaySnapshots(bundle), since, until)
     # One partition: one event time for all.
     stages = InProcessReplay(pipeline, 1, seen)
-    for part in _by_day(takewhile(lambda event: event.time <= end, events)):
+    for part in _by_day(takewhile(lambda event: event.time <= end, events), longest):
         seen.now = part[-1].time
         stages.run(part)
         advance(len(part))
@@ -114,10 +117,10 @@ def replayed(
     return seen.result(end - policy.lateness, policy)
 
 
-def _by_day(events: Iterator[LogEvent]) -> Iterator[list[LogEvent]]:
-    """Cut events into chunks of an hour at most, none of which has events of two days (UTC)."""
+def _by_day(events: Iterator[LogEvent], longest: int) -> Iterator[list[LogEvent]]:
+    """Cut events into chunks of ``longest`` (ms) at most, none of which has events of two days (UTC)."""
     for _day, those in groupby(events, lambda event: event.time // DAY):
-        yield from chunks(those, _CHUNK_EVENTS, _HOUR)
+        yield from chunks(those, _CHUNK_EVENTS, longest)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_qa.evaluation.models import Ground, ModelName, model_scores
 from stream_qa.evaluation.oracle import all_knowing, with_instant_answers
-from stream_qa.evaluation.replayed import Replayed
+from stream_qa.evaluation.replayed import HOUR, Replayed
 from stream_qa.evaluation.trees import first_days_of_months, trees
 from stream_qa.learning.arrays import Floats
 from stream_qa.learning.metrics import auc
@@ -21,7 +21,7 @@ WINDOW = 14 * DAY
 
 
 def ground_of(ground: EvaluationGround, rows: Replayed, target: Floats) -> Ground:
-    return Ground(ground.events, build_pipeline(ground.settings), ground.bundle, rows, target, SINCE, UNTIL)
+    return Ground(ground.events, build_pipeline(ground.settings), ground.bundle, rows, target, SINCE, UNTIL, HOUR)
 
 
 @pytest.mark.parametrize("name", ModelName)

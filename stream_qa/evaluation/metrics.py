@@ -66,10 +66,9 @@ def pair_auc(values: Floats, scores: Floats, group: Integers) -> float | None:
     value, first, tied, runs = _best_first(values, scores, group)
     positives, negatives = np.add.reduceat(value, tied), np.add.reduceat(1.0 - value, tied)
     of_group = np.add.reduceat(negatives, runs)
-    # Negatives below: all of the group, less those that come before in the order, which has groups one after another.
+    # Negatives below: all of the group but those before in the order, which has groups one after another.
     before = np.cumsum(negatives) - negatives
-    before -= np.repeat(before[runs], np.diff(np.append(runs, len(tied))))
-    below = np.repeat(of_group, np.diff(np.append(runs, len(tied)))) - before - negatives
+    below = np.repeat(of_group + before[runs], np.diff(np.append(runs, len(tied)))) - before - negatives
     pairs = (np.add.reduceat(value, first) * of_group).sum()
     if not pairs:
         return None

@@ -46,7 +46,8 @@ def trees(rows: Replayed, trained_at: list[int], window: int) -> Floats:
     for number, moment in enumerate(trained_at):
         known = ~np.isnan(rows.final) & (rows.applied_at + window <= moment)
         served = (rows.applied_at >= moment) if number else np.ones(len(rows), np.bool_)
-        scores[served] = _grown(features, rows.final, known, served)
+        if served.any():
+            scores[served] = _grown(features, rows.final, known, served)
     return scores
 
 

@@ -75,6 +75,8 @@ def test_trees_are_those_of_scikit_learn_grown_on_what_was_known(rows: Replayed)
         later = rows.applied_at >= moment if moment > SINCE else np.ones(len(rows), np.bool_)
         theirs[later] = grown.decision_function(features[later])
     np.testing.assert_allclose(trees(rows, moments, WINDOW), theirs)
+    # After the last application there is nothing to score.
+    np.testing.assert_array_equal(trees(rows, [*moments, UNTIL], WINDOW), trees(rows, moments, WINDOW))
 
 
 @pytest.mark.parametrize("final", [np.nan, 0.0, 1.0])

@@ -12,14 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from stream_qa.bundle import load_bundle
-from stream_qa.errors import EvaluationError, MissingExtraError
+from stream_qa.errors import EvaluationError
 from stream_qa.evaluation.evaluate import ModelScores, Quality, Scored, Target, gain, quality
 from stream_qa.evaluation.models import TREES, Ground, ModelName, model_scores
 from stream_qa.evaluation.outcomes import eventual_outcomes
 from stream_qa.evaluation.plots import plots
 from stream_qa.evaluation.replayed import replayed
-from stream_qa.evaluation.report import figure, page, plots_available, write_page
-from stream_qa.evaluation.trees import trees_available
+from stream_qa.evaluation.report import check_plots, figure, page, write_page
+from stream_qa.evaluation.trees import check_trees, trees_available
 from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
 from stream_qa.stages.pipeline import build_pipeline
@@ -63,12 +63,12 @@ def evaluate(
     """
     console = Console(stderr=True)
     names = _all(console) if models is None else _names(models)
+    if report is not None:
+        check_plots()
     settings = load_settings()
     settings = settings.model_copy(update={"bundle": bundle, "policy": policy or settings.policy})
     trained = load_bundle(bundle)
     first, end = _moment(since), _moment(until)
-    if report is not None and not plots_available():
-        raise MissingExtraError("the report needs matplotlib: pip install 'stream-qa[evaluation]'")
     longest = round(chunk_minutes * _MINUTE)
     if first >= end:
         raise typer.BadParameter("--from is not before --until", param_hint="--from")
@@ -123,16 +123,19 @@ def evaluate(
 def _all(console: Console) -> list[ModelName]:
     if trees_available():
         return list(ModelName)
-    console.print("no trees: they need scikit-learn, the extra `trees`", highlight=False)
+    console.print("no trees: they need scikit-learn, the extra `evaluation`", highlight=False)
     return [name for name in ModelName if name not in TREES]
 
 
 def _names(models: str) -> list[ModelName]:
     try:
-        return [ModelName(name.strip()) for name in models.split(",")]
+        names = [ModelName(name.strip()) for name in models.split(",")]
     except ValueError as error:
         known = ", ".join(ModelName)
         raise typer.BadParameter(f"{error}; the models are {known}", param_hint="--models") from None
+    if TREES & set(names):
+        check_trees()
+    return names
 
 
 def _moment(time: datetime) -> int:

@@ -7,6 +7,7 @@ that got a label since; once a week it moves all. So half a year of nights costs
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from stream_qa.bundle import Bundle
 from stream_qa.evaluation.evaluate import ModelScores
@@ -65,7 +66,9 @@ def daily_batch(
             changed = np.flatnonzero(known.weights)
         if len(changed):
             sweeps = _FIRST_SWEEPS if night == first else _SWEEPS
-            _fit(member, job, known, rows.global_log_odds, changed, sweeps=sweeps)
+            # Many small matrices: threads that share one would only wait for each other.
+            with threadpool_limits(1):
+                _fit(member, job, known, rows.global_log_odds, changed, sweeps=sweeps)
         served = day_of == night + 1
         log_odds[served] += member.score(served) + job.score(served)
     return ModelScores(log_odds, log_odds)

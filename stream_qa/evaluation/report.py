@@ -58,8 +58,7 @@ def page(title: str, facts: Sequence[str], qualities: Sequence[Quality], plots: 
     MissingExtraError
         matplotlib is not installed.
     """
-    if not plots_available():
-        raise MissingExtraError("the report needs matplotlib: pip install 'stream-qa[evaluation]'")
+    check_plots()
     sections = "".join(
         f"<h2>{html.escape(plot.title)}</h2><p>{html.escape(plot.text)}</p>{_drawn(plot, number)}"
         for number, plot in enumerate(plots)
@@ -72,9 +71,16 @@ def page(title: str, facts: Sequence[str], qualities: Sequence[Quality], plots: 
     )
 
 
-def plots_available() -> bool:
-    """Return whether the library that draws is installed."""
-    return find_spec("matplotlib") is not None
+def check_plots() -> None:
+    """Check that plots can be drawn.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("the report needs matplotlib: pip install 'stream-qa[evaluation]'")
 
 
 def write_page(directory: Path, content: str) -> Path:

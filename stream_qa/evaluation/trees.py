@@ -15,6 +15,18 @@ def trees_available() -> bool:
     return find_spec("sklearn") is not None
 
 
+def check_trees() -> None:
+    """Check that trees can be grown.
+
+    Raises
+    ------
+    MissingExtraError
+        scikit-learn is not installed.
+    """
+    if not trees_available():
+        raise MissingExtraError("trees need scikit-learn: pip install 'stream-qa[evaluation]'")
+
+
 def trees(rows: Replayed, trained_at: list[int], window: int) -> Floats:
     """Return the log-odds of trees that are grown at some moments, each time in use from then until the next.
 
@@ -39,8 +51,7 @@ def trees(rows: Replayed, trained_at: list[int], window: int) -> Floats:
     MissingExtraError
         scikit-learn is not installed.
     """
-    if not trees_available():
-        raise MissingExtraError("trees need scikit-learn: pip install 'stream-qa[evaluation]'")
+    check_trees()
     features = np.column_stack([rows.member_features, rows.job_features])
     scores = np.empty(len(rows))
     for number, moment in enumerate(trained_at):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from stream_qa.cli import application
-from stream_qa.errors import BundleError, EvaluationError
+from stream_qa.errors import BundleError, EvaluationError, MissingExtraError
 
 FIELDS = ["name", "auc", "auc_low", "auc_high", "log_loss", "ece", "ndcg_at_10", "pair_auc", "applications"]
 
@@ -84,3 +84,14 @@ def test_what_is_no_bundle_or_no_model_is_refused(log: Path, tmp_path: Path) -> 
     unknown = evaluate(log, "--models", "personalised,best")
     assert unknown.exit_code == 2
     assert "best" in unknown.stderr
+
+
+def test_without_the_extra_it_says_so_before_anything_is_read(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_qa.evaluation.trees.find_spec", lambda _name: None)
+    monkeypatch.setattr("stream_qa.evaluation.report.find_spec", lambda _name: None)
+    missing = log.parent / "missing"
+    for asked in (["--models", "trees-once"], ["--models", "global", "--report", str(missing)]):
+        refused = evaluate(missing, *asked, bundle=bundle_of(log))
+        assert isinstance(refused.exception, MissingExtraError)
+        assert "stream-qa[evaluation]" in str(refused.exception)
+    assert not missing.exists()

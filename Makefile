@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CHAOS_FAULTS ?= 200
 CHAOS_JSON ?= chaos.json
+PULL_REQUESTS ?= ../shared/data/github_pull_requests/pull_requests.csv.gz
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +46,10 @@ bench: install ## Measure a worker beside the same stages without Kafka
 bench-rules: install ## Measure the learning rules, one label at a time and many at once
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/learning_rules.py
 
+evaluate: install ## Write docs/results.md anew from the table PULL_REQUESTS, where it is there
+	@test -f $(PULL_REQUESTS) || { echo "there is no $(PULL_REQUESTS)"; exit 1; }
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python examples/github_pull_requests/results.py $(PULL_REQUESTS) docs/results.md
+
 compare-faults: install ## Break a plain Faust agent, Quix Streams and a worker of ours in the same ways
 	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
 	PYTHONPATH=tests $(BIN)/python benchmarks/fault_comparison.py
@@ -61,4 +66,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint bench bench-rules compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint bench bench-rules evaluate compare-faults broker-up broker-down topics worker

@@ -32,6 +32,8 @@
     ├── WorkerStartError
     ├── LogError                      a replay does not start
     ├── TrainingError
+    ├── EvaluationError
+    ├── MissingExtraError
     ├── UnknownApplicationError
     ├── ReplayStalledError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
@@ -200,6 +202,17 @@ class LogError(StreamQAError):
 
 class TrainingError(StreamQAError):
     """The log holds nothing to train on. Take a longer log, or a later ``--until``; check policy and features."""
+
+
+class EvaluationError(StreamQAError):
+    """The log has nothing to score there, or the bundle has seen what would be scored.
+
+    Take ``--from`` not before the bundle's own ``--until``, and a log that goes on for the policy's window after it.
+    """
+
+
+class MissingExtraError(StreamQAError):
+    """What was asked for needs a library that is not installed. Install the extra that the message names."""
 
 
 class UnknownApplicationError(StreamQAError):

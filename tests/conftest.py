@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from evaluation_ground import EvaluationGround, new_evaluation_ground
 from ground import Ground, new_ground
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
 from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
+from stream_qa.evaluation.replayed import Replayed
 
 TIERS = ["pure", "kafka", "chaos", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
@@ -80,6 +82,18 @@ def any_broker(request: pytest.FixtureRequest) -> str:
 def ground(broker: str, tmp_path: Path) -> Ground:
     """Give topics, with four partitions each, that no other test uses."""
     return new_ground(broker, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def evaluation_ground(tmp_path_factory: pytest.TempPathFactory) -> EvaluationGround:
+    """Give a small log, and a bundle of its first weeks."""
+    return new_evaluation_ground(tmp_path_factory.mktemp("evaluation"))
+
+
+@pytest.fixture(scope="session")
+def rows(evaluation_ground: EvaluationGround) -> Replayed:
+    """Give what the stages say of that log."""
+    return evaluation_ground.replayed()
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,7 +6,7 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from stream_qa.cli import broker, config, demo, labels, replay, simulate, topics, train
+from stream_qa.cli import broker, config, demo, evaluate, labels, replay, simulate, topics, train
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(
@@ -24,6 +24,7 @@ application.add_typer(labels.commands, name="labels")
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)
+application.command()(evaluate.evaluate)
 application.command()(demo.demo)
 
 

@@ -29,8 +29,8 @@ class _Group:
     """Shape ``(e,)``."""
     rows: Integers
     """Shape ``(e, r)``; any row where there is none."""
-    present: Floats
-    """Shape ``(e, r)``: 1 where there is a row, else 0."""
+    weights: Floats
+    """Shape ``(e, r)``: 0 where there is no row."""
     features: Floats
     """Shape ``(e, r, d)``: zeros where there is no row."""
     values: Floats
@@ -50,9 +50,18 @@ class EffectFit:
         Labels, 0 or 1, shape ``(n,)``.
     precisions
         The prior precisions of the coefficients, shape ``(d,)``.
+    weights
+        How much each row counts, above 0, shape ``(n,)``; ``None`` for all the same, 1.
     """
 
-    def __init__(self, entity: Integers, features: Floats, values: Floats, precisions: Floats) -> None:
+    def __init__(
+        self,
+        entity: Integers,
+        features: Floats,
+        values: Floats,
+        precisions: Floats,
+        weights: Floats | None = None,
+    ) -> None:
         count, dimension = int(entity.max()) + 1, features.shape[1]
         self.coefficients = np.zeros((count, dimension))
         """Shape ``(m, d)``."""
@@ -61,7 +70,7 @@ class EffectFit:
         self.precisions = precisions
         self.log_odds = np.zeros(len(entity))
         """The effect's part of each row's score, shape ``(n,)``."""
-        self._groups = list(_groups(entity, features, values))
+        self._groups = list(_groups(entity, features, values, np.ones(len(entity)) if weights is None else weights))
 
     def step(self, offset: Floats) -> float:
         """Move every entity by a Newton step, shortened until it helps; return the largest move of a coefficient.
@@ -86,9 +95,9 @@ class EffectFit:
         before = self.coefficients[group.entities]
         log_odds = offset + _times(group.features, before)
         chance = probability(log_odds)
-        errors = (chance - group.values) * group.present
+        errors = (chance - group.values) * group.weights
         gradient = (errors[:, np.newaxis, :] @ group.features)[:, 0, :] + self.precisions * before
-        curvature = np.maximum(chance * (1.0 - chance), _LEAST_CURVATURE)
+        curvature = np.maximum(chance * (1.0 - chance), _LEAST_CURVATURE) * group.weights
         hessian = group.features.transpose(0, 2, 1) @ (curvature[:, :, np.newaxis] * group.features)
         diagonal = np.arange(hessian.shape[1])
         hessian[:, diagonal, diagonal] += self.precisions
@@ -107,13 +116,13 @@ class EffectFit:
                 break
             step[worse] *= 0.5 if halving < _MOST_HALVINGS - 1 else 0.0
         self.coefficients[group.entities] = after
-        present = group.present > 0
+        present = group.weights > 0
         self.log_odds[group.rows[present]] = (log_odds - offset)[present]
         return float(np.abs(step).max())
 
     def _loss(self, group: _Group, log_odds: Floats, coefficients: Floats) -> Floats:
         """Return what each entity of a group minimises, shape ``(e,)``."""
-        of_rows = (np.logaddexp(0.0, log_odds) - group.values * log_odds) * group.present
+        of_rows = (np.logaddexp(0.0, log_odds) - group.values * log_odds) * group.weights
         return np.asarray(of_rows.sum(axis=1) + 0.5 * (self.precisions * coefficients**2).sum(axis=1))
 
 
@@ -122,7 +131,7 @@ def _times(matrices: Floats, vectors: Floats) -> Floats:
     return np.asarray((matrices @ vectors[:, :, np.newaxis])[:, :, 0])
 
 
-def _groups(entity: Integers, features: Floats, values: Floats) -> Iterator[_Group]:
+def _groups(entity: Integers, features: Floats, values: Floats, weights: Floats) -> Iterator[_Group]:
     """Yield the entities in groups, none with more than half as many rows again as the smallest of the group."""
     order = np.argsort(entity, kind="stable")
     counts = np.bincount(entity)
@@ -138,7 +147,7 @@ def _groups(entity: Integers, features: Floats, values: Floats) -> Iterator[_Gro
             yield _Group(
                 entities,
                 rows,
-                present.astype(np.float64),
+                weights[rows] * present,
                 features[rows] * present[:, :, np.newaxis],
                 values[rows],
             )

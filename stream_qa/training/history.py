@@ -140,8 +140,8 @@ class _Labels:
             schema=FeatureSchema.of(applications[0]),
             applied_at=applied_at,
             rows=Rows(
-                members=_entities([application.member_id for application in applications]),
-                jobs=_entities([application.job_id for application in applications]),
+                members=Entities.of_ids([application.member_id for application in applications]),
+                jobs=Entities.of_ids([application.job_id for application in applications]),
                 member_features=_vectors([application.member_features for application in applications]),
                 job_features=_vectors([application.job_features for application in applications]),
                 brought=np.array([application.global_log_odds for application in applications], np.float64),
@@ -176,12 +176,6 @@ class _Labels:
                 one.answered_at = verdict.happened_at
             if one.agreed_at == NEVER and verdict.value == 1:
                 one.agreed_at = verdict.happened_at
-
-
-def _entities(ids: Sequence[str]) -> Entities:
-    numbers: dict[str, int] = {}
-    of = np.array([numbers.setdefault(entity_id, len(numbers)) for entity_id in ids], np.int64)
-    return Entities(list(numbers), of)
 
 
 _AT_ONCE = 10_000

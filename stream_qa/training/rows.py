@@ -1,5 +1,6 @@
 """What is trained on: applications with their labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,13 @@ class Entities:
     """Of ``m`` entities."""
     of: Integers
     """Which of ``ids`` each application has, shape ``(n,)``."""
+
+    @classmethod
+    def of_ids(cls, ids: Sequence[str]) -> "Entities":
+        """Return those whose ids ``n`` applications name, in the order in which they first do."""
+        numbers: dict[str, int] = {}
+        of = np.array([numbers.setdefault(entity_id, len(numbers)) for entity_id in ids], np.int64)
+        return cls(list(numbers), of)
 
     def select(self, chosen: Booleans) -> "Entities":
         """Return those of chosen applications, shape ``(n,)``, and no others."""

@@ -54,6 +54,19 @@ def test_each_of_many_entities_is_at_the_optimum_that_scipy_finds_for_it_alone(s
         assert fit.log_odds[own] == pytest.approx(features[own] @ fit.coefficients[number])
 
 
+def test_a_row_of_weight_3_is_three_rows() -> None:
+    entity, features, values, offset = draw(2, [7, 1, 20])
+    times = np.random.default_rng(2).integers(1, 4, len(entity))
+    weighted = EffectFit(entity, features, values, PRECISIONS, times.astype(np.float64))
+    repeated = EffectFit(entity.repeat(times), features.repeat(times, axis=0), values.repeat(times), PRECISIONS)
+    for _ in range(5):
+        weighted.step(offset)
+        repeated.step(offset.repeat(times))
+    assert weighted.coefficients == pytest.approx(repeated.coefficients)
+    assert weighted.variances == pytest.approx(repeated.variances)
+    assert weighted.log_odds.repeat(times) == pytest.approx(repeated.log_odds)
+
+
 def test_the_variances_are_those_of_laplace() -> None:
     entity, features, values, offset = draw(3, [7, 1, 20, 9])
     fit = converged(entity, features, values, PRECISIONS, offset)

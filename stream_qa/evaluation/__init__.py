@@ -1,0 +1,1 @@
+"""How good scores would have been: a log replayed with no look-ahead, and beside it what else one could deploy."""

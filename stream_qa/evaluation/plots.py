@@ -1,0 +1,79 @@
+"""Which plots the report has, and what each shows."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from stream_qa.evaluation.evaluate import ModelScores, Scored
+from stream_qa.evaluation.figures import LABEL_COUNTS, by_week, calibrations, label_delay, staleness, who_gains
+from stream_qa.evaluation.replayed import Replayed
+from stream_qa.evaluation.report import Plot
+
+_DAYS = "days since --from"
+
+
+def plots(models: Mapping[str, ModelScores], rows: Replayed, scored: Scored, *, since: int, window: int) -> list[Plot]:
+    """Return the report's plots.
+
+    Parameters
+    ----------
+    models
+        Scores of all rows by the models' names.
+    rows
+        What was replayed.
+    scored
+        The applications that count.
+    since
+        The first of them may be sent then (ms).
+    window
+        From an application to its final label (ms).
+    """
+    found = [
+        Plot(
+            "AUC by week",
+            "Each point is a week's applications, scored when they arrived.",
+            _DAYS,
+            "AUC",
+            by_week(models, rows, scored, since),
+        ),
+        Plot(
+            "Staleness",
+            "AUC above the global model's, by week: coefficients that learn on, and coefficients as they were at "
+            "--from, of members and jobs apart.",
+            _DAYS,
+            "AUC above global",
+            staleness(rows, scored, since),
+        ),
+        Plot(
+            "Calibration",
+            "The share of positives among applications of about the same probability.",
+            "mean probability",
+            "share of positives",
+            calibrations(models, scored),
+            diagonal=True,
+        ),
+        Plot(
+            "Label delay",
+            "The share of applications that have a label by an age. Who waits for the window has none before its end.",
+            "days since the application",
+            "share",
+            label_delay(rows, scored, window),
+        ),
+    ]
+    classes = _classes()
+    for kind, lines in who_gains(models, rows, scored).items():
+        found.append(
+            Plot(
+                f"Who gains: by the labels of the {kind}",
+                f"AUC by how many of the {kind}'s applications had a label when this one arrived.",
+                f"labels of the {kind}",
+                "AUC",
+                lines,
+                classes=classes,
+            )
+        )
+    return found
+
+
+def _classes() -> list[str]:
+    names = [str(low) if high == low + 1 else f"{low} to {high - 1}" for low, high in pairwise(LABEL_COUNTS)]
+    return [*names, f"{LABEL_COUNTS[-1]} or more"]

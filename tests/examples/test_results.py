@@ -1,0 +1,91 @@
+"""The page of results, one case of it from a small drawn table."""
+
+import csv
+import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from stream_qa.evaluation.models import ModelName
+from stream_qa.labels import load_policy
+from stream_qa.labels.policy import SilenceRule
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "examples" / "github_pull_requests" / "results.py"
+TEXTS = ["member", "job", "created_at", "closed_at", "merged", "lang"]
+NUMBERS = [
+    "num_commits",
+    "files_added",
+    "files_deleted",
+    "files_modified",
+    "src_files",
+    "doc_files",
+    "other_files",
+    "src_churn",
+    "test_churn",
+    "sloc",
+    "test_lines_per_kloc",
+    "watchers",
+    "team_size",
+    "perc_external_contribs",
+    "prev_pullreqs",
+    "followers",
+    "intra_branch",
+]
+FIRST, DAY = 1_341_100_800, 86_400  # 2012-07-01
+
+
+def write_table(path: Path) -> None:
+    """Write requests of July 2012 to January 2013, which are closed within 40 days."""
+    random = np.random.default_rng(1)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*TEXTS, *NUMBERS])
+        for created_at in sorted(random.integers(FIRST, FIRST + 200 * DAY, 700).tolist()):
+            closed_at = created_at + int(random.exponential(4 * DAY)) % (40 * DAY)
+            job = int(random.integers(10))
+            merged = int(random.random() < 0.4 + 0.05 * job)
+            features = random.integers(0, 20, len(NUMBERS)).tolist()
+            writer.writerow([int(random.integers(40)), job, created_at, closed_at, merged, "ruby", *features])
+
+
+def results() -> ModuleType:
+    spec = spec_from_file_location("results", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_case_runs_and_its_figures_stand_under_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = results()
+    [case] = [case for case in module.CASES if case.policy == "curve"]
+    monkeypatch.setattr(module, "CASES", [case])
+    monkeypatch.setattr(sys, "argv", ["results", str(tmp_path / "table.csv"), str(tmp_path / "results.md")])
+    write_table(tmp_path / "table.csv")
+    module.main()
+    page = (tmp_path / "results.md").read_text()
+    assert re.search(r"^    stream-qa evaluate silent.jsonl.gz --bundle silent-bundle ", page, re.MULTILINE)
+    assert "examples/github_pull_requests/policies/curve.yaml" in page
+    for model in case.options[-1].split(","):
+        [(auc, low, high)] = re.findall(
+            rf"^\| {model} \| (0\.\d{{4}}) \| (0\.\d{{4}}) to (0\.\d{{4}}) \|", page, re.MULTILINE
+        )
+        assert low < auc < high
+    assert str(tmp_path) not in page
+    assert str(ROOT) not in page
+
+
+def test_every_case_has_models_and_a_policy_that_exist() -> None:
+    silences = set()
+    for case in results().CASES:
+        policy = load_policy(PROGRAM.parent / "policies" / f"{case.policy}.yaml")
+        silences.add(policy.silence.rule)
+        named = case.options[case.options.index("--models") + 1] if "--models" in case.options else "personalised"
+        assert set(named.split(",")) <= set(ModelName)
+    assert silences == set(SilenceRule)

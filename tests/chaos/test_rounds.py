@@ -51,19 +51,28 @@ def test_there_are_ten_faults_at_least() -> None:
     assert sum(len(plan.kinds) for plan in ROUNDS) >= 10
 
 
+#: What is lost is of the lanes that were in the transaction: labels, or what is learned of them.
+RESULTS = {
+    "final_labels_equal_those_of_a_replay",
+    "every_revision_is_there_once",
+    "members_learn_each_revision_once",
+    "jobs_learn_each_example_once",
+}
+
+
 @pytest.mark.parametrize(
     ("sabotage", "kind", "seen_by"),
     [
-        ("positions_apart", "kill -9 inside a transaction", "final_labels_equal_those_of_a_replay"),
-        ("no_fencing", "SIGSTOP inside a transaction", "every_revision_is_there_once"),
-        ("local_write_first", "kill -9 inside a transaction", "local_tables_hold_committed_state_only"),
-        ("uncommitted_recovery", "kill -9 inside a transaction", "final_labels_equal_those_of_a_replay"),
+        ("positions_apart", "kill -9 inside a transaction", RESULTS),
+        ("no_fencing", "SIGSTOP inside a transaction", {"every_revision_is_there_once"}),
+        ("local_write_first", "kill -9 inside a transaction", {"local_tables_hold_committed_state_only"}),
+        ("uncommitted_recovery", "kill -9 inside a transaction", RESULTS),
     ],
 )
 def test_a_worker_that_is_wrong_is_seen(
-    sabotage: str, kind: str, seen_by: str, breakable: Brokers, tmp_path: Path
+    sabotage: str, kind: str, seen_by: set[str], breakable: Brokers, tmp_path: Path
 ) -> None:
     plan = Round(sabotage.replace("_", "-"), seed=4, kinds=[kind], sabotage=sabotage)
     result = plan.run(breakable, tmp_path / "round")
     assert result.faults, result.differences[GOES_ON]
-    assert seen_by in result.differences
+    assert seen_by & result.differences.keys()

@@ -20,6 +20,7 @@ from stream_qa.events import Record, TopicNames, wire
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.policy import Silence, SilenceRule
+from stream_qa.replay.in_process import label_to_the_end
 from stream_qa.replay.log import LogEvent, chunks, read_log
 from stream_qa.settings import Settings
 from stream_qa.stages.label import LabelStage
@@ -70,14 +71,9 @@ def row(stage: LabelStage, events: list[LogEvent], since: int) -> str:
     seen: defaultdict[str, int] = defaultdict(int)
     for number, chunk in enumerate(chunks(events, CHUNK, LONGEST)):
         records = [Record(event.topic, 0, number, event.key, event.value) for event in chunk]
-        unfinished = True
-        while unfinished:
-            changes, messages, unfinished, _ = stage.process(0, records, state, nothing)
-            records = []
-            state.apply(changes)
-            for label in (decode(message.value or b"") for message in messages if message.topic == stage.topics.labels):
-                if label.applied_at < since:
-                    continue
+        messages = [message for one in label_to_the_end(stage, 0, records, state, nothing) for message in one.messages]
+        for label in (decode(message.value or b"") for message in messages if message.topic == stage.topics.labels):
+            if label.applied_at >= since:
                 reasons[label.reason] += 1
                 seen[label.application_id] += label.reason.startswith("silence:")
                 if label.weight > 0:

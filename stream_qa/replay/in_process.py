@@ -1,13 +1,14 @@
 """The same stages in one process, without a broker: what a log means, by the code that the workers run."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from stream_qa.events import Message, Record
+from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.replay.log import LogEvent
+from stream_qa.stages.label import LabelStage
 from stream_qa.stages.pipeline import Pipeline
-from stream_qa.stages.state import MemoryState, Outcome, State
+from stream_qa.stages.state import MemoryState, Outcome, State, StateReader
 from stream_qa.streaming.partitioner import partition_of
 
 
@@ -16,6 +17,33 @@ class Sink(Protocol):
 
     def add(self, message: Message) -> None:
         """Take in one emitted message."""
+
+
+def label_to_the_end(
+    stage: LabelStage, partition: int, records: Sequence[SourceRecord], state: State, jobs: StateReader
+) -> Iterator[Outcome]:
+    """Let the label stage take a chunk of a partition and do all that it brings about; yield what is applied already.
+
+    Parameters
+    ----------
+    stage
+        The label stage.
+    partition
+        The partition of both inputs.
+    records
+        The chunk.
+    state
+        The label table of the partition.
+    jobs
+        The job learner's table of the partition.
+    """
+    outcome = stage.process(partition, records, state, jobs)
+    state.apply(outcome.changes)
+    yield outcome
+    while outcome.unfinished:
+        outcome = stage.process(partition, [], state, jobs)
+        state.apply(outcome.changes)
+        yield outcome
 
 
 class InProcessReplay:
@@ -58,11 +86,8 @@ class InProcessReplay:
         labels: list[Message] = []
         for partition, records in self._by_partition(events).items():
             state, jobs = self._label[partition], self._job[partition]
-            outcome = self._pipeline.label.process(partition, records, state, jobs)
-            labels += self._commit(state, outcome)
-            while outcome.unfinished:
-                outcome = self._pipeline.label.process(partition, [], state, jobs)
-                labels += self._commit(state, outcome)
+            for outcome in label_to_the_end(self._pipeline.label, partition, records, state, jobs):
+                labels += self._take_in(outcome)
         examples: list[Message] = []
         for partition, records in self._by_partition(self._only(labels, self._topics.labels)).items():
             state = self._member[partition]
@@ -73,6 +98,9 @@ class InProcessReplay:
 
     def _commit(self, state: State, outcome: Outcome) -> list[Message]:
         state.apply(outcome.changes)
+        return self._take_in(outcome)
+
+    def _take_in(self, outcome: Outcome) -> list[Message]:
         self.without_effect.update(outcome.counted)
         for message in outcome.messages:
             self._report.add(message)

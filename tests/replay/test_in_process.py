@@ -15,7 +15,7 @@ from label_oracle import Outcome, event_of, expected_outcomes, last_outcomes, wi
 from stream_qa.events import Application, Decoder, Engagement, Label, Record, TopicNames
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
-from stream_qa.replay.in_process import InProcessReplay
+from stream_qa.replay.in_process import InProcessReplay, label_to_the_end
 from stream_qa.replay.log import LogEvent, chunks, read_log
 from stream_qa.replay.report import Report
 from stream_qa.settings import Settings
@@ -140,12 +140,8 @@ def test_the_final_labels_of_all_pull_requests_are_those_of_the_oracle(pull_requ
     found: dict[str, Outcome] = {}
     for number, chunk in enumerate(chunks(read_log([pull_requests], TOPICS).events, most=5_000, longest=30 * DAY)):
         records = [Record(event.topic, 0, number, event.key, event.value) for event in chunk]
-        unfinished = True
-        while unfinished:
-            changes, messages, unfinished, _ = stage.process(0, records, state, nothing)
-            records = []
-            state.apply(changes)
-            for message in messages:
+        for outcome in label_to_the_end(stage, 0, records, state, nothing):
+            for message in outcome.messages:
                 assert message.topic == TOPICS.labels
                 fields = orjson.loads(message.value or b"")
                 found[fields["application_id"]] = Outcome(*(fields[name] for name in Outcome._fields))

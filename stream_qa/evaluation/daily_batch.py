@@ -15,7 +15,9 @@ from stream_qa.evaluation.replayed import LabelSteps, Replayed
 from stream_qa.labels.policy import DAY
 from stream_qa.learning import Prior
 from stream_qa.learning.arrays import Booleans, Floats, Integers
+from stream_qa.learning.rule import log_odds
 from stream_qa.training.effect_fit import EffectFit
+from stream_qa.training.joint_fit import with_intercept
 
 _FIRST_SWEEPS = 30
 _SWEEPS = 3
@@ -95,14 +97,14 @@ class _Effect:
 
     def __init__(self, entity: Integers, features: Floats, prior: Prior) -> None:
         self.entity = entity
-        self.features = np.column_stack([np.ones(len(features)), features])
+        self.features = with_intercept(features)
         self.precisions = prior.scale(self.features.shape[1]) ** -2.0
         self.coefficients = np.zeros((int(entity.max()) + 1, self.features.shape[1]))
         self.log_odds = np.zeros(len(entity))
         """Of rows that were fitted, shape ``(n,)``."""
 
     def score(self, rows: Booleans) -> Floats:
-        return np.asarray((self.coefficients[self.entity[rows]] * self.features[rows]).sum(axis=1))
+        return log_odds(self.coefficients[self.entity[rows]], self.features[rows])
 
     def of_changed(self, known: _Known, changed: Integers) -> tuple[EffectFit, Integers, Integers] | None:
         """Return a fit of the entities of changed rows, the entities, and all known rows of these."""

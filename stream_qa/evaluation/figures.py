@@ -11,6 +11,7 @@ from stream_qa.evaluation.replayed import LabelSteps, Replayed
 from stream_qa.labels.policy import DAY
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.metrics import auc
+from stream_qa.training.moments import EntityMoments
 
 _WEEK = 7 * DAY
 _DELAYS = 100
@@ -68,7 +69,7 @@ def label_delay(rows: Replayed, scored: Scored, window: int) -> list[Line]:
     }
     lines = []
     for name, chosen in told.items():
-        first = _first_known(len(rows), LabelSteps(*(what[chosen] for what in _columns(steps))))
+        first = _first_known(len(rows), LabelSteps(*(what[chosen] for what in steps)))
         of = scored.rows[scored.target == 1] if name == "a positive label" else scored.rows
         label = f"{name}, of those whose target is positive" if name == "a positive label" else name
         after = np.sort((first[of] - rows.applied_at[of]) / DAY)
@@ -85,7 +86,7 @@ def who_gains(models: Mapping[str, ModelScores], rows: Replayed, scored: Scored)
     kinds = {"member": rows.members.of, "job": rows.jobs.of}
     found = {}
     for kind, entity in kinds.items():
-        count = _known_before(entity, rows.applied_at, first)[scored.rows]
+        count = EntityMoments(entity, first).count(entity, rows.applied_at, "left")[scored.rows]
         of = np.searchsorted(LABEL_COUNTS, count, side="right") - 1
         found[kind] = [_aucs(name, scores.log_odds[scored.rows], scored, of, 1.0) for name, scores in models.items()]
     return found
@@ -98,22 +99,8 @@ def _aucs(name: str, scores: Floats, scored: Scored, of: Integers, width: float)
     return Line(name, classes * width, np.array([np.nan if area is None else area for area in areas]))
 
 
-def _columns(steps: LabelSteps) -> tuple[Integers, Integers, Floats, Floats]:
-    return steps.known_at, steps.row, steps.value, steps.weight
-
-
 def _first_known(count: int, steps: LabelSteps) -> Floats:
     """Return when each of ``count`` applications first had one of the labels (ms), infinity for never."""
     first = np.full(count, np.inf)
     np.minimum.at(first, steps.row, steps.known_at.astype(np.float64))
     return first
-
-
-def _known_before(entity: Integers, applied_at: Integers, first: Floats) -> Integers:
-    """Return how many applications of each application's entity had a label before it was sent, shape ``(n,)``."""
-    # As ranks, so that entity and moment make one number, by which all are in one order.
-    moments = np.unique(first)
-    places = len(moments) + 1
-    known = np.sort(entity * places + np.searchsorted(moments, first))
-    before = np.searchsorted(known, entity * places + np.searchsorted(moments, applied_at))
-    return np.asarray(before - np.searchsorted(known, entity * places))

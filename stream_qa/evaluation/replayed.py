@@ -6,6 +6,7 @@ The scores are the pipeline's own: those of its ``scores`` topic, each made when
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, takewhile
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,8 +26,7 @@ _CHUNK_EVENTS = 1_000
 HOUR = 3_600_000
 
 
-@dataclass(frozen=True)
-class LabelSteps:
+class LabelSteps(NamedTuple):
     """What ``s`` revisions of labels said, in the order in which they were said."""
 
     known_at: Integers

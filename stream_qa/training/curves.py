@@ -13,6 +13,7 @@ from scipy.optimize import isotonic_regression
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.training.history import NEVER, History
+from stream_qa.training.moments import EntityMoments
 
 FEWEST_POSITIVES = 200
 """Below so many there are no curves; a level of activity that fewer reach is one with the level below."""
@@ -61,25 +62,19 @@ def fit_curves(history: History) -> FittedCurves:
 def _activity(history: History, positive: Booleans, ages: Integers) -> Integers:
     """Return how many others of its job were first answered since each positive was sent, shape ``(n, ages)``."""
     answered = history.answered_at != NEVER
-    # Times as ranks, so that job and rank make one number, by which all answers are in one order.
-    moments = np.unique(history.answered_at[answered])
-    answers = np.sort(_place(history.rows.jobs.of[answered], history.answered_at[answered], moments))
+    answers = EntityMoments(history.rows.jobs.of[answered], history.answered_at[answered])
     job, applied_at, answered_at = (
         history.rows.jobs.of[positive],
         history.applied_at[positive],
         history.answered_at[positive],
     )
-    before = np.searchsorted(answers, _place(job, applied_at, moments), side="right")
+    before = answers.count(job, applied_at, "right")
     activity = np.empty((len(job), len(ages)), np.int64)
     for column, age in enumerate(ages.tolist()):
-        by_then = np.searchsorted(answers, _place(job, applied_at + age, moments), side="right")
+        by_then = answers.count(job, applied_at + age, "right")
         own = (answered_at > applied_at) & (answered_at <= applied_at + age)
         activity[:, column] = by_then - before - own
     return activity
-
-
-def _place(job: Integers, moment: Integers, moments: Integers) -> Integers:
-    return job * (len(moments) + 1) + np.searchsorted(moments, moment, side="right")
 
 
 def _levels(activity: Integers) -> Integers:

@@ -17,6 +17,7 @@ import numpy as np
 from stream_qa.errors import TrainingError
 from stream_qa.learning import LOG_ODDS_BOUND, LinearModel, Standardisation
 from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.learning.rule import log_odds
 from stream_qa.training.effect_fit import EffectFit
 from stream_qa.training.rows import Rows
 
@@ -56,7 +57,7 @@ class FittedEffect:
     def score(self, entity: Integers, features: Floats) -> Floats:
         """Return the log-odds ``(n,)`` of entities ``(n,)``, -1 for new ones, with standardised features ``(n, k)``."""
         known = np.vstack([self.coefficients, np.zeros(self.coefficients.shape[1])])[entity]
-        return np.asarray((known * _with_intercept(features)).sum(axis=1))
+        return log_odds(known, with_intercept(features))
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], o
     of_member, of_job = member_features.apply(rows.member_features), job_features.apply(rows.job_features)
     member_count, job_count = of_member.shape[1], of_job.shape[1]
     first = parameters.first_precision
-    by_member = EffectFit(rows.members.of, _with_intercept(of_job), rows.value, np.full(1 + job_count, first))
-    by_job = EffectFit(rows.jobs.of, _with_intercept(of_member), rows.value, np.full(1 + member_count, first))
-    by_all = _Global(rows, _with_intercept(of_member, of_job), parameters.global_precision)
+    by_member = EffectFit(rows.members.of, with_intercept(of_job), rows.value, np.full(1 + job_count, first))
+    by_job = EffectFit(rows.jobs.of, with_intercept(of_member), rows.value, np.full(1 + member_count, first))
+    by_all = _Global(rows, with_intercept(of_member, of_job), parameters.global_precision)
     sweeps, moved = 0, np.inf
     while sweeps < parameters.prior_sweeps or (moved > parameters.tolerance and sweeps < parameters.most_sweeps):
         moved = max(
@@ -187,5 +188,6 @@ def _standardisation(side: str, features: Floats, bound: float) -> Standardisati
     return standardisation
 
 
-def _with_intercept(*features: Floats) -> Floats:
+def with_intercept(*features: Floats) -> Floats:
+    """Return features ``(n, k)``, of one side or several, side by side with an intercept in front, ``(n, 1 + k)``."""
     return np.column_stack([np.ones(len(features[0])), *features])

@@ -21,7 +21,7 @@ def from_the(steps: LabelSteps, moment: int) -> Booleans:
 
 
 def flipped(steps: LabelSteps, chosen: Booleans) -> LabelSteps:
-    return replace(steps, value=np.where(chosen, 1.0 - steps.value, steps.value))
+    return steps._replace(value=np.where(chosen, 1.0 - steps.value, steps.value))
 
 
 def test_labels_are_of_use_on_the_day_that_begins_24_hours_after_their_midnight(

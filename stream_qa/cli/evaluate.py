@@ -1,17 +1,18 @@
 """``stream-qa evaluate``: a log and a model bundle into how good scores would have been, beside what else there is."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from stream_qa.bundle import load_bundle
+from stream_qa.cli.moments import FORMATS, milliseconds
+from stream_qa.cli.progress import counted
 from stream_qa.errors import EvaluationError
 from stream_qa.evaluation.evaluate import ModelScores, Quality, Scored, Target, gain, quality
 from stream_qa.evaluation.models import TREES, Ground, ModelName, model_scores
@@ -28,7 +29,6 @@ from stream_qa.streaming.garbage import collect_rarely
 _ARTICLE = "the article on such a model says +27%, on its own data"
 _TARGETS = {Target.FINAL: "final labels", Target.OUTCOME: "eventual outcomes"}
 _MINUTE = 60_000
-_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 def evaluate(
@@ -37,10 +37,10 @@ def evaluate(
     bundle: Annotated[Path, typer.Option(help="The model bundle, trained on nothing of --from or later.")],
     since: Annotated[
         datetime,
-        typer.Option("--from", formats=_FORMATS, help="UTC; scores of applications sent then or later count."),
+        typer.Option("--from", formats=FORMATS, help="UTC; scores of applications sent then or later count."),
     ],
     until: Annotated[
-        datetime, typer.Option(formats=_FORMATS, help="UTC; scores of applications sent then or later do not count.")
+        datetime, typer.Option(formats=FORMATS, help="UTC; scores of applications sent then or later do not count.")
     ],
     target: Annotated[
         Target, typer.Option(help="The final label, or whether a positive engagement ever comes in the log.")
@@ -68,15 +68,14 @@ def evaluate(
     settings = load_settings()
     settings = settings.model_copy(update={"bundle": bundle, "policy": policy or settings.policy})
     trained = load_bundle(bundle)
-    first, end = _moment(since), _moment(until)
+    first, end = milliseconds(since), milliseconds(until)
     longest = round(chunk_minutes * _MINUTE)
     if first >= end:
         raise typer.BadParameter("--from is not before --until", param_hint="--from")
     if trained.manifest.description.until > first:
         raise EvaluationError(f"the bundle {trained.version} was trained on what happened after --from")
     pipeline = build_pipeline(settings)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with counted(console) as progress:
         reading = progress.add_task("reading the log", total=None)
         log = read_log(logs, settings.topics)
         collect_rarely()
@@ -136,10 +135,6 @@ def _names(models: str) -> list[ModelName]:
     if TREES & set(names):
         check_trees()
     return names
-
-
-def _moment(time: datetime) -> int:
-    return round(time.replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _table(found: list[Quality]) -> Table:

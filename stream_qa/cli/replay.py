@@ -9,8 +9,9 @@ from typing import Annotated
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
+from stream_qa.cli.progress import counted
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import Log, chunks, read_log
 from stream_qa.replay.report import Report
@@ -55,8 +56,7 @@ def replay(
     console = Console(stderr=True)
     with console.status("reading the log"):
         log = read_log(logs, settings.topics)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Report(settings.topics, out) as report, Progress(*columns, console=console) as progress:
+    with Report(settings.topics, out) as report, counted(console) as progress:
         report.count_events(log.events)
         if kafka:
             asyncio.run(_through_kafka(settings, log, report, progress, speed=speed, patience=patience))

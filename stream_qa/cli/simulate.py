@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from stream_qa.cli.moments import milliseconds
 from stream_qa.errors import LogError
 from stream_qa.events.fields import MAX_FEATURES
 from stream_qa.simulation import Marketplace
@@ -67,7 +68,7 @@ def simulate(
         days=days,
         applications=applications,
         features=features,
-        start=round(start.replace(tzinfo=UTC).timestamp() * 1000),
+        start=milliseconds(start),
     )
     with Progress(console=Console(stderr=True)) as progress:
         drawing = progress.add_task("drawing the marketplace", total=None)

@@ -1,17 +1,19 @@
 """``stream-qa train``: an event log into a model bundle."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from stream_qa.bundle import HeldOut, Manifest
+from stream_qa.cli.moments import FORMATS, milliseconds
+from stream_qa.cli.progress import counted
 from stream_qa.events import TopicNames
 from stream_qa.labels import load_policy
 from stream_qa.replay.log import read_log
@@ -31,7 +33,7 @@ def train(
     until: Annotated[
         datetime,
         typer.Option(
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            formats=FORMATS,
             help="UTC; what happened then or later is not looked at, and labels are as they were known then.",
         ),
     ],
@@ -47,11 +49,10 @@ def train(
         raise typer.BadParameter(f"{out} exists already", param_hint="--out")
     settings = load_settings()
     label_policy = load_policy(policy or settings.policy)
-    moment = round(until.replace(tzinfo=UTC).timestamp() * 1000)
+    moment = milliseconds(until)
     topics = TopicNames()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console) as progress:
+    with counted(console) as progress:
         reading = progress.add_task("reading the log", total=None)
         log = read_log(logs, topics)
         collect_rarely()

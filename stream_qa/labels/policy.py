@@ -72,7 +72,7 @@ class Silence(BaseModel):
 class LabelPolicy(BaseModel):
     """Which engagement kinds say yes, which say no, what silence says, and how long to wait.
 
-    Neutral kinds are known to happen and decide nothing. Kinds of no list decide nothing either.
+    Neutral kinds are known to happen and decide nothing. Kinds of no list decide nothing either, and are counted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

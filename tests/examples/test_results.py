@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from test_to_events import HEADER
 
 from stream_qa.evaluation.models import ModelName
 from stream_qa.labels import load_policy
@@ -16,26 +17,6 @@ from stream_qa.labels.policy import SilenceRule
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "examples" / "github_pull_requests" / "results.py"
-TEXTS = ["member", "job", "created_at", "closed_at", "merged", "lang"]
-NUMBERS = [
-    "num_commits",
-    "files_added",
-    "files_deleted",
-    "files_modified",
-    "src_files",
-    "doc_files",
-    "other_files",
-    "src_churn",
-    "test_churn",
-    "sloc",
-    "test_lines_per_kloc",
-    "watchers",
-    "team_size",
-    "perc_external_contribs",
-    "prev_pullreqs",
-    "followers",
-    "intra_branch",
-]
 FIRST, DAY = 1_341_100_800, 86_400  # 2012-07-01
 
 
@@ -44,12 +25,12 @@ def write_table(path: Path) -> None:
     random = np.random.default_rng(1)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*TEXTS, *NUMBERS])
+        writer.writerow(HEADER)
         for created_at in sorted(random.integers(FIRST, FIRST + 200 * DAY, 700).tolist()):
             closed_at = created_at + int(random.exponential(4 * DAY)) % (40 * DAY)
             job = int(random.integers(10))
             merged = int(random.random() < 0.4 + 0.05 * job)
-            features = random.integers(0, 20, len(NUMBERS)).tolist()
+            features = random.integers(0, 20, len(HEADER) - 6).tolist()
             writer.writerow([int(random.integers(40)), job, created_at, closed_at, merged, "ruby", *features])
 
 

@@ -45,7 +45,13 @@ def vector(text: Raw | bytes) -> list[float]:
 
 
 def vectors(texts: Sequence[Raw | bytes]) -> list[list[float]]:
-    """Return the numbers of many feature vectors, all of them known to be valid."""
+    """Return the numbers of many feature vectors.
+
+    Raises
+    ------
+    msgspec.MsgspecError
+        One of them is none; which one, ``vector`` says of each.
+    """
     return _parse_many(b"[" + b",".join(texts) + b"]")
 
 

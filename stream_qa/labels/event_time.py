@@ -187,7 +187,7 @@ class Input(Struct, array_like=True):
         FutureEventError
             It is the first to say so.
         """
-        if self.reached == NOT_BEGUN or moment - self.reached <= jump:
+        if self.reached == NOT_BEGUN or self.is_near(moment, jump):
             return
         agreed = self.doubted != NOT_BEGUN and abs(moment - self.doubted) <= jump
         if agreed and application_id != self.doubted_application:
@@ -195,6 +195,13 @@ class Input(Struct, array_like=True):
         ahead = moment - self.reached
         self.doubted, self.doubted_application = moment, application_id
         raise FutureEventError(f"its time is {ahead} ms ahead of all before it, where {jump} are believed")
+
+    def is_near(self, moment: int, jump: int) -> bool:
+        """Return whether a moment (ms) is not more than ``jump`` (ms) ahead of what the input is known to have reached.
+
+        Then nothing up to that moment is doubted.
+        """
+        return moment <= (NOT_BEGUN if self.reached == NOT_BEGUN else self.reached + jump)
 
     def move(self, moment: int) -> None:
         """Move on to the time (ms) of an event that was used."""

@@ -208,9 +208,10 @@ class LifeCycle(Struct, gc=False, array_like=True):
 
     def judge(self, now: int, policy: LabelPolicy) -> Verdict:
         """Return what the label is at event time ``now`` (ms): a function of the events alone."""
-        closes_at = self.closes_at(policy)
+        applied_at = self._known_application().applied_at
+        closes_at = applied_at + policy.window
         closed = now >= closes_at
-        deciding = policy.deciding(self.engagements, self._known_application().applied_at)
+        deciding = policy.deciding(self.engagements, applied_at)
         if deciding is not None and (value := policy.value(deciding.kind)) is not None:
             settled = policy.settles(value)
             happened_at = closes_at if closed and not settled else deciding.engaged_at
@@ -219,7 +220,7 @@ class LifeCycle(Struct, gc=False, array_like=True):
             return Verdict(0, 1.0, True, "window-closed", closes_at)  # noqa: FBT003 # final
         if self.silence is not None:
             return Verdict(0, self.silence.weight, False, f"silence:{self.silence.rule}", self.silence.since)  # noqa: FBT003
-        return _open(closes_at - policy.window)
+        return _open(applied_at)
 
     def _take(self, engagement: KnownEngagement, policy: LabelPolicy) -> bool:
         if _seen(engagement, self.engagements):

@@ -165,27 +165,26 @@ class LabelPolicy(BaseModel):
         window on; too early those that would not have waited for the application had they come before it.
         """
         earliest, latest = applied_at - self.orphan_wait, applied_at + self.window
-        first: A | None = None
-        first_rank = (0, 0, 0, "")
-        for engagement in engagements:
-            value = self.value(engagement.kind)
-            if value is not None and earliest < engagement.engaged_at < latest:
-                rank = (*self._rank(value, engagement.engaged_at), engagement.kind)
-                if first is None or rank < first_rank:
-                    first, first_rank = engagement, rank
-        return first
+        candidates = [
+            engagement
+            for engagement in engagements
+            if self.value(engagement.kind) is not None and earliest < engagement.engaged_at < latest
+        ]
+        # Mostly there is nothing to choose.
+        return min(candidates, key=self._rank) if len(candidates) > 1 else next(iter(candidates), None)
 
-    def _rank(self, value: Value, engaged_at: int) -> tuple[int, int, int]:
+    def _rank(self, engagement: A) -> tuple[int, int, int, str]:
         """Return what orders engagements, the deciding one first; at the same moment a positive one."""
+        positive, engaged_at = engagement.kind in self.positive, engagement.engaged_at
         match self.precedence:
             case Precedence.POSITIVE:
-                return -value, engaged_at, 0
+                return -positive, engaged_at, 0, engagement.kind
             case Precedence.NEGATIVE:
-                return value, engaged_at, 0
+                return positive, engaged_at, 0, engagement.kind
             case Precedence.FIRST:
-                return 0, engaged_at, -value
+                return 0, engaged_at, -positive, engagement.kind
             case Precedence.LAST:
-                return 0, -engaged_at, -value
+                return 0, -engaged_at, -positive, engagement.kind
 
 
 def _milliseconds(days: float) -> int:

@@ -20,6 +20,7 @@ from stream_qa.labels.event_time import (
     APPLIED,
     CLOCK,
     DURATIONS,
+    NOT_BEGUN,
     WAITING,
     Clock,
     Due,
@@ -100,6 +101,9 @@ class LabelChunk:
         self._has_durations = durations is not None
         self._clock, self._stored_clock = Clock.unpack(clock), clock
         self._now = self._clock.done
+        self._lateness = policy.lateness
+        self._all_near = False
+        """Whether no event of the chunk is so far ahead that it could be doubted."""
         self._schema = schema if adopted is None else FeatureSchema.unpack(adopted)
         self._has_schema = adopted is not None
         if schema is not None and self._schema != schema:
@@ -142,13 +146,14 @@ class LabelChunk:
 
     def _take(self, record: SourceRecord, event: Event) -> None:
         """Take in one event, then move event time on and do what falls due."""
-        self._check(self._clock, event)
+        if not self._all_near:
+            self._check(self._clock, event)
         if isinstance(event, wire.Application):
             self._apply(event)
         elif isinstance(event, wire.Engagement):
             self._engage(record, event)
         _move(self._clock, event)
-        self._advance(self._clock.watermark(self._policy.lateness))
+        self._advance(self._clock.watermark(self._lateness))
 
     def _reject(self, record: SourceRecord, error: RejectedError) -> None:
         """Take note of a record that cannot be used."""
@@ -177,6 +182,14 @@ class LabelChunk:
     def _bound(self, events: Sequence[Event]) -> Clock:
         """Return how far the inputs will have come with these events."""
         bound = Clock.unpack(self._clock.pack())
+        applied = max((event.applied_at for event in events if isinstance(event, wire.Application)), default=NOT_BEGUN)
+        engaged = max((event.engaged_at for event in events if isinstance(event, wire.Engagement)), default=NOT_BEGUN)
+        jump = self._policy.jump
+        self._all_near = bound.applications.is_near(applied, jump) and bound.engagements.is_near(engaged, jump)
+        if self._all_near:
+            bound.applications.move(applied)
+            bound.engagements.move(engaged)
+            events = [event for event in events if isinstance(event, wire.Tick)]
         for event in events:
             with suppress(RejectedError):
                 self._check(bound, event)
@@ -241,7 +254,7 @@ class LabelChunk:
             return
         if engagement.job_id != application.job_id:
             raise MismatchedJobError(_OTHER_JOB)
-        was_answered = self._deciding(life_cycle) is not None
+        was_answered = self._silence is not None and self._deciding(life_cycle) is not None
         if life_cycle.engage(engagement, self._policy):
             if engagement.engaged_at >= life_cycle.closes_at(self._policy):
                 self.counted[_TOO_LATE] += 1
@@ -263,7 +276,8 @@ class LabelChunk:
             self._look_at_all(others, answer.engaged_at)
 
     def _look_at_all(self, sent: list[Sent], moment: int) -> None:
-        self._load_life_cycles([known for _, known in sent if known not in self._life_cycles])
+        if unknown := [application_id for _, application_id in sent if application_id not in self._life_cycles]:
+            self._load_life_cycles(unknown)
         for _, application_id in sent:
             self._look_at(self._life_cycles[application_id], moment)
 
@@ -284,7 +298,8 @@ class LabelChunk:
     def _advance(self, until: int) -> None:
         """Move event time on, stopping on the way at everything that falls due, in order."""
         until = min(until, self._due.until)
-        for moment, application_id, due, job_id in self._due.take(until):
+        while (item := self._due.take(until)) is not None:
+            moment, application_id, due, job_id = item
             self._now = max(self._now, moment)
             match due:
                 case Due.GIVING_UP:

@@ -75,10 +75,11 @@ class LabelDue:
                 break
             heapq.heappush(self._heap, DueApplication(moment + age, application_id, due, job_id))
 
-    def take(self, until: int) -> Iterator[DueApplication]:
-        """Yield what falls due until then (ms), in order, with what is added on the way."""
-        while self._heap and self._heap[0].moment <= until:
-            yield heapq.heappop(self._heap)
+    def take(self, until: int) -> DueApplication | None:
+        """Return what falls due next and not after ``until`` (ms), with what was added on the way."""
+        if not self._heap or self._heap[0].moment > until:
+            return None
+        return heapq.heappop(self._heap)
 
     def _scan(self, index: bytes, now: int, due: Due, age: int) -> Iterator[DueApplication]:
         """Yield what falls due at one age, in order."""

@@ -117,11 +117,14 @@ class LearnStage(Generic[L]):
         labels: list[L] = []
         vectors: list[list[float]] = []
         decoded = self.source.decoder.decode(record.value for record in records)
+        read = iter(self._features([label for label in decoded if not isinstance(label, RejectedError)]))
         for record, label in zip(records, decoded, strict=True):
             try:
                 if isinstance(label, RejectedError):
                     raise label
-                features = self._features(label)
+                features = next(read)
+                if isinstance(features, RejectedError):
+                    raise features
                 if dimension is None:
                     dimension = 1 + len(features)
                 if 1 + len(features) != dimension:
@@ -146,11 +149,13 @@ class LearnStage(Generic[L]):
             raise StateFormatError(f"the table has {stored - 1} features, the model bundle {count}")
         return stored
 
-    def _features(self, label: L) -> list[float]:
+    def _features(self, labels: Sequence[L]) -> Sequence[list[float] | InvalidEventError]:
+        """Return the features of each label, or why they are none."""
+        texts = [self.source.features(label) for label in labels]
         try:
-            return wire.vector(self.source.features(label))
-        except MsgspecError as error:
-            raise InvalidEventError(f"features: {error}") from None
+            return wire.vectors(texts)
+        except MsgspecError:
+            return [_vector(text) for text in texts]
 
     def _learn(self, labels: Sequence[L], features: Floats, state: StateReader, outcome: Outcome) -> list[Step[L]]:
         """Step the entities through the labels, with their features ``(n, k)``, that are news to them."""
@@ -231,6 +236,13 @@ class LearnStage(Generic[L]):
             over = [key for key, _ in state.scan(start, end)]
             over += [key for key in outcome.changes if start <= key < end]
             outcome.changes.update(dict.fromkeys(over))
+
+
+def _vector(text: Raw) -> list[float] | InvalidEventError:
+    try:
+        return wire.vector(text)
+    except MsgspecError as error:
+        return InvalidEventError(f"features: {error}")
 
 
 def _distinct(values: Sequence[V]) -> tuple[list[V], Integers]:

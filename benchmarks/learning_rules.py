@@ -27,6 +27,7 @@ from sklearn.linear_model import LogisticRegression
 
 from stream_qa.bundle import load_bundle
 from stream_qa.evaluation.daily_batch import daily_batch
+from stream_qa.evaluation.published import HOUR
 from stream_qa.evaluation.replayed import Replayed, replayed
 from stream_qa.events import Message, Record, TopicNames
 from stream_qa.labels.policy import DAY
@@ -177,7 +178,7 @@ def replay(directory: Path) -> tuple[list[Message], Replayed]:
     for part in chunks(events, CHUNK, DAY):
         stages.run(part)
     bundle = load_bundle(directory / "bundle")
-    return log.labels, replayed(events, pipeline=pipeline, bundle=bundle, since=SINCE, until=UNTIL)
+    return log.labels, replayed(events, pipeline=pipeline, bundle=bundle, since=SINCE, until=UNTIL, longest=HOUR)
 
 
 def whole_stages(rounds: int) -> None:

@@ -52,7 +52,7 @@ def evaluate(
     chunk_minutes: Annotated[
         float,
         typer.Option(min=0, max=60, help="The most event time that the stages take at once; less is nearer to live."),
-    ] = 60,
+    ] = 5,
     report: Annotated[
         Path | None, typer.Option(help="Directory for a report, a page index.html that needs nothing beside it.")
     ] = None,

@@ -72,7 +72,7 @@ def replayed(
     bundle: Bundle,
     since: int,
     until: int,
-    longest: int = HOUR,
+    longest: int,
     advance: Callable[[int], object] = lambda _count: None,
 ) -> Replayed:
     """Return what the stages say of the applications sent before ``until``.

@@ -2,7 +2,7 @@
 
     python examples/github_pull_requests/results.py pull_requests.csv.gz docs/results.md
 
-Every figure of the page comes from the commands that stand beside it; they take about half an hour on two cores.
+Every figure of the page comes from the commands that stand beside it; they take about an hour.
 """
 
 import argparse

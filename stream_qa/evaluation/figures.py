@@ -17,6 +17,7 @@ _WEEK = 7 * DAY
 _DELAYS = 100
 LABEL_COUNTS = (0, 1, 3, 10, 30)
 """Where the classes of entities by their number of labels begin."""
+PUBLISH_INTERVALS = ("when learned", "hourly", "daily", "weekly")
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,6 @@ def staleness(rows: Replayed, scored: Scored, since: int) -> list[Line]:
     }
     lines = [_aucs(name, log_odds[scored.rows], scored, week, 7.0) for name, log_odds in variants.items()]
     return [Line(line.name, line.x, line.y - base.y) for line in lines]
-
-
-PUBLISH_INTERVALS = ("when learned", "hourly", "daily", "weekly")
 
 
 def publish_cost(rows: Replayed, scored: Scored) -> Line:

@@ -2,27 +2,47 @@
 
     python benchmarks/learning_rules.py [--labels 20000] [--rounds 3]
 
-Each label is learned by one entity, over 16 features and an intercept: packed records in, packed records out, with the
-scores and all that a revision needs. One label in three is a revision, which first takes out what the one before added.
-"Many at once" are chunks of 5,000 labels of 2,000 entities. What a daily refit of an entity by scikit-learn costs is
-there too.
+First the rules alone. Each label is learned by one entity, over 16 features and an intercept: packed records in, packed
+records out, with the scores and all that a revision needs. One label in three is a revision, which first takes out what
+the one before added. "Many at once" are chunks of 5,000 labels of 2,000 entities. What a refit of an entity by
+scikit-learn costs is there too.
+
+Then a label event as a worker has it, for both sides: the labels of a simulated marketplace go through the member's
+stage and the job's, with all decoding, encoding and publishing; beside it what a nightly refit of both sides costs.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import orjson
 from river.linear_model import LogisticRegression as RiverRegression
 from river.optim import SGD as RiverSGD  # noqa: N811 # ours has the name
 from sklearn.linear_model import LogisticRegression
 
+from stream_qa.bundle import load_bundle
+from stream_qa.evaluation.daily_batch import daily_batch
+from stream_qa.evaluation.published import HOUR
+from stream_qa.evaluation.replayed import Replayed, replayed
+from stream_qa.events import Message, Record, TopicNames
+from stream_qa.labels.policy import DAY
 from stream_qa.learning import SGD, AdaptiveSGD, Rule, Window
 from stream_qa.learning.entity import contribution_type, entity_type, pack_many, unpack_many
 from stream_qa.learning.plan import Batch
 from stream_qa.learning.rounds import learn
+from stream_qa.replay.in_process import InProcessReplay
+from stream_qa.replay.log import LogEvent, chunks, read_log
+from stream_qa.settings import Settings
+from stream_qa.simulation import Marketplace, simulate
+from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.stages.state import MemoryState
+from stream_qa.training.history import read_history
+from stream_qa.training.train import train
 
 RULES: list[Rule] = [AdaptiveSGD(), SGD(), Window()]
 DIMENSION = 17
@@ -30,6 +50,10 @@ ENTITIES = 2_000
 CHUNK = 5_000
 REVISED = 1 / 3
 REFIT_ROWS = 32
+MARKET = Marketplace(applications=10_000, members=760, jobs=315)
+ONE_AT_A_TIME = 2_000
+ENTITY_KEYS = b"entity/", b"entity0"
+SINCE, UNTIL = MARKET.start + 42 * DAY, MARKET.start + 84 * DAY
 
 
 class Log:
@@ -100,6 +124,85 @@ def refit(log: Log, times: int = 200) -> float:
     return (time.process_time() - began) / times
 
 
+class LabelLog:
+    """Takes in the labels of a replay."""
+
+    def __init__(self) -> None:
+        self.labels: list[Message] = []
+
+    def add(self, message: Message) -> None:
+        """Take in one emitted message."""
+        if message.topic == TopicNames().labels:
+            self.labels.append(message)
+
+
+def both_sides(rule: str, labels: Sequence[Message], chunk: int) -> tuple[float, float]:
+    """Return the CPU seconds a label event of the member's and the job's stage, and the mean bytes of an entity."""
+    pipeline = build_pipeline(Settings.model_validate({"learning_rule": rule}))
+    members, jobs = MemoryState(), MemoryState()
+    began = time.process_time()
+    for start in range(0, len(labels), chunk):
+        records = [Record("", 0, 0, message.key, message.value) for message in labels[start : start + chunk]]
+        learned = pipeline.member.process(0, records, members)
+        members.apply(learned.changes)
+        examples = [message for message in learned.messages if message.topic == TopicNames().examples]
+        jobs.apply(pipeline.job.process(0, [Record("", 0, 0, one.key, one.value) for one in examples], jobs).changes)
+    seconds = (time.process_time() - began) / len(labels)
+    sizes = [len(value) for state in (members, jobs) for key, value in state.scan(*ENTITY_KEYS)]
+    return seconds, statistics.mean(sizes)
+
+
+def nightly(rows: Replayed, directory: Path) -> tuple[float, float]:
+    """Return the CPU seconds of a night that refits both sides, and of a label event in it."""
+    bundle = load_bundle(directory)
+    began = time.process_time()
+    daily_batch(rows, rows.steps, bundle, SINCE)
+    seconds = time.process_time() - began
+    return seconds / ((UNTIL - SINCE) / DAY), seconds / int((rows.steps.known_at >= SINCE - DAY).sum())
+
+
+def replay(directory: Path) -> tuple[list[Message], Replayed]:
+    """Simulate, train, and return the labels and what the evaluation says of the applications."""
+    path = directory / "log.jsonl"
+    path.write_bytes(b"\n".join(orjson.dumps(event) for event in simulate(MARKET, np.random.default_rng(0)).events()))
+    settings = Settings()
+    events: list[LogEvent] = read_log([path], settings.topics).events
+    policy = build_pipeline(settings).label.policy
+    history = read_history(
+        events, topics=settings.topics, policy=policy, until=SINCE, max_message_bytes=settings.max_message_bytes
+    )
+    train(history, policy=policy, until=SINCE).write(directory / "bundle")
+    pipeline = build_pipeline(settings.model_copy(update={"bundle": directory / "bundle"}))
+    log = LabelLog()
+    stages = InProcessReplay(pipeline, 1, log)
+    for part in chunks(events, CHUNK, DAY):
+        stages.run(part)
+    bundle = load_bundle(directory / "bundle")
+    return log.labels, replayed(events, pipeline=pipeline, bundle=bundle, since=SINCE, until=UNTIL, longest=HOUR)
+
+
+def whole_stages(rounds: int) -> None:
+    """Print what a label event costs for both sides, and a night."""
+    with tempfile.TemporaryDirectory() as name:
+        labels, rows = replay(Path(name))
+        print(f"both sides, {len(labels):,} label events: us one at a time, us many at once, bytes an entity")
+        for rule in ("adaptive-sgd", "sgd", "window"):
+            single = [both_sides(rule, labels[:ONE_AT_A_TIME], 1)[0] for _ in range(rounds)]
+            many = [both_sides(rule, labels, CHUNK) for _ in range(rounds)]
+            print(
+                f"{rule:>38}   {spread([1e6 * one for one in single])}   {spread([1e6 * one for one, _ in many])}"
+                f"   {many[0][1]:,.0f}"
+            )
+        nights = [nightly(rows, Path(name) / "bundle") for _ in range(rounds)]
+        print(f"{'a nightly refit, ms a night':>38}   {spread([1e3 * night for night, _ in nights])}")
+        print(f"{'a nightly refit, us a label event':>38}   {spread([1e6 * label for _, label in nights])}")
+
+
+def spread(figures: Sequence[float]) -> str:
+    """Return the median and the range."""
+    return f"{statistics.median(figures):,.1f} ({min(figures):,.1f} to {max(figures):,.1f})"
+
+
 def main() -> None:
     """Run the rounds in turn and print the figures."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -121,11 +224,12 @@ def main() -> None:
             found[name].append(1e6 * run())
     print("us: median (lowest to highest)")
     for name, figures in found.items():
-        print(f"{name:>38}   {statistics.median(figures):>8.1f} ({min(figures):.1f} to {max(figures):.1f})")
+        print(f"{name:>38}   {spread(figures)}")
     print("bytes of an entity's record at most, and of a label's contribution")
     for rule in RULES:
         sizes = entity_type(rule, DIMENSION).dtype.itemsize, contribution_type(rule, DIMENSION).dtype.itemsize
         print(f"{rule.number!s:>38}   {sizes[0]:>8,} {sizes[1]:>8,}")
+    whole_stages(options.rounds)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import orjson
 from builders import DAY, START
 
 from stream_qa.bundle import Bundle, load_bundle
+from stream_qa.evaluation.published import HOUR
 from stream_qa.evaluation.replayed import Replayed, replayed
 from stream_qa.labels import LabelPolicy
 from stream_qa.replay.log import LogEvent, read_log
@@ -36,7 +37,7 @@ class EvaluationGround:
         """Replay events, by default all, with other settings where they are given."""
         pipeline = build_pipeline(self.settings.model_copy(update=settings))
         chosen = self.events if events is None else events
-        return replayed(chosen, pipeline=pipeline, bundle=self.bundle, since=since, until=until)
+        return replayed(chosen, pipeline=pipeline, bundle=self.bundle, since=since, until=until, longest=HOUR)
 
 
 def new_evaluation_ground(directory: Path) -> EvaluationGround:

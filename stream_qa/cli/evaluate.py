@@ -50,8 +50,9 @@ def evaluate(
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
     chunk_minutes: Annotated[
-        float, typer.Option(min=0, help="The most event time that the stages take at once; less is nearer to live.")
-    ] = 60,
+        float,
+        typer.Option(min=0, max=60, help="The most event time that the stages take at once; less is nearer to live."),
+    ] = 5,
     report: Annotated[
         Path | None, typer.Option(help="Directory for a report, a page index.html that needs nothing beside it.")
     ] = None,

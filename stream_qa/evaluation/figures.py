@@ -17,6 +17,7 @@ _WEEK = 7 * DAY
 _DELAYS = 100
 LABEL_COUNTS = (0, 1, 3, 10, 30)
 """Where the classes of entities by their number of labels begin."""
+PUBLISH_INTERVALS = ("when learned", "hourly", "daily", "weekly")
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,28 @@ def staleness(rows: Replayed, scored: Scored, since: int) -> list[Line]:
     Scores are those by coefficients of a day's beginning; x as in :func:`by_week`.
     """
     week = (rows.applied_at[scored.rows] - since) // _WEEK
-    by_all, of_day = rows.global_log_odds, rows.of_day
+    by_all, published = rows.global_log_odds, rows.published
     base = _aucs("global", by_all[scored.rows], scored, week, 7.0)
     variants = {
-        "learned on, as each day began": of_day.log_odds,
-        "members and jobs frozen": by_all + of_day.frozen_member + of_day.frozen_job,
-        "members frozen, no jobs": by_all + of_day.frozen_member,
-        "jobs frozen, no members": by_all + of_day.frozen_job,
+        "learned on, as each day began": published.daily,
+        "members and jobs frozen": by_all + published.frozen_member + published.frozen_job,
+        "members frozen, no jobs": by_all + published.frozen_member,
+        "jobs frozen, no members": by_all + published.frozen_job,
     }
     lines = [_aucs(name, log_odds[scored.rows], scored, week, 7.0) for name, log_odds in variants.items()]
     return [Line(line.name, line.x, line.y - base.y) for line in lines]
+
+
+def publish_cost(rows: Replayed, scored: Scored) -> Line:
+    """Return the pipeline's AUC by how often coefficients are published; x is the number in ``PUBLISH_INTERVALS``."""
+    published = rows.published
+    variants = (rows.log_odds, published.hourly, published.daily, published.weekly)
+    areas = [auc(scored.target, log_odds[scored.rows]) for log_odds in variants]
+    return Line(
+        "personalised",
+        np.arange(len(variants), dtype=float),
+        np.array([np.nan if one is None else one for one in areas]),
+    )
 
 
 def calibrations(models: Mapping[str, ModelScores], scored: Scored) -> list[Line]:

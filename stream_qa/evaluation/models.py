@@ -1,6 +1,6 @@
 """The models that are compared, by name: each scores all that was replayed, with no look-ahead but the oracle's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +20,12 @@ class ModelName(StrEnum):
 
     PERSONALISED = "personalised"
     """The pipeline itself."""
+    PUBLISHED_HOURLY = "published-hourly"
+    """The pipeline, whose coefficients servers get when an hour begins."""
+    PUBLISHED_DAILY = "published-daily"
+    """The same, when a day begins."""
+    PUBLISHED_WEEKLY = "published-weekly"
+    """The same, when a week begins."""
     GLOBAL = "global"
     """The bundle's global model alone, or what applications bring."""
     TREES_ONCE = "trees-once"
@@ -34,6 +40,7 @@ class ModelName(StrEnum):
     """The pipeline with each application's target known when it is sent."""
 
 
+PUBLISHED = frozenset({ModelName.PUBLISHED_HOURLY, ModelName.PUBLISHED_DAILY, ModelName.PUBLISHED_WEEKLY})
 TREES = frozenset({ModelName.TREES_ONCE, ModelName.TREES_MONTHLY})
 
 
@@ -69,23 +76,31 @@ def model_scores(name: ModelName, ground: Ground) -> ModelScores:
         Trees need a library that is not installed.
     """
     rows, window = ground.rows, ground.pipeline.label.policy.window
+    if name in _FROM_REPLAY:
+        return _FROM_REPLAY[name](rows)
     match name:
-        case ModelName.PERSONALISED:
-            return ModelScores(rows.log_odds, rows.of_day.log_odds)
-        case ModelName.GLOBAL:
-            return ModelScores(rows.global_log_odds, rows.global_log_odds)
         case ModelName.BATCH_DAILY_MATURED:
             return daily_batch(rows, matured_steps(rows, window), ground.bundle, ground.since)
         case ModelName.BATCH_DAILY_FAST:
             return daily_batch(rows, rows.steps, ground.bundle, ground.since)
         case ModelName.ORACLE:
             return _oracle(ground)
-        case ModelName.TREES_ONCE | ModelName.TREES_MONTHLY:
+        case _:
             moments = [ground.bundle.manifest.description.until]
             if name is ModelName.TREES_MONTHLY:
                 moments += first_days_of_months(moments[0], ground.until)
             scores = trees(rows, moments, window)
             return ModelScores(scores, scores)
+
+
+# What the replay has said of every row. A day begins with an hour, so hourly and daily are the same then.
+_FROM_REPLAY: dict[ModelName, Callable[[Replayed], ModelScores]] = {
+    ModelName.PERSONALISED: lambda rows: ModelScores(rows.log_odds, rows.published.daily),
+    ModelName.PUBLISHED_HOURLY: lambda rows: ModelScores(rows.published.hourly, rows.published.daily),
+    ModelName.PUBLISHED_DAILY: lambda rows: ModelScores(rows.published.daily, rows.published.daily),
+    ModelName.PUBLISHED_WEEKLY: lambda rows: ModelScores(rows.published.weekly, rows.published.weekly),
+    ModelName.GLOBAL: lambda rows: ModelScores(rows.global_log_odds, rows.global_log_odds),
+}
 
 
 def _oracle(ground: Ground) -> ModelScores:
@@ -99,4 +114,4 @@ def _oracle(ground: Ground) -> ModelScores:
         until=ground.until,
         longest=ground.longest,
     )
-    return ModelScores(told.log_odds, told.of_day.log_odds)
+    return ModelScores(told.log_odds, told.published.daily)

@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from stream_qa.evaluation.evaluate import ModelScores, Scored
-from stream_qa.evaluation.figures import LABEL_COUNTS, by_week, calibrations, label_delay, staleness, who_gains
+from stream_qa.evaluation.figures import (
+    LABEL_COUNTS,
+    PUBLISH_INTERVALS,
+    by_week,
+    calibrations,
+    label_delay,
+    publish_cost,
+    staleness,
+    who_gains,
+)
+from stream_qa.evaluation.models import PUBLISHED
 from stream_qa.evaluation.replayed import Replayed
 from stream_qa.evaluation.report import Plot
 
@@ -17,7 +27,7 @@ def plots(models: Mapping[str, ModelScores], rows: Replayed, scored: Scored, *, 
     Parameters
     ----------
     models
-        Scores of all rows by the models' names.
+        Scores of all rows by the models' names; those of other publish intervals have a plot of their own.
     rows
         What was replayed.
     scored
@@ -27,6 +37,9 @@ def plots(models: Mapping[str, ModelScores], rows: Replayed, scored: Scored, *, 
     window
         From an application to its final label (ms).
     """
+    models = {name: scores for name, scores in models.items() if name not in PUBLISHED}
+    cost = publish_cost(rows, scored)
+    figures = ", ".join(f"{name} {area:.4f}" for name, area in zip(PUBLISH_INTERVALS, cost.y.tolist(), strict=True))
     found = [
         Plot(
             "AUC by week",
@@ -57,6 +70,15 @@ def plots(models: Mapping[str, ModelScores], rows: Replayed, scored: Scored, *, 
             "days since the application",
             "share",
             label_delay(rows, scored, window),
+        ),
+        Plot(
+            "Publish interval",
+            "The AUC of the pipeline, whose members and jobs learn at once, where servers get what they have learned "
+            f"when an hour, a day or a week begins: {figures}.",
+            "coefficients are published",
+            "AUC",
+            [cost],
+            classes=PUBLISH_INTERVALS,
         ),
     ]
     classes = _classes()

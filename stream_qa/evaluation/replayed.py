@@ -13,9 +13,9 @@ import numpy as np
 
 from stream_qa.bundle import Bundle
 from stream_qa.errors import EvaluationError
-from stream_qa.evaluation.day_snapshots import DayScores, DaySnapshots
+from stream_qa.evaluation.published import HOUR, PublishedScores, Publishing
 from stream_qa.events import Message, TopicNames, wire
-from stream_qa.labels.policy import DAY, LabelPolicy
+from stream_qa.labels.policy import LabelPolicy
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent, chunks
@@ -23,7 +23,6 @@ from stream_qa.stages.pipeline import Pipeline
 from stream_qa.training.rows import Entities
 
 _CHUNK_EVENTS = 1_000
-HOUR = 3_600_000
 
 
 class LabelSteps(NamedTuple):
@@ -56,8 +55,8 @@ class Replayed:
     """Shape ``(n,)``."""
     log_odds: Floats
     """Of the whole model, when the application arrived, shape ``(n,)``."""
-    of_day: DayScores
-    """By the coefficients with which days began; NaN before ``since``."""
+    published: PublishedScores
+    """By coefficients that are published at intervals; NaN before ``since``."""
     final: Floats
     """The final label, shape ``(n,)``; NaN where the log ends before the window does."""
     steps: LabelSteps
@@ -73,7 +72,7 @@ def replayed(
     bundle: Bundle,
     since: int,
     until: int,
-    longest: int = HOUR,
+    longest: int,
     advance: Callable[[int], object] = lambda _count: None,
 ) -> Replayed:
     """Return what the stages say of the applications sent before ``until``.
@@ -89,11 +88,12 @@ def replayed(
     bundle
         The model bundle.
     since
-        From then on (ms) applications are scored by their day's first coefficients too.
+        From then on (ms) applications are scored by what is published at intervals too.
     until
         The moment (ms).
     longest
-        The most event time (ms) that the stages take at once: jobs have learned nothing of it yet when it is scored.
+        The most event time (ms) that the stages take at once where scores count, never more than an hour: jobs have
+        learned nothing of it yet when it is scored.
     advance
         Is told how many events were read.
 
@@ -104,10 +104,10 @@ def replayed(
     """
     policy, topics = pipeline.label.policy, pipeline.label.topics
     end = min(until + policy.window + policy.lateness, events[-1].time) if events else 0
-    seen = _Seen(topics, DaySnapshots(bundle), since, until)
+    seen = _Seen(topics, Publishing(bundle), since, until)
     # One partition: one event time for all.
     stages = InProcessReplay(pipeline, 1, seen)
-    for part in _by_day(takewhile(lambda event: event.time <= end, events), longest):
+    for part in _by_hour(takewhile(lambda event: event.time <= end, events), longest, since, until):
         seen.now = part[-1].time
         stages.run(part)
         advance(len(part))
@@ -117,10 +117,14 @@ def replayed(
     return seen.result(end - policy.lateness, policy)
 
 
-def _by_day(events: Iterator[LogEvent], longest: int) -> Iterator[list[LogEvent]]:
-    """Cut events into chunks of ``longest`` (ms) at most, none of which has events of two days (UTC)."""
-    for _day, those in groupby(events, lambda event: event.time // DAY):
-        yield from chunks(those, _CHUNK_EVENTS, longest)
+def _by_hour(events: Iterator[LogEvent], longest: int, since: int, until: int) -> Iterator[list[LogEvent]]:
+    """Cut events into chunks, none of which has events of two hours (UTC).
+
+    Those of hours whose scores count are of ``longest`` (ms) at most.
+    """
+    for hour, those in groupby(events, lambda event: event.time // HOUR):
+        counts = since < (hour + 1) * HOUR and hour * HOUR < until
+        yield from chunks(those, _CHUNK_EVENTS, longest if counts else HOUR)
 
 
 @dataclass
@@ -128,7 +132,7 @@ class _Seen:
     """Takes in what the stages emit."""
 
     topics: TopicNames
-    snapshots: DaySnapshots
+    publishing: Publishing
     since: int
     until: int
     now: int = 0
@@ -152,7 +156,7 @@ class _Seen:
             if (row := self.rows.get(score.application_id)) is not None:
                 self.scores[row] = score.log_odds
         elif message.topic == self.topics.coefficients and self.now < self.until:
-            self.snapshots.change(self.now, message.value)
+            self.publishing.change(self.now, message.value)
 
     def _add_label(self, label: wire.Label) -> None:
         if label.applied_at >= self.until:
@@ -161,7 +165,7 @@ class _Seen:
             row = self.rows[label.application_id] = len(self.opened)
             self.opened.append(label)
             if label.applied_at >= self.since:
-                self.snapshots.score(self.now, row, label)
+                self.publishing.score(self.now, row, label)
             return
         row = self.rows[label.application_id]
         if label.value is not None:
@@ -188,7 +192,7 @@ class _Seen:
             job_features=np.array([wire.vector(label.job_features) for label in labels]),
             global_log_odds=np.array([label.global_log_odds for label in labels]),
             log_odds=np.array([self.scores[row] for row in range(count)]),
-            of_day=self.snapshots.result(count),
+            published=self.publishing.result(count),
             final=final,
             steps=LabelSteps(
                 np.array(known_at, np.int64), np.array(row, np.int64), np.array(value, float), np.array(weight, float)

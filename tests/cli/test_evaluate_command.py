@@ -52,7 +52,8 @@ def test_as_a_table_it_has_a_row_a_model(log: Path) -> None:
 def test_the_report_has_the_models_and_the_gain_over_the_trees(log: Path, tmp_path: Path) -> None:
     shown = evaluate(log, "--models", "personalised,trees-once", "--report", str(tmp_path / "report"))
     page = (tmp_path / "report" / "index.html").read_text()
-    for said in ("personalised", "trees-once", "AUC by week", "Staleness", "Calibration", "Label delay", "Who gains"):
+    plots = ("AUC by week", "Staleness", "Calibration", "Label delay", "Publish interval", "Who gains")
+    for said in ("personalised", "trees-once", *plots):
         assert said in page
     gain = "The AUC of personalised is "
     assert gain in shown.stdout

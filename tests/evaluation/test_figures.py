@@ -7,7 +7,15 @@ from evaluation_ground import SINCE
 from sklearn.metrics import roc_auc_score
 
 from stream_qa.evaluation.evaluate import ModelScores, Scored
-from stream_qa.evaluation.figures import LABEL_COUNTS, by_week, label_delay, staleness, who_gains
+from stream_qa.evaluation.figures import (
+    LABEL_COUNTS,
+    PUBLISH_INTERVALS,
+    by_week,
+    label_delay,
+    publish_cost,
+    staleness,
+    who_gains,
+)
 from stream_qa.evaluation.replayed import Replayed
 from stream_qa.learning.arrays import Floats, Integers
 
@@ -20,7 +28,7 @@ def scored(rows: Replayed) -> Scored:
 
 
 def models(rows: Replayed) -> dict[str, ModelScores]:
-    return {"personalised": ModelScores(rows.log_odds, rows.of_day.log_odds)}
+    return {"personalised": ModelScores(rows.log_odds, rows.published.daily)}
 
 
 def areas(target: Floats, scores: Floats, of: Integers, classes: int) -> list[float]:
@@ -42,12 +50,22 @@ def test_weeks_are_counted_from_the_first_moment(rows: Replayed, scored: Scored)
 def test_staleness_is_what_each_adds_to_the_global_model(rows: Replayed, scored: Scored) -> None:
     week = (rows.applied_at[scored.rows] - SINCE) // (7 * DAY)
     lines = {line.name: line.y for line in staleness(rows, scored, SINCE)}
-    alone = rows.global_log_odds + rows.of_day.frozen_job
+    alone = rows.global_log_odds + rows.published.frozen_job
     base, frozen = (
         np.array(areas(scored.target, scores[scored.rows], week, 3)) for scores in (rows.global_log_odds, alone)
     )
     np.testing.assert_allclose(lines["jobs frozen, no members"], frozen - base)
     assert len(lines) == 4
+
+
+def test_publish_cost_is_the_area_under_each_interval_s_scores(rows: Replayed, scored: Scored) -> None:
+    cost = publish_cost(rows, scored)
+    published = rows.published
+    variants = (rows.log_odds, published.hourly, published.daily, published.weekly)
+    assert len(PUBLISH_INTERVALS) == len(variants)
+    for area, scores in zip(cost.y.tolist(), variants, strict=True):
+        assert area == pytest.approx(roc_auc_score(scored.target, scores[scored.rows]))
+    assert len(set(cost.y.tolist())) == len(variants)
 
 
 def test_delays_are_of_the_first_label_of_each_kind(rows: Replayed, scored: Scored) -> None:

@@ -11,7 +11,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_qa.evaluation.models import Ground, ModelName, model_scores
 from stream_qa.evaluation.oracle import all_knowing, with_instant_answers
-from stream_qa.evaluation.replayed import HOUR, Replayed
+from stream_qa.evaluation.published import HOUR
+from stream_qa.evaluation.replayed import Replayed
 from stream_qa.evaluation.trees import first_days_of_months, trees
 from stream_qa.learning.arrays import Floats
 from stream_qa.learning.metrics import auc

@@ -8,6 +8,7 @@ from evaluation_ground import SINCE, UNTIL, EvaluationGround
 from label_oracle import event_of, expected_outcomes
 
 from stream_qa.errors import EvaluationError
+from stream_qa.evaluation.published import HOUR
 from stream_qa.evaluation.replayed import Replayed
 from stream_qa.events import Application, Engagement
 from stream_qa.labels import LabelPolicy
@@ -37,7 +38,7 @@ def test_a_log_that_ends_earlier_gives_the_same_scores_until_then(
     cut = evaluation_ground.replayed([event for event in evaluation_ground.events if event.time < end])
     assert cut.ids == rows.ids[: len(cut)]
     np.testing.assert_array_equal(cut.log_odds, rows.log_odds[: len(cut)])
-    np.testing.assert_array_equal(cut.of_day.log_odds, rows.of_day.log_odds[: len(cut)])
+    np.testing.assert_array_equal(cut.published.daily, rows.published.daily[: len(cut)])
 
 
 def test_the_final_labels_are_those_of_the_oracle(evaluation_ground: EvaluationGround, rows: Replayed) -> None:
@@ -65,38 +66,40 @@ def test_steps_of_labels_come_in_order_and_the_last_of_each_is_its_final_label(r
     assert [last[row] for row in range(len(rows))] == rows.final.tolist()
 
 
-def test_the_day_score_is_that_of_an_application_alone_after_all_of_the_days_before(
-    evaluation_ground: EvaluationGround,
+@pytest.mark.parametrize(("name", "interval"), [("hourly", HOUR), ("daily", DAY), ("weekly", 7 * DAY)])
+def test_a_published_score_is_that_of_an_application_alone_after_all_of_the_intervals_before(
+    evaluation_ground: EvaluationGround, name: str, interval: int
 ) -> None:
     rows = evaluation_ground.replayed(decay_days=0.0)
+    scores = getattr(rows.published, name)
     several = np.flatnonzero(rows.applied_at >= SINCE)[::60]
     assert len(several) == 3
     for row in several.tolist():
-        day = rows.applied_at[row] // DAY * DAY
-        before = [event for event in evaluation_ground.events if event.time < day]
+        began = rows.applied_at[row] // interval * interval
+        before = [event for event in evaluation_ground.events if event.time < began]
         own = [
             event for event in evaluation_ground.events if orjson.loads(event.value)["application_id"] == rows.ids[row]
         ]
         alone = evaluation_ground.replayed([*before, own[0]], until=UNTIL, decay_days=0.0)
         # Published coefficients are rounded.
-        assert alone.log_odds[-1] == pytest.approx(rows.of_day.log_odds[row], abs=1e-5)
-    assert np.isnan(rows.of_day.log_odds[rows.applied_at < SINCE]).all()
-    assert not np.isnan(rows.of_day.log_odds[rows.applied_at >= SINCE]).any()
+        assert alone.log_odds[-1] == pytest.approx(scores[row], abs=1e-5)
+    assert np.isnan(scores[rows.applied_at < SINCE]).all()
+    assert not np.isnan(scores[rows.applied_at >= SINCE]).any()
 
 
 def test_frozen_parts_are_those_of_the_first_day_and_stay(evaluation_ground: EvaluationGround, rows: Replayed) -> None:
     """On the first day they are the parts of the day's score; what is learned later is not in them."""
-    frozen = rows.global_log_odds + rows.of_day.frozen_member + rows.of_day.frozen_job
+    frozen = rows.global_log_odds + rows.published.frozen_member + rows.published.frozen_job
     first = rows.applied_at // DAY == SINCE // DAY
     later = rows.applied_at // DAY > SINCE // DAY
     assert first.sum() > 3
-    assert frozen[first] == pytest.approx(rows.of_day.log_odds[first])
-    assert np.abs(frozen[later] - rows.of_day.log_odds[later]).max() > 0.1
+    assert frozen[first] == pytest.approx(rows.published.daily[first])
+    assert np.abs(frozen[later] - rows.published.daily[later]).max() > 0.1
     events = evaluation_ground.events
     untold = [event for event in events if event.time < SINCE or event.topic == "applications"]
-    alone = evaluation_ground.replayed(untold).of_day
-    np.testing.assert_array_equal(alone.frozen_member, rows.of_day.frozen_member)
-    np.testing.assert_array_equal(alone.frozen_job, rows.of_day.frozen_job)
+    alone = evaluation_ground.replayed(untold).published
+    np.testing.assert_array_equal(alone.frozen_member, rows.published.frozen_member)
+    np.testing.assert_array_equal(alone.frozen_job, rows.published.frozen_job)
 
 
 @pytest.mark.parametrize("count", [0, 5])

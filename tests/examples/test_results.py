@@ -46,18 +46,20 @@ def results() -> ModuleType:
 def test_a_case_runs_and_its_figures_stand_under_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = results()
     [case] = [case for case in module.CASES if case.policy == "curve"]
-    monkeypatch.setattr(module, "CASES", [case])
+    slower = case._replace(settings={"STREAM_QA_LEARNING_RATE": "0.1"})
+    monkeypatch.setattr(module, "CASES", [case, slower])
     monkeypatch.setattr(sys, "argv", ["results", str(tmp_path / "table.csv"), str(tmp_path / "results.md")])
     write_table(tmp_path / "table.csv")
     module.main()
     page = (tmp_path / "results.md").read_text()
     assert re.search(r"^    stream-qa evaluate silent.jsonl.gz --bundle silent-bundle ", page, re.MULTILINE)
     assert "examples/github_pull_requests/policies/curve.yaml" in page
+    assert re.search(r"^    STREAM_QA_LEARNING_RATE=0.1 stream-qa evaluate ", page, re.MULTILINE)
     for model in case.options[-1].split(","):
-        [(auc, low, high)] = re.findall(
-            rf"^\| {model} \| (0\.\d{{4}}) \| (0\.\d{{4}}) to (0\.\d{{4}}) \|", page, re.MULTILINE
-        )
-        assert low < auc < high
+        rows = re.findall(rf"^\| {model} \| (0\.\d{{4}}) \| (0\.\d{{4}}) to (0\.\d{{4}}) \|", page, re.MULTILINE)
+        assert all(low < auc < high for auc, low, high in rows)
+        assert len(set(rows)) == (2 if model == "personalised" else 1)
+        assert len(rows) == 2
     assert str(tmp_path) not in page
     assert str(ROOT) not in page
 

@@ -126,7 +126,7 @@ class _Server:
 
 
 def _features(texts: Sequence[msgspec.Raw]) -> Floats:
-    return np.array([wire.vector(text) for text in texts])
+    return np.array(wire.vectors(texts))
 
 
 def _held(vectors: Vectors, kind: EntityKind, ids: Sequence[str], dimension: int) -> Floats:

@@ -209,7 +209,7 @@ class LifeCycle(Struct, gc=False, array_like=True):
     def judge(self, now: int, policy: LabelPolicy) -> Verdict:
         """Return what the label is at event time ``now`` (ms): a function of the events alone."""
         applied_at = self._known_application().applied_at
-        closes_at = applied_at + policy.window
+        closes_at = self.closes_at(policy)
         closed = now >= closes_at
         deciding = policy.deciding(self.engagements, applied_at)
         if deciding is not None and (value := policy.value(deciding.kind)) is not None:

@@ -171,7 +171,7 @@ class LabelPolicy(BaseModel):
             if self.value(engagement.kind) is not None and earliest < engagement.engaged_at < latest
         ]
         # Mostly there is nothing to choose.
-        return min(candidates, key=self._rank) if len(candidates) > 1 else next(iter(candidates), None)
+        return candidates[0] if len(candidates) == 1 else min(candidates, key=self._rank, default=None)
 
     def _rank(self, engagement: A) -> tuple[int, int, int, str]:
         """Return what orders engagements, the deciding one first; at the same moment a positive one."""

@@ -101,7 +101,6 @@ class LabelChunk:
         self._has_durations = durations is not None
         self._clock, self._stored_clock = Clock.unpack(clock), clock
         self._now = self._clock.done
-        self._lateness = policy.lateness
         self._all_near = False
         """Whether no event of the chunk is so far ahead that it could be doubted."""
         self._schema = schema if adopted is None else FeatureSchema.unpack(adopted)
@@ -135,6 +134,7 @@ class LabelChunk:
 
     def _load(self, events: Sequence[Event]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
+        self._all_near = self._are_near(events)
         bound = self._bound(events).watermark(self._policy.lateness)
         applications, jobs = self._due.load(self._now, bound)
         sources = [event for event in events if not isinstance(event, wire.Tick)]
@@ -146,14 +146,13 @@ class LabelChunk:
 
     def _take(self, record: SourceRecord, event: Event) -> None:
         """Take in one event, then move event time on and do what falls due."""
-        if not self._all_near:
-            self._check(self._clock, event)
+        self._check(self._clock, event)
         if isinstance(event, wire.Application):
             self._apply(event)
         elif isinstance(event, wire.Engagement):
             self._engage(record, event)
         _move(self._clock, event)
-        self._advance(self._clock.watermark(self._lateness))
+        self._advance(self._clock.watermark(self._policy.lateness))
 
     def _reject(self, record: SourceRecord, error: RejectedError) -> None:
         """Take note of a record that cannot be used."""
@@ -172,8 +171,17 @@ class LabelChunk:
             if not self._has_durations:
                 self.changes[DURATIONS] = pack_durations(self._policy)
 
+    def _are_near(self, events: Sequence[Event]) -> bool:
+        """Return whether no event is so far ahead of what its input had reached before the chunk: the usual case."""
+        applied = max((event.applied_at for event in events if isinstance(event, wire.Application)), default=NOT_BEGUN)
+        engaged = max((event.engaged_at for event in events if isinstance(event, wire.Engagement)), default=NOT_BEGUN)
+        jump = self._policy.jump
+        return self._clock.applications.is_near(applied, jump) and self._clock.engagements.is_near(engaged, jump)
+
     def _check(self, clock: Clock, event: Event) -> None:
         """Doubt what is too far ahead of its input; ticks are our own."""
+        if self._all_near:
+            return
         if isinstance(event, wire.Application):
             clock.applications.check(event.applied_at, event.application_id, self._policy.jump)
         elif isinstance(event, wire.Engagement):
@@ -182,14 +190,6 @@ class LabelChunk:
     def _bound(self, events: Sequence[Event]) -> Clock:
         """Return how far the inputs will have come with these events."""
         bound = Clock.unpack(self._clock.pack())
-        applied = max((event.applied_at for event in events if isinstance(event, wire.Application)), default=NOT_BEGUN)
-        engaged = max((event.engaged_at for event in events if isinstance(event, wire.Engagement)), default=NOT_BEGUN)
-        jump = self._policy.jump
-        self._all_near = bound.applications.is_near(applied, jump) and bound.engagements.is_near(engaged, jump)
-        if self._all_near:
-            bound.applications.move(applied)
-            bound.engagements.move(engaged)
-            events = [event for event in events if isinstance(event, wire.Tick)]
         for event in events:
             with suppress(RejectedError):
                 self._check(bound, event)
@@ -254,13 +254,13 @@ class LabelChunk:
             return
         if engagement.job_id != application.job_id:
             raise MismatchedJobError(_OTHER_JOB)
-        was_answered = self._silence is not None and self._deciding(life_cycle) is not None
+        may_answer = self._silence is not None and self._deciding(life_cycle) is None
         if life_cycle.engage(engagement, self._policy):
             if engagement.engaged_at >= life_cycle.closes_at(self._policy):
                 self.counted[_TOO_LATE] += 1
             self._send(life_cycle, life_cycle.step(self._now, self._policy))
             self._keep(event.application_id, life_cycle)
-            if not was_answered:
+            if may_answer:
                 self._hear(life_cycle)
 
     def _deciding(self, life_cycle: LifeCycle) -> KnownEngagement | None:
@@ -269,8 +269,9 @@ class LabelChunk:
 
     def _hear(self, life_cycle: LifeCycle) -> None:
         """Let the first answer to an application say something about others that were sent to the same job."""
-        answer = self._deciding(life_cycle)
-        if self._silence is not None and life_cycle.application is not None and answer is not None:
+        if self._silence is None or life_cycle.application is None:
+            return
+        if (answer := self._deciding(life_cycle)) is not None:
             closed = self._now - self._policy.window
             others = self._silence.answered(life_cycle.application, answer.engaged_at, closed)
             self._look_at_all(others, answer.engaged_at)

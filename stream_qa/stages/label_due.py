@@ -76,7 +76,7 @@ class LabelDue:
             heapq.heappush(self._heap, DueApplication(moment + age, application_id, due, job_id))
 
     def take(self, until: int) -> DueApplication | None:
-        """Return what falls due next and not after ``until`` (ms), with what was added on the way."""
+        """Take out what falls due next; ``None`` where nothing does until then (ms)."""
         if not self._heap or self._heap[0].moment > until:
             return None
         return heapq.heappop(self._heap)

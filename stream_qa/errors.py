@@ -9,6 +9,7 @@
     │   ├── InstanceIdError
     │   ├── BundleError
     │   │   └── CurveError
+    │   ├── ModelRefusedError
     │   └── TopicsError
     │       ├── TopicMissingError
     │       ├── TopicReplacedError
@@ -23,6 +24,8 @@
     │       └── TransactionRefusedError
     ├── StateError                    the worker stops before anything is committed
     │   ├── PolicyChangedError
+    │   ├── ModelChangedError
+    │   ├── ModelMissingError
     │   ├── StateFormatError
     │   ├── RuleMismatchError
     │   ├── DiskError
@@ -80,6 +83,14 @@ class BundleError(ConfigurationError):
 
 class CurveError(BundleError):
     """Silence curves cannot be read or contradict themselves. Train the bundle again with ``stream-qa train``."""
+
+
+class ModelRefusedError(ConfigurationError):
+    """A published model bundle does not fit what was learned. The workers go on with the one that they have.
+
+    A bundle takes another's place only with the same feature schema and the same feature scales: train it with
+    ``stream-qa train --scales-of``. For other features start a new group under another prefix, and replay the log.
+    """
 
 
 class TopicsError(ConfigurationError):
@@ -157,6 +168,26 @@ class PolicyChangedError(StateError):
     Start the worker with the durations that the message names, or with the new ones under another
     ``STREAM_QA_TOPIC_PREFIX``: some applications would be looked at twice, others never.
     """
+
+
+class ModelChangedError(StateError):
+    """The state began with other priors than ``STREAM_QA_BUNDLE``, or the precisions without one, say now.
+
+    Set them back. A bundle that is to take the place of the one with which the group began is published:
+    ``stream-qa models publish``.
+    """
+
+
+class ModelMissingError(StateError):
+    """A label was made by a model that this worker cannot read: its partitions wait until it can.
+
+    The worker's log says why: make the bundle's directory readable here, or publish the bundle again from another
+    place.
+    """
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"model {version} is not here yet")
+        self.version = version
 
 
 class StateFormatError(StateError):

@@ -1,0 +1,5 @@
+"""What a server runs to have the newest coefficients: where they are kept, and the follower of the topics."""
+
+from stream_qa.following.rocksdb import RocksDBBackend
+
+__all__ = ["RocksDBBackend"]

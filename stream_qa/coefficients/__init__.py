@@ -1,6 +1,6 @@
 """From what was learned to what servers use: publishing deltas and snapshots, and the store that follows them."""
 
-from stream_qa.coefficients.backend import Backend, MemoryBackend, Place, Swap
+from stream_qa.coefficients.backend import Backend, MemoryBackend, Place, Reach, Swap
 from stream_qa.coefficients.messages import Change, Tombstone, entity_key, read_delta, read_snapshot
 from stream_qa.coefficients.protocol import Coefficients, Verdict, follow
 from stream_qa.coefficients.publishing import Publisher
@@ -16,6 +16,7 @@ __all__ = [
     "MemoryBackend",
     "Place",
     "Publisher",
+    "Reach",
     "StoreMetrics",
     "Swap",
     "Tombstone",

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from stream_qa.coefficients.record import head
+from stream_qa.errors import StoreBehindError
 
 
 class Swap(NamedTuple):
@@ -22,6 +23,15 @@ class Place(NamedTuple):
     partition: int
 
 
+class Reach(NamedTuple):
+    """How far a partition is followed, as its next offset."""
+
+    since: int
+    """Where the store must be at least; 0 where nothing is asked of it."""
+    until: int
+    """Where it is afterwards, if it is not further."""
+
+
 class Backend(Protocol):
     """Keeps packed records by the entity's key, and how far they follow the topics.
 
@@ -31,10 +41,15 @@ class Backend(Protocol):
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key; ``None`` where there is none."""
 
-    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, int]) -> Collection[bytes]:
+    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
         """Make the swaps whose record before is still there, all at once; return the keys of the others.
 
-        Where there are no others, ``positions`` are kept with them, each unless a later one is known.
+        Where there are no others, ``positions`` are moved on with them.
+
+        Raises
+        ------
+        StoreBehindError
+            A position is before its ``since``. Nothing was changed.
         """
 
     def positions(self) -> dict[Place, int]:
@@ -58,8 +73,10 @@ class MemoryBackend:
         """Return the record of each key; ``None`` where there is none."""
         return [self._records.get(key) for key in keys]
 
-    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, int]) -> Collection[bytes]:
+    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
         """Make the swaps whose record before is still there; return the keys of the others."""
+        if any(self._positions.get(place, 0) < reach.since for place, reach in positions.items()):
+            raise StoreBehindError("the store is behind where it was")
         refused = [key for key, swap in swaps.items() if head(self._records.get(key)) != swap.before]
         for key, swap in swaps.items():
             if key in refused:
@@ -69,8 +86,8 @@ class MemoryBackend:
             else:
                 self._records[key] = swap.after
         if not refused:
-            for place, offset in positions.items():
-                self._positions[place] = max(offset, self._positions.get(place, 0))
+            for place, reach in positions.items():
+                self._positions[place] = max(reach.until, self._positions.get(place, 0))
         return refused
 
     def positions(self) -> dict[Place, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import NamedTuple
 
-from stream_qa.coefficients.backend import Backend, MemoryBackend, Place, Swap
+from stream_qa.coefficients.backend import Backend, MemoryBackend, Place, Reach, Swap
 from stream_qa.coefficients.messages import Change, entity_key, entity_of, key_of
 from stream_qa.coefficients.protocol import Coefficients, Verdict, follow
 from stream_qa.coefficients.record import dimension_of, head, pack, unpack, unpack_many
@@ -76,7 +76,7 @@ class CoefficientStore:
         self._caching = Lock()
         self.metrics = StoreMetrics()
 
-    def apply(self, changes: Sequence[Change], positions: Mapping[Place, int] | None = None) -> None:
+    def apply(self, changes: Sequence[Change], positions: Mapping[Place, Reach] | None = None) -> None:
         """Take in changes, in the order in which their topics have them, in one step.
 
         Others may do the same with the same backend, with repeats, and ahead or behind: each sees to it that no version
@@ -87,12 +87,14 @@ class CoefficientStore:
         changes
             Of any entities.
         positions
-            The next offset of the partitions that they were read from, kept in the same step.
+            How far the partitions that they were read from are followed with them, kept in the same step.
 
         Raises
         ------
         StateError, StoreUnavailableError
             The backend cannot be read or written. The same changes may be given again.
+        StoreBehindError
+            The backend is behind one of ``positions``, as one that was restored from a copy. Go on from where it is.
         """
         remaining: dict[bytes, list[Change]] = {}
         for change in changes:

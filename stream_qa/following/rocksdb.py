@@ -7,8 +7,9 @@ from threading import Lock
 
 import rocksdict
 
-from stream_qa.coefficients.backend import Place, Swap
+from stream_qa.coefficients.backend import Place, Reach, Swap
 from stream_qa.coefficients.record import head
+from stream_qa.errors import StoreBehindError
 from stream_qa.streaming.table import Table
 
 _POSITION = b"\x00position/"
@@ -43,16 +44,17 @@ class RocksDBBackend:
         """Return the record of each key; ``None`` where there is none."""
         return self._table.get_many(keys)
 
-    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, int]) -> Collection[bytes]:
+    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
         """Make the swaps whose record before is still there, in one batch; return the keys of the others."""
         with self._swapping:
+            moved = self._moved_on(positions)
             found = self._table.get_many(list(swaps))
             refused = [
                 key for (key, swap), record in zip(swaps.items(), found, strict=True) if head(record) != swap.before
             ]
             changes = {key: swap.after for key, swap in swaps.items() if key not in refused}
             if not refused:
-                changes.update(self._moved_on(positions))
+                changes.update(moved)
             if changes:
                 self._table.apply(changes)
         return refused
@@ -73,11 +75,14 @@ class RocksDBBackend:
         """Close the database; its lock is free when this returns."""
         self._table.close()
 
-    def _moved_on(self, positions: Mapping[Place, int]) -> dict[bytes, bytes]:
+    def _moved_on(self, positions: Mapping[Place, Reach]) -> dict[bytes, bytes]:
         keys = {place: _POSITION + f"{place.topic}/{place.partition}".encode() for place in positions}
         held = self._table.get_many(list(keys.values()))
-        return {
-            key: _OFFSET.pack(positions[place])
-            for (place, key), known in zip(keys.items(), held, strict=True)
-            if known is None or _OFFSET.unpack(known)[0] < positions[place]
-        }
+        moved = {}
+        for (place, key), record in zip(keys.items(), held, strict=True):
+            known = 0 if record is None else _OFFSET.unpack(record)[0]
+            if known < positions[place].since:
+                raise StoreBehindError("the store is behind where it was")
+            if known < positions[place].until:
+                moved[key] = _OFFSET.pack(positions[place].until)
+        return moved

@@ -19,18 +19,28 @@ from stream_qa.coefficients import (
     CoefficientStore,
     MemoryBackend,
     Place,
+    Reach,
     Swap,
     Verdict,
 )
+from stream_qa.errors import StoreBehindError
 from stream_qa.following import RocksDBBackend
+from stream_qa.following.redis import RedisBackend
 
 NAMES = map("entity-{}".format, count())
 
 
-@pytest.fixture(params=["memory", "rocksdb"])
+@pytest.fixture(params=["memory", "rocksdb", pytest.param("redis", marks=pytest.mark.redis)])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Give an empty backend of each kind."""
-    made = MemoryBackend() if request.param == "memory" else RocksDBBackend(tmp_path / "store", 1 << 20, 64 << 10)
+    made: Backend
+    match request.param:
+        case "memory":
+            made = MemoryBackend()
+        case "rocksdb":
+            made = RocksDBBackend(tmp_path / "store", 1 << 20, 64 << 10)
+        case _:
+            made = RedisBackend(request.getfixturevalue("redis_server").url, next(NAMES) + "*[x]:")
     with closing(made):
         yield made
 
@@ -140,7 +150,8 @@ def test_vectors_of_another_length_count_as_not_held(store: CoefficientStore) ->
 
 def test_all_that_is_held_can_be_gone_through(store: CoefficientStore) -> None:
     store.apply(
-        [delta(0, 1, [1.0], entity_id="a:1"), delta(0, 2, [2.0], entity_id="b", kind="job")], {Place("deltas", 0): 7}
+        [delta(0, 1, [1.0], entity_id="a:1"), delta(0, 2, [2.0], entity_id="b", kind="job")],
+        {Place("deltas", 0): Reach(0, 7)},
     )
     found = {(side, entity_id): each.vector.tolist() for side, entity_id, each in store.entities()}
     assert found == {("member", "a:1"): [1.0], ("job", "b"): [2.0]}
@@ -148,9 +159,21 @@ def test_all_that_is_held_can_be_gone_through(store: CoefficientStore) -> None:
 
 def test_positions_are_kept_with_what_they_stand_for_and_never_go_back(store: CoefficientStore) -> None:
     assert store.positions() == {}
-    store.apply([delta(0, 1, [1.0])], {Place("eu-coefficients", 3): 17})
-    store.apply([], {Place("eu-coefficients", 3): 11, Place("eu-coefficients", 12): 2})
+    store.apply([delta(0, 1, [1.0])], {Place("eu-coefficients", 3): Reach(0, 17)})
+    store.apply([], {Place("eu-coefficients", 3): Reach(9, 11), Place("eu-coefficients", 12): Reach(0, 2)})
     assert store.positions() == {Place("eu-coefficients", 3): 17, Place("eu-coefficients", 12): 2}
+
+
+@pytest.mark.parametrize("known", [0, 16])
+def test_a_store_that_has_lost_something_takes_nothing_that_builds_on_it(backend: Backend, known: int) -> None:
+    store = CoefficientStore(backend)
+    place = Place("deltas", 0)
+    store.apply([delta(0, 1, [1.0])], {place: Reach(0, known)})
+    with pytest.raises(StoreBehindError, match="behind"):
+        store.apply([delta(1, 2, [1.0])], {Place("deltas", 1): Reach(0, 4), place: Reach(17, 20)})
+    assert held(store)[0] == 1
+    assert Place("deltas", 1) not in store.positions()
+    assert store.positions().get(place, 0) == known
 
 
 def test_what_another_follower_did_in_between_is_not_done_twice(backend: Backend) -> None:
@@ -159,7 +182,7 @@ def test_what_another_follower_did_in_between_is_not_done_twice(backend: Backend
 
         between: Sequence[Change] = ()
 
-        def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, int]) -> Any:  # noqa: ANN401
+        def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Any:  # noqa: ANN401
             between, self.between = self.between, ()
             if between:
                 CoefficientStore(backend).apply(between)
@@ -170,7 +193,7 @@ def test_what_another_follower_did_in_between_is_not_done_twice(backend: Backend
     store.apply([delta(0, 1, [1.0]), delta(0, 1, [5.0], entity_id="other")])
     interrupted.between = [delta(1, 2, [1.0]), delta(2, 3, [1.0])]
     changes = [delta(1, 2, [1.0]), delta(2, 3, [1.0]), delta(3, 4, [1.0]), delta(1, 2, [5.0], entity_id="other")]
-    store.apply(changes, {Place("deltas", 0): 4})
+    store.apply(changes, {Place("deltas", 0): Reach(0, 4)})
     assert held(store)[:2] == (4, [4.0])
     assert held(store, "other")[:2] == (2, [10.0])
     assert store.positions() == {Place("deltas", 0): 4}
@@ -181,10 +204,10 @@ def test_a_record_that_is_not_the_one_before_is_not_replaced(backend: Backend) -
     assert backend.swap({b"member:a": Swap(b"", b"1" * 40)}, {}) == []
     place = Place("deltas", 0)
     for before, after in [(b"", b"2" * 40), (b"0" * 27, b"2" * 40), (b"", None)]:
-        assert list(backend.swap({b"member:a": Swap(before, after)}, {place: 3})) == [b"member:a"]
+        assert list(backend.swap({b"member:a": Swap(before, after)}, {place: Reach(0, 3)})) == [b"member:a"]
     assert backend.get_many([b"member:a"]) == [b"1" * 40]
     assert backend.positions() == {}
-    assert not backend.swap({b"member:a": Swap(b"1" * 27, None)}, {place: 3})
+    assert not backend.swap({b"member:a": Swap(b"1" * 27, None)}, {place: Reach(0, 3)})
     assert backend.get_many([b"member:a"]) == [None]
     assert backend.positions() == {place: 3}
 
@@ -246,7 +269,7 @@ class Passing:
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self._backend.get_many(keys)
 
-    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, int]) -> Any:  # noqa: ANN401
+    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Any:  # noqa: ANN401
         return self._backend.swap(swaps, positions)
 
     def positions(self) -> dict[Place, int]:

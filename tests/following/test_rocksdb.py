@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_qa.coefficients import Place, Swap
+from stream_qa.coefficients import Place, Reach, Swap
 from stream_qa.errors import DiskError
 from stream_qa.following import RocksDBBackend
 
@@ -14,7 +14,7 @@ PLACE = Place("coefficients", 0)
 
 def test_what_was_applied_and_how_far_survives_closing(tmp_path: Path) -> None:
     with closing(RocksDBBackend(tmp_path / "deep" / "store")) as backend:
-        backend.swap({b"job:a": Swap(b"", b"1" * 40)}, {PLACE: 9})
+        backend.swap({b"job:a": Swap(b"", b"1" * 40)}, {PLACE: Reach(0, 9)})
     with closing(RocksDBBackend(tmp_path / "deep" / "store")) as again:
         assert list(again.scan()) == [(b"job:a", b"1" * 40)]
         assert again.positions() == {PLACE: 9}

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_qa.coefficients.messages import entity_key
 from stream_qa.errors import StateError
-from stream_qa.events import EntityKind, Message, wire
+from stream_qa.events import Message, wire
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.entity import Records
 from stream_qa.learning.whitening import Whitenings
@@ -57,8 +58,8 @@ class Publisher:
             after["version"].tolist(),
             after["labels"].tolist(),
             after["newest_at"].tolist(),
-            (published - base).tolist(),
-            published.tolist(),
+            (published - base).astype("<f8"),
+            published.astype("<f8"),
             strict=True,
         ):
             key = entity_key(self.effect.kind, entity_id)
@@ -67,7 +68,7 @@ class Publisher:
                 entity_id,
                 base_version,
                 version,
-                change,
+                change.tobytes(),
                 model_version,
                 labels,
                 newest_at,
@@ -78,15 +79,10 @@ class Publisher:
                     self.effect.kind,
                     entity_id,
                     version,
-                    coefficients,
+                    coefficients.tobytes(),
                     model_version,
                     labels,
                     newest_at,
                 )
                 messages.append(Message(self.snapshots, key, wire.encode(snapshot)))
         return messages
-
-
-def entity_key(kind: EntityKind, entity_id: str) -> bytes:
-    """Return an entity's key on the coefficient topics."""
-    return f"{kind}:{entity_id}".encode()

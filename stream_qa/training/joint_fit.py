@@ -11,6 +11,7 @@ Zhang et al. (2016), GLMix: Generalized Linear Mixed Models For Large-Scale Resp
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,7 +74,19 @@ class JointFit:
     converged: bool
 
 
-def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], object] = lambda: None) -> JointFit:
+class Scales(NamedTuple):
+    """How the features of both sides are standardised."""
+
+    member: Standardisation
+    job: Standardisation
+
+
+def fit_jointly(
+    rows: Rows,
+    parameters: HyperParameters,
+    advance: Callable[[], object] = lambda: None,
+    scales: Scales | None = None,
+) -> JointFit:
     """Return the fit of ``rows``.
 
     Applications that bring a global score keep it; the global model is fitted on the others.
@@ -86,14 +99,18 @@ def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], o
         What is decided before.
     advance
         Is called after every sweep.
+    scales
+        How features are standardised; by default by their own means and deviations.
 
     Raises
     ------
     TrainingError
         A feature is too large for its mean and deviation to be numbers.
     """
-    member_features = _standardisation("member", rows.member_features, parameters.feature_bound)
-    job_features = _standardisation("job", rows.job_features, parameters.feature_bound)
+    member_features, job_features = scales or Scales(
+        _standardisation("member", rows.member_features, parameters.feature_bound),
+        _standardisation("job", rows.job_features, parameters.feature_bound),
+    )
     of_member, of_job = member_features.apply(rows.member_features), job_features.apply(rows.job_features)
     member_count, job_count = of_member.shape[1], of_job.shape[1]
     first = parameters.first_precision

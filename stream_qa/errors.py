@@ -29,6 +29,9 @@
     │   ├── DiskError
     │   ├── CorruptTableError
     │   └── OffsetGapError
+    ├── StoreError                    servers score by the global model alone meanwhile
+    │   ├── StoreBehindError
+    │   └── StoreUnavailableError
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
     ├── LogError                      a replay does not start
@@ -190,6 +193,21 @@ class OffsetGapError(StateError):
     """Records of an input partition are missing or came twice. Restart the worker: it takes up where its state ends.
 
     If it happens again, the topic was truncated below the worker's position or made anew: see docs/operations.md.
+    """
+
+
+class StoreError(StreamQAError):
+    """The store of a server's coefficients cannot be used. Its follower tries again by itself."""
+
+
+class StoreBehindError(StoreError):
+    """The store has lost something that it had, as one restored from an older copy. Its follower goes on from there."""
+
+
+class StoreUnavailableError(StoreError):
+    """The server that keeps the coefficients does not answer, or refuses. The message says why: look at that server.
+
+    Followers try again by themselves; scores are those of the global model alone meanwhile.
     """
 
 

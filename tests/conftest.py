@@ -1,6 +1,7 @@
 """What all tests share: a real broker, and a summary that tells a tier which ran from one which could not."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from evaluation_ground import EvaluationGround, new_evaluation_ground
 from ground import Ground, new_ground
+from redis_server import RedisServer
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
@@ -17,7 +19,7 @@ from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
 from stream_qa.evaluation.replayed import Replayed
 
-TIERS = ["pure", "kafka", "chaos", "containers", "shared_data"]
+TIERS = ["pure", "redis", "kafka", "chaos", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
 OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error": "failed", "xpassed": "failed"}
 
@@ -85,6 +87,20 @@ def any_broker(request: pytest.FixtureRequest) -> str:
 def ground(broker: str, tmp_path: Path) -> Ground:
     """Give topics, with four partitions each, that no other test uses."""
     return new_ground(broker, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Give a real server that speaks Redis's protocol: whichever of Redis and Valkey the machine has."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        pytest.skip("neither redis-server nor valkey-server is installed")
+    server = RedisServer(program, tmp_path_factory.mktemp("redis"), free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -151,7 +151,7 @@ def _view(progress: Progress, sent: int, total: int, seconds: float) -> Group:
     table.add_row("events", f"{sent} of {total}", f"{sent / max(seconds, 1):.0f} a second")
     table.add_row("labels", f"{sum(kinds.values())}", ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds)))
     table.add_row(
-        "entities learned", f"{len(progress.store)}", f"{progress.messages[progress.topics.coefficients]} deltas"
+        "entities learned", f"{len(progress.entities)}", f"{progress.messages[progress.topics.coefficients]} deltas"
     )
     table.add_row("AUC personalised", _number(personalised), "of scores made before anything was known")
     table.add_row("AUC global only", _number(global_only), "the same applications without what was learned")
@@ -161,7 +161,7 @@ def _view(progress: Progress, sent: int, total: int, seconds: float) -> Group:
 def _summary(progress: Progress) -> str:
     personalised, global_only = progress.aucs()
     return (
-        f"{progress.summary()}. {len(progress.store)} members and jobs have learned; scores made when applications "
+        f"{progress.summary()}. {len(progress.entities)} members and jobs have learned; scores made when applications "
         f"arrived have AUC {_number(personalised)} personalised and {_number(global_only)} by the global model alone."
     )
 

@@ -1,6 +1,28 @@
 """From what was learned to what servers use: publishing deltas and snapshots, and the store that follows them."""
 
+from stream_qa.coefficients.backend import Backend, MemoryBackend, Place, Reach, Swap
+from stream_qa.coefficients.messages import Change, Tombstone, entity_key, read_delta, read_snapshot
+from stream_qa.coefficients.protocol import Coefficients, Verdict, follow
 from stream_qa.coefficients.publishing import Publisher
-from stream_qa.coefficients.store import Coefficients, CoefficientStore
+from stream_qa.coefficients.store import Cache, CoefficientStore, LookedUp, StoreMetrics
 
-__all__ = ["CoefficientStore", "Coefficients", "Publisher"]
+__all__ = [
+    "Backend",
+    "Cache",
+    "Change",
+    "CoefficientStore",
+    "Coefficients",
+    "LookedUp",
+    "MemoryBackend",
+    "Place",
+    "Publisher",
+    "Reach",
+    "StoreMetrics",
+    "Swap",
+    "Tombstone",
+    "Verdict",
+    "entity_key",
+    "follow",
+    "read_delta",
+    "read_snapshot",
+]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_qa.coefficients.messages import entity_key
 from stream_qa.errors import StateError
-from stream_qa.events import EntityKind, Message, wire
+from stream_qa.events import Message, wire
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.entity import Records
 
@@ -52,8 +53,8 @@ class Publisher:
             after["version"].tolist(),
             after["labels"].tolist(),
             after["newest_at"].tolist(),
-            (published - base).tolist(),
-            published.tolist(),
+            (published - base).astype("<f8"),
+            published.astype("<f8"),
             strict=True,
         ):
             key = entity_key(self.effect.kind, entity_id)
@@ -62,7 +63,7 @@ class Publisher:
                 entity_id,
                 base_version,
                 version,
-                change,
+                change.tobytes(),
                 self.model_version,
                 labels,
                 newest_at,
@@ -73,15 +74,10 @@ class Publisher:
                     self.effect.kind,
                     entity_id,
                     version,
-                    coefficients,
+                    coefficients.tobytes(),
                     self.model_version,
                     labels,
                     newest_at,
                 )
                 messages.append(Message(self.snapshots, key, wire.encode(snapshot)))
         return messages
-
-
-def entity_key(kind: EntityKind, entity_id: str) -> bytes:
-    """Return an entity's key on the coefficient topics."""
-    return f"{kind}:{entity_id}".encode()

@@ -5,7 +5,6 @@ from collections import deque
 import numpy as np
 from pydantic import TypeAdapter
 
-from stream_qa.coefficients import CoefficientStore
 from stream_qa.events import Delta, Label, Message, Score
 from stream_qa.learning.metrics import auc
 from stream_qa.replay.report import Report
@@ -15,11 +14,12 @@ _STRONGEST = 2
 
 
 class Progress(Report):
-    """A report that also follows scores until their labels come, and coefficients as a server would."""
+    """A report that also follows scores until their labels come, and what is learned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.store = CoefficientStore()
+        self.entities: set[bytes | None] = set()
+        """The keys of those that have learned."""
         self.last_deltas: deque[str] = deque(maxlen=_LAST_DELTAS)
         self._scores: dict[str, Score] = {}
         self._outcomes: dict[str, int] = {}
@@ -36,7 +36,7 @@ class Progress(Report):
             self._scores[score.application_id] = score
         elif message.topic == self.topics.coefficients:
             delta: Delta = self._delta.validate_json(message.value)
-            self.store.apply(delta)
+            self.entities.add(message.key)
             self.last_deltas.append(in_words(delta))
 
     def add_label(self, label: Label) -> None:

@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 
 from stream_qa.bundle import Bundle
-from stream_qa.coefficients import CoefficientStore
-from stream_qa.events import Delta, EntityKind, wire
+from stream_qa.coefficients import CoefficientStore, read_delta
+from stream_qa.events import EntityKind, wire
 from stream_qa.labels.policy import DAY
 from stream_qa.learning.arrays import Floats
 
@@ -55,8 +55,8 @@ class Publishing:
     def change(self, now: int, message: bytes) -> None:
         """Take in a delta's message of the moment ``now`` (ms): servers have it when their next interval begins."""
         self._come_to(now)
-        delta = Delta.model_validate_json(message)
-        self._newest.apply(delta)
+        delta = read_delta(None, message)
+        self._newest.apply([delta])
         held = self._newest.get(delta.entity_kind, delta.entity_id)
         if held is not None:
             for server in (self._hourly, self._daily, self._weekly):

@@ -1,13 +1,38 @@
 """What servers follow: deltas between two versions of an entity's coefficients, and full snapshots."""
 
+import binascii
+import struct
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from stream_qa.events.fields import Count, Event, EventTime, Identifier, Number
 
 EntityKind = Literal["member", "job"]
-Vector = Annotated[list[Number], Field(description="the intercept first, then in the order of the feature schema")]
+_DOUBLE = 8
+
+
+def _unpacked(value: object) -> object:
+    """Return the numbers of a packed vector; what is not text is judged as it is."""
+    if not isinstance(value, str):
+        return value
+    packed = binascii.a2b_base64(value, strict_mode=True)
+    if len(packed) % _DOUBLE:
+        raise ValueError(f"{len(packed)} bytes are no float64 numbers of {_DOUBLE} bytes")
+    return list(struct.unpack(f"<{len(packed) // _DOUBLE}d", packed))
+
+
+def _packed(numbers: list[float]) -> str:
+    return binascii.b2a_base64(struct.pack(f"<{len(numbers)}d", *numbers), newline=False).decode()
+
+
+#: In JSON the base64 (RFC 4648, section 4, with padding) of the numbers as little-endian IEEE 754 float64.
+Vector = Annotated[
+    list[Number],
+    BeforeValidator(_unpacked, json_schema_input_type=str),
+    PlainSerializer(_packed, return_type=str, when_used="json"),
+    Field(description="the intercept first, then in the order of the feature schema: little-endian float64 in base64"),
+]
 
 
 class Delta(Event):

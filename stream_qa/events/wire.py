@@ -186,25 +186,25 @@ class Score(Struct, frozen=True, gc=False):
 
 
 class Delta(Struct, frozen=True, gc=False):
-    """The change of one entity's coefficients."""
+    """The change of one entity's coefficients, packed as little-endian float64."""
 
     entity_kind: EntityKind
     entity_id: Identifier
     base_version: Count
     version: Count
-    change: list[float]
+    change: bytes
     model_version: Identifier
     labels: Count
     newest_at: EventTime
 
 
 class Snapshot(Struct, frozen=True, gc=False):
-    """One entity's full coefficients."""
+    """One entity's full coefficients, packed as little-endian float64."""
 
     entity_kind: EntityKind
     entity_id: Identifier
     version: Count
-    coefficients: list[float]
+    coefficients: bytes
     model_version: Identifier
     labels: Count
     newest_at: EventTime

@@ -1,5 +1,6 @@
 """A whole training on a simulated log: what is in the bundle, and that the stages work with it as it says."""
 
+from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,7 +188,7 @@ def test_the_published_coefficients_belong_to_standardised_features(bundle: Bund
     for delta in emitted.content(TOPICS.coefficients):
         if delta["entity_kind"] == "member":
             entity = delta["entity_id"]
-            members[entity] = members.get(entity, 0.0) + np.array(delta["change"])
+            members[entity] = members.get(entity, 0.0) + np.frombuffer(b64decode(str(delta["change"])))
             versions[entity] = delta["version"]
     features_of = {one["application_id"]: one["job_features"] for one in emitted.content(TOPICS.labels)}
     compared = 0

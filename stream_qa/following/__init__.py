@@ -1,0 +1,6 @@
+"""What a server runs to have the newest coefficients: where they are kept, and the follower of the topics."""
+
+from stream_qa.following.opening import open_store
+from stream_qa.following.rocksdb import RocksDBBackend
+
+__all__ = ["RocksDBBackend", "open_store"]

@@ -1,0 +1,45 @@
+"""Opens the store that a server was told to use."""
+
+from pathlib import Path
+
+from stream_qa.coefficients import CoefficientStore
+from stream_qa.errors import MissingExtraError
+from stream_qa.following.rocksdb import RocksDBBackend
+
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def open_store(
+    location: str, prefix: str = "", *, cached_entities: int = 100_000, cached_seconds: float = 1.0
+) -> CoefficientStore:
+    """Return the store at a location.
+
+    Parameters
+    ----------
+    location
+        A directory for RocksDB, which belongs to one process; or the URL of a server that speaks Redis's protocol.
+    prefix
+        Of the topics that it follows: keeps worker groups apart on one server.
+    cached_entities, cached_seconds
+        What this process remembers of such a server's answers, at most, and for how long. So much later than there,
+        coefficients are new here.
+
+    Raises
+    ------
+    DiskError
+        The directory cannot be used.
+    StoreUnavailableError
+        The URL cannot be used.
+    MissingExtraError
+        The extra ``redis`` is not installed.
+    """
+    if not location.startswith(_REDIS_SCHEMES):
+        return CoefficientStore(RocksDBBackend(Path(location)))
+    try:
+        from cachetools import TTLCache  # noqa: PLC0415 # an extra
+
+        from stream_qa.following.redis import RedisBackend  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingExtraError(f"a store at {location.partition(':')[0]}:// needs the extra redis: {error}") from None
+    cache: TTLCache[bytes, bytes | None] = TTLCache(cached_entities, cached_seconds)
+    return CoefficientStore(RedisBackend(location, f"stream_qa:{prefix}"), cache)

@@ -1,0 +1,88 @@
+"""Coefficients in an embedded RocksDB: the server's own, a copy of the topics that may vanish."""
+
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+
+import rocksdict
+
+from stream_qa.coefficients.backend import Place, Reach, Swap
+from stream_qa.coefficients.record import head
+from stream_qa.errors import StoreBehindError
+from stream_qa.streaming.table import Table
+
+_POSITION = b"\x00position/"
+_OFFSET = struct.Struct(">q")
+#: Every entity's key begins with its kind, a letter.
+_FIRST, _LAST = b"\x01", b"\xff"
+
+
+class RocksDBBackend:
+    """Keeps records in a directory that belongs to this process.
+
+    Parameters
+    ----------
+    directory
+        Made where it does not exist. Files that are damaged are thrown away: the topics have all of it.
+    cache_bytes
+        Size of the block cache.
+    write_buffer_bytes
+        Size of the write buffer, of which there are two at most.
+
+    Raises
+    ------
+    DiskError
+        Another process has the directory, or the disk does not let us.
+    """
+
+    def __init__(self, directory: Path, cache_bytes: int = 256 << 20, write_buffer_bytes: int = 8 << 20) -> None:
+        self._table = Table(directory, rocksdict.Cache(cache_bytes), write_buffer_bytes)
+        self._swapping = Lock()
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the record of each key; ``None`` where there is none."""
+        return self._table.get_many(keys)
+
+    def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
+        """Make the swaps whose record before is still there, in one batch; return the keys of the others."""
+        with self._swapping:
+            moved = self._moved_on(positions)
+            found = self._table.get_many(list(swaps))
+            refused = [
+                key for (key, swap), record in zip(swaps.items(), found, strict=True) if head(record) != swap.before
+            ]
+            changes = {key: swap.after for key, swap in swaps.items() if key not in refused}
+            if not refused:
+                changes.update(moved)
+            if changes:
+                self._table.apply(changes)
+        return refused
+
+    def positions(self) -> dict[Place, int]:
+        """Return the next offset of every partition of which something is kept."""
+        found = {}
+        for key, offset in self._table.scan(_POSITION, _FIRST):
+            topic, _, partition = key.removeprefix(_POSITION).decode().rpartition("/")
+            found[Place(topic, int(partition))] = int(_OFFSET.unpack(offset)[0])
+        return found
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all keys and records, by key."""
+        return self._table.scan(_FIRST, _LAST)
+
+    def close(self) -> None:
+        """Close the database; its lock is free when this returns."""
+        self._table.close()
+
+    def _moved_on(self, positions: Mapping[Place, Reach]) -> dict[bytes, bytes]:
+        keys = {place: _POSITION + f"{place.topic}/{place.partition}".encode() for place in positions}
+        held = self._table.get_many(list(keys.values()))
+        moved = {}
+        for (place, key), record in zip(keys.items(), held, strict=True):
+            known = 0 if record is None else _OFFSET.unpack(record)[0]
+            if known < positions[place].since:
+                raise StoreBehindError("the store is behind where it was")
+            if known < positions[place].until:
+                moved[key] = _OFFSET.pack(positions[place].until)
+        return moved

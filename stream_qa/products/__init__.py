@@ -1,0 +1,17 @@
+"""What a marketplace makes of scores: match flags, a member's standing, a recruiter's list. All are pure functions."""
+
+from stream_qa.products.applicant_ranking import ranking
+from stream_qa.products.quality_match import MatchPolicy, Threshold, Verdict, judge, lowest_threshold
+from stream_qa.products.top_applicant import Standings, TopPolicy, standings
+
+__all__ = [
+    "MatchPolicy",
+    "Standings",
+    "Threshold",
+    "TopPolicy",
+    "Verdict",
+    "judge",
+    "lowest_threshold",
+    "ranking",
+    "standings",
+]

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from stream_qa.bundle import Bundle, GlobalFile, PriorsFile, load_bundle, load_random_effects, write_bundle
+from stream_qa.bundle import Bundle, LinearFile, PriorsFile, load_bundle, load_random_effects, write_bundle
 
 
 def retrained(bundle: Bundle, directory: Path, *, precision: float = 1.0, bound: float | None = None) -> Bundle:
-    """Write a bundle that differs from ``bundle`` as a later training does, and read it.
+    """Write a bundle that differs from ``bundle``, of a linear model, as a later training does, and read it.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def retrained(bundle: Bundle, directory: Path, *, precision: float = 1.0, bound:
         Where standardised features are clipped; by default as before.
     """
     priors = PriorsFile.model_validate_json((bundle.directory / "priors.json").read_bytes())
-    scores = GlobalFile.model_validate_json((bundle.directory / "global.json").read_bytes())
+    scores = LinearFile.model_validate_json((bundle.directory / "global.json").read_bytes())
     description = bundle.manifest.description
     write_bundle(
         directory,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,11 +24,21 @@ from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.training.history import History, read_history
-from stream_qa.training.joint_fit import HyperParameters, Scales
+from stream_qa.training.joint_fit import HyperParameters, OnnxFit, Scales
+from stream_qa.training.onnx_models import handed_in
 from stream_qa.training.train import Training
 from stream_qa.training.train import train as train_bundle
+from stream_qa.training.trees import grow_trees
 
 _BAR_WIDTH = 40
+
+
+class GlobalKind(StrEnum):
+    """What the global model may be."""
+
+    LOGISTIC = "logistic"
+    TREES = "trees"
+    ONNX = "onnx"
 
 
 def train(
@@ -41,6 +52,13 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory for the bundle; it must not exist.")],
+    global_model: Annotated[
+        GlobalKind,
+        typer.Option(help="Logistic regression, gradient-boosted trees (extra trees), or an ONNX file (extra onnx)."),
+    ] = GlobalKind.LOGISTIC,
+    onnx: Annotated[
+        Path | None, typer.Option(help="The file for --global-model onnx: features in, log-odds or a probability out.")
+    ] = None,
     policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
     scales_of: Annotated[
         Path | None,
@@ -65,6 +83,7 @@ def train(
         raise typer.BadParameter(f"{out} exists already", param_hint="--out")
     if plain_features and scales_of is not None:
         raise typer.BadParameter("not together with --plain-features", param_hint="--scales-of")
+    onnx_fit = _onnx_fit(global_model, onnx)
     settings = load_settings()
     kept = None if scales_of is None else load_bundle(scales_of)
     label_policy = load_policy(policy or settings.policy)
@@ -86,8 +105,14 @@ def train(
             max_message_bytes=settings.max_message_bytes,
             advance=lambda count: progress.advance(labelling, count),
         )
-        scales = _scales(history.schema, kept, settings.feature_bound if plain_features else None)
-        training = train_bundle(history, policy=label_policy, until=moment, advance=_sweeps(progress), scales=scales)
+        training = train_bundle(
+            history,
+            policy=label_policy,
+            until=moment,
+            advance=_sweeps(progress),
+            onnx_fit=onnx_fit,
+            scales=_scales(history.schema, kept, settings.feature_bound if plain_features else None),
+        )
     manifest = training.write(out)
     if as_json:
         typer.echo(orjson.dumps(_report(manifest, training, history), option=orjson.OPT_INDENT_2))
@@ -109,6 +134,17 @@ def _scales(schema: FeatureSchema, kept: Bundle | None, plain_bound: float | Non
             for count in (schema.member_features, schema.job_features)
         )
     )
+
+
+def _onnx_fit(kind: GlobalKind, path: Path | None) -> OnnxFit | None:
+    if (kind is GlobalKind.ONNX) != (path is not None):
+        raise typer.BadParameter("--global-model onnx and --onnx FILE go together", param_hint="--onnx")
+    if path is not None:
+        try:
+            return handed_in(path.read_bytes())
+        except OSError as error:
+            raise typer.BadParameter(f"{path} cannot be read: {error}", param_hint="--onnx") from error
+    return grow_trees if kind is GlobalKind.TREES else None
 
 
 def _sweeps(progress: Progress) -> Callable[[str], None]:

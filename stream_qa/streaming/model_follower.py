@@ -9,7 +9,7 @@ from pathlib import Path
 from aiokafka.errors import KafkaError
 
 from stream_qa.bundle import Bundle, load_bundle
-from stream_qa.errors import BrokerUnavailableError, BundleError, ModelMissingError, ModelRefusedError
+from stream_qa.errors import BrokerUnavailableError, BundleError, ModelMissingError, StreamQAError
 from stream_qa.events import PublishedModel
 from stream_qa.settings import Settings
 from stream_qa.stages.models import Models
@@ -100,7 +100,7 @@ class ModelFollower:
         try:
             bundle = await asyncio.to_thread(_load, model)
             self._models.add(model_of(self._settings, bundle, number))
-        except (BundleError, ModelRefusedError) as error:
+        except StreamQAError as error:
             return str(error)
         return None
 

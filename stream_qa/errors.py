@@ -8,7 +8,8 @@
     │   ├── PolicyError
     │   ├── InstanceIdError
     │   ├── BundleError
-    │   │   └── CurveError
+    │   │   ├── CurveError
+    │   │   └── OnnxModelError
     │   └── TopicsError
     │       ├── TopicMissingError
     │       ├── TopicReplacedError
@@ -83,6 +84,13 @@ class BundleError(ConfigurationError):
 
 class CurveError(BundleError):
     """Silence curves cannot be read or contradict themselves. Train the bundle again with ``stream-qa train``."""
+
+
+class OnnxModelError(BundleError):
+    """An ONNX file is no global model: it has other inputs or outputs, gives no numbers, or could do more than compute.
+
+    Correct what the message names where the model is exported, and train the bundle again.
+    """
 
 
 class TopicsError(ConfigurationError):

@@ -23,6 +23,9 @@ TIERS = ["pure", "redis", "kafka", "chaos", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
 OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error": "failed", "xpassed": "failed"}
 
+# Before scikit-learn is imported: its threads wait for each other by spinning, on a busy machine for most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Taken out of the environment because it is no setting: the settings refuse STREAM_QA_* variables they do not know.
 TEST_BROKER = os.environ.pop("STREAM_QA_TEST_BROKER", None)
 

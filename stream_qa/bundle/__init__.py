@@ -1,20 +1,37 @@
 """The model bundle: a directory with all that is learned rarely. Nothing in it can run code."""
 
-from stream_qa.bundle.files import Description, GlobalFile, HeldOut, Manifest, PriorsFile, Quality, SchemaFile, Side
+from stream_qa.bundle.files import (
+    Checks,
+    Description,
+    GlobalFile,
+    HeldOut,
+    LinearFile,
+    Manifest,
+    OnnxFile,
+    PriorsFile,
+    Quality,
+    Scale,
+    SchemaFile,
+    Side,
+)
 from stream_qa.bundle.random_effects import EntityCoefficients, RandomEffects
 from stream_qa.bundle.reading import Bundle, load_bundle, load_random_effects
 from stream_qa.bundle.writing import write_bundle
 
 __all__ = [
     "Bundle",
+    "Checks",
     "Description",
     "EntityCoefficients",
     "GlobalFile",
     "HeldOut",
+    "LinearFile",
     "Manifest",
+    "OnnxFile",
     "PriorsFile",
     "Quality",
     "RandomEffects",
+    "Scale",
     "SchemaFile",
     "Side",
     "load_bundle",

@@ -19,6 +19,8 @@ class FileName(StrEnum):
     """The files that a manifest names."""
 
     GLOBAL = "global.json"
+    ONNX = "global.onnx"
+    """Missing where the global model is linear."""
     PRIORS = "priors.json"
     CURVES = "curves.json"
     """Missing where there were too few positives for curves."""
@@ -29,22 +31,33 @@ class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Side(_File):
-    """The global model's part of one side's features, all lists of the same length."""
+class Scale(_File):
+    """How one side's features are standardised, lists of the same length."""
 
-    weights: list[Finite]
-    """Of standardised features."""
     means: list[Finite]
     scales: list[Positive]
 
     @model_validator(mode="after")
     def _equally_long(self) -> Self:
-        if not len(self.weights) == len(self.means) == len(self.scales):
-            raise ValueError("weights, means and scales are not equally many")
+        if len(self.means) != len(self.scales):
+            raise ValueError("means and scales are not equally many")
         return self
 
 
-class GlobalFile(_File):
+class Side(Scale):
+    """The linear model's part of one side's features."""
+
+    weights: list[Finite]
+    """Of standardised features."""
+
+    @model_validator(mode="after")
+    def _as_many_weights(self) -> Self:
+        if len(self.weights) != len(self.means):
+            raise ValueError("weights and means are not equally many")
+        return self
+
+
+class LinearFile(_File):
     """``global.json``: log-odds = intercept + weights · clip((features - means) / scales, -bound, bound)."""
 
     kind: Literal["linear"] = "linear"
@@ -52,6 +65,36 @@ class GlobalFile(_File):
     member: Side
     job: Side
     bound: Positive
+
+
+class Checks(_File):
+    """Made-up applications and what a model said of them when it was trained, lists of the same length."""
+
+    member_features: list[list[Finite]]
+    job_features: list[list[Finite]]
+    log_odds: Annotated[list[Finite], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _equally_long(self) -> Self:
+        if not len(self.member_features) == len(self.job_features) == len(self.log_odds):
+            raise ValueError("member features, job features and log-odds are not equally many")
+        return self
+
+
+class OnnxFile(_File):
+    """``global.json``: log-odds = what ``global.onnx`` says of raw features; the scales are those of the effects."""
+
+    kind: Literal["onnx"] = "onnx"
+    base_log_odds: Finite
+    """Where the model has no finite number."""
+    member: Scale
+    job: Scale
+    bound: Positive
+    checks: Checks
+    """The model must say so again wherever the bundle is read."""
+
+
+GlobalFile = LinearFile | OnnxFile
 
 
 class PriorsFile(_File):
@@ -135,6 +178,6 @@ class Manifest(_File):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if missing := set(FileName) - {FileName.CURVES} - set(self.files):
+        if missing := set(FileName) - {FileName.CURVES, FileName.ONNX} - set(self.files):
             raise ValueError(f"it names no {min(missing)}")
         return self

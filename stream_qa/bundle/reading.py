@@ -3,19 +3,41 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from stream_qa.bundle import random_effects
-from stream_qa.bundle.files import MANIFEST, Digest, FileName, GlobalFile, Manifest, PriorsFile, Side
+from stream_qa.bundle.files import (
+    MANIFEST,
+    Digest,
+    FileName,
+    GlobalFile,
+    LinearFile,
+    Manifest,
+    OnnxFile,
+    PriorsFile,
+    Scale,
+)
 from stream_qa.bundle.random_effects import RandomEffects
-from stream_qa.errors import BundleError
+from stream_qa.errors import BundleError, OnnxModelError
 from stream_qa.labels.curves import SilenceCurves
-from stream_qa.learning import FeatureSchema, LinearModel, Prior, Standardisation
+from stream_qa.learning import (
+    FeatureSchema,
+    LinearModel,
+    OnnxFunction,
+    OnnxModel,
+    Prior,
+    Standardisation,
+    TrainedModel,
+)
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M")
+
+_GLOBAL: TypeAdapter[GlobalFile] = TypeAdapter(Annotated[GlobalFile, Field(discriminator="kind")])
+_SAME = 1e-3
+"""Log-odds that differ by no more are the same: another processor rounds otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +46,7 @@ class Bundle:
 
     directory: Path
     manifest: Manifest
-    global_model: LinearModel
+    global_model: TrainedModel
     """Knows how features are standardised, for the random effects as well."""
     member_prior: Prior
     """Over the job's features."""
@@ -53,15 +75,15 @@ def load_bundle(directory: Path) -> Bundle:
     BundleError
         A file is missing, damaged or of another format, or files do not belong together.
     """
-    manifest = _parse(directory / MANIFEST, _content(directory / MANIFEST), Manifest)
+    manifest = _parse(directory / MANIFEST, _content(directory / MANIFEST), TypeAdapter(Manifest))
     contents = {name: _checked(directory / name, digest) for name, digest in manifest.files.items()}
-    global_file = _parse(directory / FileName.GLOBAL, contents[FileName.GLOBAL], GlobalFile)
-    priors = _parse(directory / FileName.PRIORS, contents[FileName.PRIORS], PriorsFile)
+    global_file = _parse(directory / FileName.GLOBAL, contents[FileName.GLOBAL], _GLOBAL)
+    priors = _parse(directory / FileName.PRIORS, contents[FileName.PRIORS], TypeAdapter(PriorsFile))
     curves = contents.get(FileName.CURVES)
     schema = manifest.description.feature_schema
     for what, has, should in (
-        ("global weights of member features", len(global_file.member.weights), schema.member_features),
-        ("global weights of job features", len(global_file.job.weights), schema.job_features),
+        ("scales of member features", len(global_file.member.scales), schema.member_features),
+        ("scales of job features", len(global_file.job.scales), schema.job_features),
         ("prior precisions of members", len(priors.member), 1 + schema.job_features),
         ("prior precisions of jobs", len(priors.job), 1 + schema.member_features),
     ):
@@ -70,14 +92,7 @@ def load_bundle(directory: Path) -> Bundle:
     return Bundle(
         directory=directory,
         manifest=manifest,
-        global_model=LinearModel(
-            intercept=global_file.intercept,
-            member_weights=np.array(global_file.member.weights),
-            job_weights=np.array(global_file.job.weights),
-            member_features=_standardisation(global_file.member, global_file.bound),
-            job_features=_standardisation(global_file.job, global_file.bound),
-            version=manifest.version,
-        ),
+        global_model=_global_model(directory, global_file, contents.get(FileName.ONNX), manifest.version),
         member_prior=_prior(priors.member),
         job_prior=_prior(priors.job),
         curves=None if curves is None else SilenceCurves.from_json(curves),
@@ -98,7 +113,46 @@ def load_random_effects(bundle: Bundle) -> RandomEffects:
     )
 
 
-def _standardisation(side: Side, bound: float) -> Standardisation:
+def _global_model(directory: Path, file: GlobalFile, onnx: bytes | None, version: str) -> TrainedModel:
+    member_features, job_features = (_standardisation(side, file.bound) for side in (file.member, file.job))
+    match file, onnx:
+        case LinearFile(), None:
+            return LinearModel(
+                file.intercept,
+                np.array(file.member.weights),
+                np.array(file.job.weights),
+                member_features,
+                job_features,
+                version,
+            )
+        case OnnxFile(), bytes():
+            try:
+                function = _checked_function(file, onnx)
+            except OnnxModelError as error:
+                raise OnnxModelError(f"{directory / FileName.ONNX}: {error}") from error
+            return OnnxModel(function, file.base_log_odds, member_features, job_features, version)
+        case _:
+            has = "no" if onnx is None else "a"
+            raise BundleError(f"the model bundle {directory} has {has} {FileName.ONNX}, and a {file.kind} global model")
+
+
+def _checked_function(file: OnnxFile, onnx: bytes) -> OnnxFunction:
+    checks = file.checks
+    shapes = len(file.member.scales), len(file.job.scales)
+    try:
+        features = [
+            np.array(rows).reshape(len(checks.log_odds), count)
+            for rows, count in zip((checks.member_features, checks.job_features), shapes, strict=True)
+        ]
+    except ValueError as error:
+        raise OnnxModelError(f"its checks are of other features: {error}") from error
+    function = OnnxFunction(onnx, *shapes)
+    if np.abs(function.checked_log_odds(*features) - checks.log_odds).max() > _SAME:
+        raise OnnxModelError("it gives other scores here than when it was trained; another onnxruntime may be needed")
+    return function
+
+
+def _standardisation(side: Scale, bound: float) -> Standardisation:
     return Standardisation(bound, np.array(side.means), np.array(side.scales))
 
 
@@ -120,9 +174,9 @@ def _checked(path: Path, digest: Digest) -> bytes:
     return content
 
 
-def _parse(path: Path, content: bytes, form: type[M]) -> M:
+def _parse(path: Path, content: bytes, form: TypeAdapter[M]) -> M:
     try:
-        return form.model_validate_json(content)
+        return form.validate_json(content)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in detail["loc"]) or "the file"

@@ -18,11 +18,21 @@ def write_bundle(
     *,
     description: Description,
     global_file: GlobalFile,
+    onnx: bytes | None = None,
     priors: PriorsFile,
     curves: SilenceCurves | None,
     effects: RandomEffects,
 ) -> Manifest:
     """Write a bundle into a new directory, the manifest last; return the manifest.
+
+    Parameters
+    ----------
+    directory
+        Where to.
+    description, global_file, priors, curves, effects
+        What its files say.
+    onnx
+        The file to which an :class:`OnnxFile` belongs; ``None`` where the global model is linear.
 
     Raises
     ------
@@ -34,6 +44,8 @@ def write_bundle(
         FileName.PRIORS: priors.model_dump_json(indent=2).encode(),
         FileName.RANDOM_EFFECTS: random_effects.pack(effects),
     }
+    if onnx is not None:
+        contents[FileName.ONNX] = onnx
     if curves is not None:
         contents[FileName.CURVES] = curves.to_json()
     files = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +21,21 @@ from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.training.history import History, read_history
-from stream_qa.training.joint_fit import HyperParameters
+from stream_qa.training.joint_fit import HyperParameters, OnnxFit
+from stream_qa.training.onnx_models import handed_in
 from stream_qa.training.train import Training
 from stream_qa.training.train import train as train_bundle
+from stream_qa.training.trees import grow_trees
 
 _BAR_WIDTH = 40
+
+
+class GlobalKind(StrEnum):
+    """What the global model may be."""
+
+    LOGISTIC = "logistic"
+    TREES = "trees"
+    ONNX = "onnx"
 
 
 def train(
@@ -38,6 +49,13 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory for the bundle; it must not exist.")],
+    global_model: Annotated[
+        GlobalKind,
+        typer.Option(help="Logistic regression, gradient-boosted trees (extra trees), or an ONNX file (extra onnx)."),
+    ] = GlobalKind.LOGISTIC,
+    onnx: Annotated[
+        Path | None, typer.Option(help="The file for --global-model onnx: features in, log-odds or a probability out.")
+    ] = None,
     policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest and what else it says as JSON.")] = False,
 ) -> None:
@@ -47,6 +65,7 @@ def train(
     """
     if out.exists():
         raise typer.BadParameter(f"{out} exists already", param_hint="--out")
+    onnx_fit = _onnx_fit(global_model, onnx)
     settings = load_settings()
     label_policy = load_policy(policy or settings.policy)
     moment = milliseconds(until)
@@ -67,12 +86,25 @@ def train(
             max_message_bytes=settings.max_message_bytes,
             advance=lambda count: progress.advance(labelling, count),
         )
-        training = train_bundle(history, policy=label_policy, until=moment, advance=_sweeps(progress))
+        training = train_bundle(
+            history, policy=label_policy, until=moment, advance=_sweeps(progress), onnx_fit=onnx_fit
+        )
     manifest = training.write(out)
     if as_json:
         typer.echo(orjson.dumps(_report(manifest, training, history), option=orjson.OPT_INDENT_2))
     else:
         _show(Console(), out, manifest, training, history)
+
+
+def _onnx_fit(kind: GlobalKind, path: Path | None) -> OnnxFit | None:
+    if (kind is GlobalKind.ONNX) != (path is not None):
+        raise typer.BadParameter("--global-model onnx and --onnx FILE go together", param_hint="--onnx")
+    if path is not None:
+        try:
+            return handed_in(path.read_bytes())
+        except OSError as error:
+            raise typer.BadParameter(f"{path} cannot be read: {error}", param_hint="--onnx") from error
+    return grow_trees if kind is GlobalKind.TREES else None
 
 
 def _sweeps(progress: Progress) -> Callable[[str], None]:

@@ -1,6 +1,7 @@
 """The score that is the same for everybody, and what log-odds are."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -55,8 +56,28 @@ class BaseRate:
         return brought_or(np.full(len(applications), odds), _brought(applications))
 
 
+class TrainedModel(ABC):
+    """A global model that was trained on the features of both sides, as it is in a bundle."""
+
+    member_features: Standardisation
+    """The scale of a member's features, for the random effects as well."""
+    job_features: Standardisation
+    """The same of a job's."""
+    version: str
+
+    @abstractmethod
+    def score(self, member_features: Floats, job_features: Floats) -> Floats:
+        """Return the log-odds, shape ``(n,)``, within the bound, of raw features, shapes ``(n, k)`` and ``(n, l)``."""
+
+    def log_odds(self, applications: Sequence[KnownApplication], member_features: Floats) -> Floats:
+        """Return the global log-odds of applications; see :class:`GlobalModel`."""
+        texts = [application.job_features for application in applications]
+        scores = self.score(member_features, np.array(wire.vectors(texts), np.float64))
+        return brought_or(scores, _brought(applications))
+
+
 @dataclass(frozen=True, eq=False)
-class LinearModel:
+class LinearModel(TrainedModel):
     """Logistic regression over the standardised features of both sides."""
 
     intercept: float
@@ -68,14 +89,8 @@ class LinearModel:
     job_features: Standardisation
     version: str = "none"
 
-    def log_odds(self, applications: Sequence[KnownApplication], member_features: Floats) -> Floats:
-        """Return the global log-odds of applications; see :class:`GlobalModel`."""
-        texts = [application.job_features for application in applications]
-        scores = self.score(member_features, np.array(wire.vectors(texts), np.float64))
-        return brought_or(scores, _brought(applications))
-
     def score(self, member_features: Floats, job_features: Floats) -> Floats:
-        """Return the log-odds, shape ``(n,)``, of raw features, shapes ``(n, k)`` and ``(n, l)``."""
+        """Return the log-odds of raw features; see :class:`TrainedModel`."""
         by_member = (self.member_features.apply(member_features) * self.member_weights).sum(axis=1)
         by_job = (self.job_features.apply(job_features) * self.job_weights).sum(axis=1)
         return np.asarray(np.clip(self.intercept + by_member + by_job, -LOG_ODDS_BOUND, LOG_ODDS_BOUND))

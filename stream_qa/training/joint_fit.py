@@ -10,13 +10,20 @@ Zhang et al. (2016), GLMix: Generalized Linear Mixed Models For Large-Scale Resp
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stream_qa.errors import TrainingError
-from stream_qa.learning import LOG_ODDS_BOUND, LinearModel, Standardisation
+from stream_qa.learning import (
+    LOG_ODDS_BOUND,
+    LinearModel,
+    OnnxFunction,
+    OnnxModel,
+    Standardisation,
+)
 from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.learning.global_model import brought_or
 from stream_qa.learning.rule import log_odds
 from stream_qa.training.effect_fit import EffectFit
 from stream_qa.training.rows import Rows
@@ -64,7 +71,7 @@ class FittedEffect:
 class JointFit:
     """What was fitted."""
 
-    global_model: LinearModel
+    global_model: LinearModel | OnnxModel
     member: FittedEffect
     """Over job features."""
     job: FittedEffect
@@ -73,7 +80,16 @@ class JointFit:
     converged: bool
 
 
-def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], object] = lambda: None) -> JointFit:
+OnnxFit = Callable[[Rows], OnnxFunction]
+"""Gives a global model that is an ONNX file, for some rows."""
+
+
+def fit_jointly(
+    rows: Rows,
+    parameters: HyperParameters,
+    advance: Callable[[], object] = lambda: None,
+    onnx_fit: OnnxFit | None = None,
+) -> JointFit:
     """Return the fit of ``rows``.
 
     Applications that bring a global score keep it; the global model is fitted on the others.
@@ -86,6 +102,9 @@ def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], o
         What is decided before.
     advance
         Is called after every sweep.
+    onnx_fit
+        Gives the global model, which then stays as it is, and the effects are fitted beside it; ``None`` for logistic
+        regression.
 
     Raises
     ------
@@ -95,6 +114,11 @@ def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], o
     member_features = _standardisation("member", rows.member_features, parameters.feature_bound)
     job_features = _standardisation("job", rows.job_features, parameters.feature_bound)
     of_member, of_job = member_features.apply(rows.member_features), job_features.apply(rows.job_features)
+    onnx_model: OnnxModel | None = None
+    if onnx_fit is not None:
+        onnx_model = OnnxModel(onnx_fit(rows), _base_log_odds(rows), member_features, job_features)
+        scores = onnx_model.score(rows.member_features, rows.job_features)
+        rows = replace(rows, brought=brought_or(scores, rows.brought))
     member_count, job_count = of_member.shape[1], of_job.shape[1]
     first = parameters.first_precision
     by_member = EffectFit(rows.members.of, with_intercept(of_job), rows.value, np.full(1 + job_count, first))
@@ -116,7 +140,8 @@ def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], o
         advance()
     weights = by_all.weights
     return JointFit(
-        LinearModel(
+        onnx_model
+        or LinearModel(
             float(weights[0]), weights[1 : 1 + member_count], weights[1 + member_count :], member_features, job_features
         ),
         FittedEffect(by_member.precisions, by_member.coefficients),
@@ -124,6 +149,12 @@ def fit_jointly(rows: Rows, parameters: HyperParameters, advance: Callable[[], o
         sweeps,
         bool(moved <= parameters.tolerance),
     )
+
+
+def _base_log_odds(rows: Rows) -> float:
+    """Return the log-odds of all, as if there had been one more of each label."""
+    positives = rows.value.sum()
+    return float(np.log((positives + 1.0) / (len(rows) - positives + 1.0)))
 
 
 class _Global:

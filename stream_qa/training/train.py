@@ -11,9 +11,12 @@ from stream_qa.bundle import (
     Description,
     EntityCoefficients,
     GlobalFile,
+    LinearFile,
     Manifest,
+    OnnxFile,
     PriorsFile,
     RandomEffects,
+    Scale,
     SchemaFile,
     Side,
     write_bundle,
@@ -22,13 +25,14 @@ from stream_qa.errors import TrainingError
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.policy import DAY
-from stream_qa.learning import LinearModel, Standardisation
+from stream_qa.learning import LinearModel, OnnxModel, Standardisation
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.training.curves import fit_curves
 from stream_qa.training.held_out import hold_out
 from stream_qa.training.history import NEVER, History
-from stream_qa.training.joint_fit import FittedEffect, HyperParameters, fit_jointly
-from stream_qa.training.rows import Entities
+from stream_qa.training.joint_fit import FittedEffect, HyperParameters, OnnxFit, fit_jointly
+from stream_qa.training.onnx_models import made_up_checks
+from stream_qa.training.rows import Entities, Rows
 
 Advance = Callable[[str], object]
 """Is told, after every sweep, which fit it was of."""
@@ -40,6 +44,8 @@ class Training:
 
     description: Description
     global_file: GlobalFile
+    onnx: bytes | None
+    """The file to which an ``OnnxFile`` belongs; ``None`` where the global model is linear."""
     priors: PriorsFile
     curves: SilenceCurves | None
     effects: RandomEffects
@@ -58,6 +64,7 @@ class Training:
             directory,
             description=self.description,
             global_file=self.global_file,
+            onnx=self.onnx,
             priors=self.priors,
             curves=self.curves,
             effects=self.effects,
@@ -71,8 +78,24 @@ def train(
     until: int,
     parameters: HyperParameters | None = None,
     advance: Advance = lambda _fit: None,
+    onnx_fit: OnnxFit | None = None,
 ) -> Training:
     """Train on what ``history`` says at ``until`` (ms) by ``policy``.
+
+    Parameters
+    ----------
+    history
+        What is known.
+    policy
+        The label policy.
+    until
+        Nothing that happened then or later (ms) is in ``history``.
+    parameters
+        Of the fit; ``None`` for the default.
+    advance
+        Is told of every sweep.
+    onnx_fit
+        Gives the global model; ``None`` for logistic regression.
 
     Raises
     ------
@@ -87,8 +110,8 @@ def train(
         raise TrainingError(f"all {len(rows)} final labels are {'positive' if rows.value[0] else 'negative'}")
     # Many small matrices: threads that share one would only wait for each other, on a busy machine for long.
     with threadpool_limits(1):
-        held_out = hold_out(history, policy.window, parameters, lambda: advance("held-out fit"))
-        fit = fit_jointly(rows, parameters, lambda: advance("fit"))
+        held_out = hold_out(history, policy.window, parameters, lambda: advance("held-out fit"), onnx_fit)
+        fit = fit_jointly(rows, parameters, lambda: advance("fit"), onnx_fit)
     curves = fit_curves(history)
     applied_at, happened_at = history.applied_at[history.matured], history.happened_at[history.matured]
     schema = history.schema
@@ -110,9 +133,11 @@ def train(
         curves=curves.reason,
         held_out=held_out,
     )
+    global_file, onnx = _global_file(fit.global_model, rows)
     return Training(
         description=description,
-        global_file=_global_file(fit.global_model),
+        global_file=global_file,
+        onnx=onnx,
         priors=PriorsFile(member=fit.member.precisions.tolist(), job=fit.job.precisions.tolist()),
         curves=curves.curves,
         effects=RandomEffects(
@@ -128,19 +153,29 @@ def _sorted(policy: LabelPolicy) -> dict[str, object]:
     return {name: sorted(value) if isinstance(value, list) else value for name, value in content.items()}
 
 
-def _global_file(model: LinearModel) -> GlobalFile:
-    return GlobalFile(
-        intercept=model.intercept,
-        member=_side(model.member_weights, model.member_features),
-        job=_side(model.job_weights, model.job_features),
-        bound=model.member_features.bound,
-    )
+def _global_file(model: LinearModel | OnnxModel, rows: Rows) -> tuple[GlobalFile, bytes | None]:
+    member, job, bound = model.member_features, model.job_features, model.member_features.bound
+    match model:
+        case OnnxModel():
+            checks = made_up_checks(model, rows)
+            return OnnxFile(
+                base_log_odds=model.base_log_odds, member=_scale(member), job=_scale(job), bound=bound, checks=checks
+            ), model.function.content
+        case LinearModel():
+            return LinearFile(
+                intercept=model.intercept,
+                member=_side(model.member_weights, member),
+                job=_side(model.job_weights, job),
+                bound=bound,
+            ), None
+
+
+def _scale(features: Standardisation) -> Scale:
+    return Scale(means=np.asarray(features.means).tolist(), scales=np.asarray(features.scales).tolist())
 
 
 def _side(weights: Floats, features: Standardisation) -> Side:
-    return Side(
-        weights=weights.tolist(), means=np.asarray(features.means).tolist(), scales=np.asarray(features.scales).tolist()
-    )
+    return Side(weights=weights.tolist(), **_scale(features).model_dump())
 
 
 def _entities(entities: Entities, fitted: FittedEffect, happened_at: Integers) -> EntityCoefficients:

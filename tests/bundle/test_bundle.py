@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx_files import weighted
 
 from stream_qa.bundle import (
+    Checks,
     Description,
     EntityCoefficients,
     GlobalFile,
+    LinearFile,
     Manifest,
+    OnnxFile,
     PriorsFile,
     RandomEffects,
+    Scale,
     SchemaFile,
     Side,
     load_bundle,
@@ -44,11 +49,18 @@ DESCRIPTION = Description(
     curves="silence curves by age alone",
     held_out=None,
 )
-GLOBAL = GlobalFile(
+GLOBAL = LinearFile(
     intercept=0.5,
     member=Side(weights=[1.0, -2.0], means=[0.0, 10.0], scales=[1.0, 2.0]),
     job=Side(weights=[0.25], means=[1.0], scales=[4.0]),
     bound=5.0,
+)
+ONNX = OnnxFile(
+    base_log_odds=-0.75,
+    member=Scale(means=[0.0, 10.0], scales=[1.0, 2.0]),
+    job=Scale(means=[1.0], scales=[4.0]),
+    bound=5.0,
+    checks=Checks(member_features=[[3.0, 1.0], [0.0, 0.0]], job_features=[[4.0], [0.0]], log_odds=[2.0, 0.0]),
 )
 PRIORS = PriorsFile(member=[1.0, 4.0], job=[2.0, 8.0, 16.0])
 CURVES = SilenceCurves(ages=(0, 1_000), by_age=(0.0, 1.0))
@@ -64,12 +76,19 @@ def write(
     directory: Path,
     *,
     global_file: GlobalFile = GLOBAL,
+    onnx: bytes | None = None,
     priors: PriorsFile = PRIORS,
     curves: SilenceCurves | None = CURVES,
     effects: RandomEffects = EFFECTS,
 ) -> Manifest:
     return write_bundle(
-        directory, description=DESCRIPTION, global_file=global_file, priors=priors, curves=curves, effects=effects
+        directory,
+        description=DESCRIPTION,
+        global_file=global_file,
+        onnx=onnx,
+        priors=priors,
+        curves=curves,
+        effects=effects,
     )
 
 
@@ -77,6 +96,13 @@ def write(
 def directory(tmp_path: Path) -> Path:
     directory = tmp_path / "models" / "bundle"
     write(directory)
+    return directory
+
+
+@pytest.fixture
+def onnx_directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "models" / "onnx"
+    write(directory, global_file=ONNX, onnx=weighted())
     return directory
 
 
@@ -110,6 +136,63 @@ def test_the_coefficients_of_entities_are_read_when_they_are_asked_for(directory
         assert ours.ids == theirs.ids
         assert ours.coefficients.tolist() == theirs.coefficients.tolist()
         assert [ours.labels.tolist(), ours.newest_at.tolist()] == [theirs.labels.tolist(), theirs.newest_at.tolist()]
+
+
+def test_a_global_model_may_be_an_onnx_file(onnx_directory: Path) -> None:
+    model = load_bundle(onnx_directory).global_model
+    assert model.score(np.array([[3.0, 14.0], [np.nan, 0.0]]), np.array([[5.0], [0.0]])).tolist() == [
+        3 - 28 + 1.25,
+        -0.75,
+    ]
+    assert model.member_features.apply(np.array([[3.0, 14.0]])).tolist() == [[3.0, 2.0]]
+    assert model.version == load_bundle(onnx_directory).version
+
+
+def test_an_onnx_file_that_was_changed_or_is_missing_is_refused(onnx_directory: Path) -> None:
+    path = onnx_directory / "global.onnx"
+    path.write_bytes(weighted(numbers=[1.0, -2.0, 0.5]))
+    with pytest.raises(BundleError, match="changed or damaged"):
+        load_bundle(onnx_directory)
+    path.unlink()
+    with pytest.raises(BundleError, match="lacks"):
+        load_bundle(onnx_directory)
+
+
+@pytest.mark.parametrize(
+    ("global_file", "onnx", "reason"),
+    [
+        (ONNX, None, "no global.onnx"),
+        (GLOBAL, weighted(), "a global.onnx"),
+        (ONNX, weighted(numbers=[1.0, -2.0, 0.5]), "other scores here than when it was trained"),
+        (ONNX, weighted(then="Log"), "no finite number for 1 of 2"),
+        (ONNX, weighted(then="Open", domain="com.example"), "not in the standard"),
+        (ONNX, weighted(shape=("n", 4), numbers=[1, 2, 3, 4]), "shape"),
+    ],
+)
+def test_an_onnx_file_that_is_not_the_bundles_model_is_refused(
+    tmp_path: Path, global_file: GlobalFile, onnx: bytes | None, reason: str
+) -> None:
+    write(tmp_path / "bundle", global_file=global_file, onnx=onnx)
+    with pytest.raises(BundleError, match=reason):
+        load_bundle(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda model: model.update(base_log_odds=float("inf")),
+        lambda model: model["member"]["means"].append(0.0),
+        lambda model: model["checks"]["log_odds"].pop(),
+        lambda model: model["checks"]["job_features"][0].append(1.0),
+        lambda model: model.update(checks={"member_features": [], "job_features": [], "log_odds": []}),
+    ],
+)
+def test_what_an_onnx_bundle_says_of_its_model_must_fit_together(
+    onnx_directory: Path, edit: Callable[[Any], object]
+) -> None:
+    change(onnx_directory, "global.json", edit)
+    with pytest.raises(BundleError):
+        load_bundle(onnx_directory)
 
 
 def test_without_curves_it_has_none(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """``stream-qa train``: a log and a moment in, a bundle and what it says of itself out."""
 
+import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx_files import weighted
 from typer.testing import CliRunner, Result
 
 from stream_qa.bundle import load_bundle
 from stream_qa.cli import application
-from stream_qa.errors import PolicyError, TrainingError
+from stream_qa.errors import OnnxModelError, PolicyError, TrainingError
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +19,17 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("log") / "log.jsonl.gz"
     market = ["--members", "60", "--jobs", "30", "--days", "70", "--applications", "1500", "--features", "2"]
     assert CliRunner().invoke(application, ["simulate", str(path), *market]).exit_code == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def without_scores(log: Path) -> Path:
+    """Give the same log with no scores in its applications."""
+    path = log.parent / "without_scores.jsonl"
+    lines = [json.loads(line) for line in gzip.decompress(log.read_bytes()).splitlines()]
+    path.write_text(
+        "".join(json.dumps({k: v for k, v in line.items() if k != "global_log_odds"}) + "\n" for line in lines)
+    )
     return path
 
 
@@ -60,4 +74,40 @@ def test_it_does_not_write_into_a_directory_that_exists(log: Path, tmp_path: Pat
 def test_a_moment_before_the_log_is_an_error_and_leaves_nothing(log: Path, tmp_path: Path) -> None:
     trained = train(log, tmp_path / "bundle", until="2020-01-01")
     assert isinstance(trained.exception, TrainingError)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_global_model_may_be_trees_with_which_a_log_is_evaluated(without_scores: Path, tmp_path: Path) -> None:
+    trained = train(without_scores, tmp_path / "trees", "--global-model", "trees", until="2026-02-15")
+    assert trained.exit_code == 0
+    assert (tmp_path / "trees" / "global.onnx").exists()
+    range_of_time = ["--from", "2026-02-15", "--until", "2026-02-25"]
+    chosen = ["--bundle", str(tmp_path / "trees"), "--models", "global,trees-once,batch-daily-fast", "--json"]
+    evaluated = CliRunner().invoke(application, ["evaluate", str(without_scores), *range_of_time, *chosen])
+    by_all, trees, batch = json.loads(evaluated.stdout)
+    # The same trees, grown on the same applications.
+    assert {**by_all, "name": "trees-once"} == pytest.approx(trees)
+    assert batch["auc"] != by_all["auc"]
+
+
+def test_the_global_model_may_be_an_onnx_file(without_scores: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(weighted(shape=("n", 4), numbers=[1.0, -1.0, 0.5, 0.25]))
+    assert train(without_scores, tmp_path / "bundle", "--global-model", "onnx", "--onnx", str(path)).exit_code == 0
+    model = load_bundle(tmp_path / "bundle").global_model
+    assert model.score(np.array([[1.0, 2.0]]), np.array([[4.0, 4.0]])).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("options", [["--global-model", "onnx"], ["--onnx", "model.onnx"]])
+def test_the_kind_and_the_file_go_together(log: Path, tmp_path: Path, options: list[str]) -> None:
+    trained = train(log, tmp_path / "bundle", *options)
+    assert trained.exit_code == 2
+    assert "--onnx" in trained.stderr
+
+
+def test_a_file_that_is_no_onnx_model_leaves_nothing(log: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"\x80\x04cos\nsystem\n(S'touch touched'\ntR.")
+    trained = train(log, tmp_path / "bundle", "--global-model", "onnx", "--onnx", str(path))
+    assert isinstance(trained.exception, OnnxModelError)
     assert not (tmp_path / "bundle").exists()

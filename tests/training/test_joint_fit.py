@@ -8,12 +8,18 @@ from drawn import penalised_loss, rows, standardised, with_intercept
 from scipy.optimize import minimize
 
 from stream_qa.errors import TrainingError
+from stream_qa.learning import LinearModel
 from stream_qa.learning.arrays import Floats
 from stream_qa.training.effect_fit import EffectFit
-from stream_qa.training.joint_fit import HyperParameters, _Global, fit_jointly
+from stream_qa.training.joint_fit import HyperParameters, JointFit, _Global, fit_jointly
 from stream_qa.training.rows import Rows
 
 FIXED_PRIOR = HyperParameters(first_precision=2.0, prior_sweeps=0, most_sweeps=20_000, tolerance=1e-9)
+
+
+def linear(fit: JointFit) -> LinearModel:
+    assert isinstance(fit.global_model, LinearModel)
+    return fit.global_model
 
 
 def design(drawn: Rows, bound: float) -> Floats:
@@ -42,10 +48,11 @@ def test_with_a_fixed_prior_it_is_one_large_penalised_logistic_regression(brough
         tol=1e-9,
         options={"maxiter": 5_000},
     ).x
+    model = linear(fit)
     ours = [
-        fit.global_model.intercept,
-        *fit.global_model.member_weights,
-        *fit.global_model.job_weights,
+        model.intercept,
+        *model.member_weights,
+        *model.job_weights,
         *fit.member.coefficients.ravel(),
         *fit.job.coefficients.ravel(),
     ]
@@ -59,7 +66,7 @@ def test_with_a_fixed_prior_it_is_one_large_penalised_logistic_regression(brough
 def test_scores_of_the_parts_are_those_of_the_fit() -> None:
     drawn = rows(np.random.default_rng(2), 200)
     fit = fit_jointly(drawn, FIXED_PRIOR)
-    model = fit.global_model
+    model = linear(fit)
     total = (
         model.score(drawn.member_features, drawn.job_features)
         + fit.member.score(drawn.members.of, model.job_features.apply(drawn.job_features))
@@ -76,7 +83,7 @@ def test_an_unknown_entity_has_no_effect() -> None:
 
 
 def test_where_every_application_brings_its_score_there_is_no_global_model() -> None:
-    model = fit_jointly(rows(np.random.default_rng(4), 50, brought=1.0), FIXED_PRIOR).global_model
+    model = linear(fit_jointly(rows(np.random.default_rng(4), 50, brought=1.0), FIXED_PRIOR))
     assert [model.intercept, *model.member_weights, *model.job_weights] == [0.0] * 4
 
 
@@ -84,7 +91,7 @@ def test_a_feature_that_never_changes_has_no_weight() -> None:
     drawn = rows(np.random.default_rng(5), 100)
     drawn.member_features[:, 0] = 7.0
     fit = fit_jointly(drawn, HyperParameters(prior_sweeps=5, most_sweeps=20))
-    assert fit.global_model.member_weights[0] == 0.0
+    assert linear(fit).member_weights[0] == 0.0
     assert fit.job.coefficients[:, 1].tolist() == [0.0] * 4
 
 

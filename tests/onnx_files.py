@@ -1,0 +1,52 @@
+"""ONNX files for tests: a weighted sum of two member features and one job feature, whole or wrong in one way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from onnx import TensorProto, helper
+
+WEIGHTS = [1.0, -2.0, 0.25]
+Shape = Sequence[int | str]
+
+
+def value(name: str, shape: Shape, kind: int = TensorProto.DOUBLE) -> Any:  # noqa: ANN401 # protobuf's
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def weights(kind: int = TensorProto.DOUBLE, numbers: Sequence[float] = WEIGHTS) -> Any:  # noqa: ANN401 # protobuf's
+    return helper.make_tensor("weights", kind, [len(numbers), 1], numbers)
+
+
+def file(
+    nodes: Sequence[Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    constants: Sequence[Any] = (),
+    *,
+    domains: Sequence[str] = (),
+    functions: Sequence[Any] = (),
+) -> bytes:
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, constants)
+    operators = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    model = helper.make_model(graph, opset_imports=operators, ir_version=8, functions=functions)
+    return bytes(model.SerializeToString())
+
+
+def weighted(
+    *,
+    shape: Shape = ("n", 3),
+    kind: int = TensorProto.DOUBLE,
+    then: str = "Identity",
+    domain: str = "",
+    output: str = "log_odds",
+    output_shape: Shape = ("n", 1),
+    numbers: Sequence[float] = WEIGHTS,
+) -> bytes:
+    """Return a file with one input: features times weights, and an operator then."""
+    nodes = [
+        helper.make_node("MatMul", ["features", "weights"], ["sum"]),
+        helper.make_node(then, ["sum"], [output], domain=domain),
+    ]
+    outputs = [value(output, output_shape, kind)]
+    domains = [domain] if domain else []
+    return file(nodes, [value("features", shape, kind)], outputs, [weights(kind, numbers)], domains=domains)

@@ -98,7 +98,7 @@ class LabelStage:
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
         messages = [*rejected, *self._labels(model, partition, chunk.revisions, jobs)]
         chunk.counted.update(refused)
-        return Outcome(chunk.changes | taking_up, messages, chunk.unfinished, chunk.counted)
+        return Outcome(chunk.changes | taking_up, messages, chunk.unfinished, chunk.counted, chunk.lessons)
 
     def event_times(self, records: Sequence[SourceRecord]) -> list[int]:
         """Return when each record happened (ms); 0 for one that does not say, which is no event."""

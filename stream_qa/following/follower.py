@@ -1,0 +1,249 @@
+"""Follows the coefficient topics into a store: what a server runs beside its requests."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream_qa.coefficients import Change, CoefficientStore, Place, Reach, Tombstone, read_delta, read_snapshot
+from stream_qa.errors import (
+    BrokerUnavailableError,
+    InvalidEventError,
+    PartitionCountError,
+    StoreError,
+    TopicMissingError,
+    TopicReplacedError,
+)
+from stream_qa.events import TopicNames
+from stream_qa.topics import partition_counts
+
+_log = logging.getLogger(__name__)
+
+_POLL_MILLISECONDS = 200
+_FETCH_WAIT_MILLISECONDS = 100
+_MOST_RECORDS = 5_000
+_RETRY_SECONDS = 1.0
+
+
+@dataclass
+class FollowerMetrics:
+    """What a follower has met since it was made; what became of changes is in the store's metrics."""
+
+    records: int = 0
+    unreadable: int = 0
+    """Records that are neither deltas, snapshots nor tombstones: they are passed over, as if they were missing."""
+    interruptions: int = 0
+    """Times that broker or store did not answer, or had lost something, and following began again from the store."""
+    behind: int = 0
+    """Offsets of deltas that there were beyond what is applied, when it was last looked at."""
+
+
+@dataclass
+class _Reading:
+    """One connection, from its beginning to its end."""
+
+    consumer: AIOKafkaConsumer
+    snapshots: list[TopicPartition]
+    deltas: list[TopicPartition]
+    ends: dict[TopicPartition, int]
+    """Where the partitions ended when it began."""
+    known: dict[Place, int]
+    """How far the store follows them."""
+    cold: set[int]
+    """Partitions whose deltas are read from the beginning of what is retained."""
+    catching_up: bool = True
+    """Whether snapshots are read, and deltas wait for them."""
+
+    async def has_reached_ends(self, places: Collection[TopicPartition]) -> bool:
+        return all([await self.consumer.position(place) >= self.ends[place] for place in places])
+
+
+@dataclass
+class Follower:
+    """Brings a store to the ends of the coefficient topics and keeps it there.
+
+    A store that was followed before goes on where it is. Repeats, several followers of one store and a kill at any
+    moment do no harm: vectors and positions are one step.
+
+    Parameters
+    ----------
+    store
+        Filled by this, in a thread of its own.
+    bootstrap_servers
+        Addresses of brokers, ``host:port``.
+    topics
+        The names of the topics.
+    partitions
+        The partitions to follow; by default all.
+    on_changes
+        Called, in the event loop, with changes that the store has just been given.
+    """
+
+    store: CoefficientStore
+    bootstrap_servers: Sequence[str]
+    topics: TopicNames
+    partitions: Collection[int] | None = None
+    on_changes: Callable[[Sequence[Change]], object] = lambda _changes: None
+    metrics: FollowerMetrics = field(default_factory=FollowerMetrics)
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _fresh_at: float | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the store has come to where the topics ended when this was started."""
+        return self._ready.is_set()
+
+    @property
+    def staleness(self) -> float | None:
+        """Seconds since the store was seen to have every delta that there was; ``None`` before it was."""
+        return None if self._fresh_at is None else max(0.0, time.time() - self._fresh_at)
+
+    async def ready(self) -> None:
+        """Return when it is ready."""
+        await self._ready.wait()
+
+    def stop(self) -> None:
+        """End ``run`` within the time of a look at the broker."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Follow until stopped. Where broker or store do not answer, try again, for as long as it takes.
+
+        Raises
+        ------
+        TopicMissingError
+            A topic does not exist.
+        PartitionCountError
+            The topics have not the same number of partitions.
+        TopicReplacedError
+            The store is beyond the end of a topic: another one of that name was followed.
+        StateError
+            The store's own disk cannot be read or written.
+        """
+        while not self._stopping.is_set():
+            try:
+                await self._follow()
+            except (KafkaError, BrokerUnavailableError, StoreError, OSError) as error:
+                self.metrics.interruptions += 1
+                _log.warning("following the coefficients was interrupted and begins again: %s", error)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), _RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        counts = await partition_counts(
+            list(self.bootstrap_servers), [self.topics.coefficients, self.topics.coefficient_snapshots]
+        )
+        if missing := [name for name, number in counts.items() if number is None]:
+            raise TopicMissingError(f"the topic {missing[0]} does not exist")
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=list(self.bootstrap_servers),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            # Positions are the store's; where one is not in the topic any more, the error begins a cold start.
+            auto_offset_reset="none",
+            fetch_max_wait_ms=_FETCH_WAIT_MILLISECONDS,
+        )
+        try:
+            await consumer.start()
+            reading = await self._begin(consumer, *(self._places(name, number or 0) for name, number in counts.items()))
+            while not self._stopping.is_set():
+                await self._step(reading)
+        finally:
+            await consumer.stop()
+
+    def _places(self, topic: str, count: int) -> list[TopicPartition]:
+        numbers = range(count) if self.partitions is None else sorted(self.partitions)
+        return [TopicPartition(topic, number) for number in numbers]
+
+    async def _begin(
+        self, consumer: AIOKafkaConsumer, deltas: list[TopicPartition], snapshots: list[TopicPartition]
+    ) -> _Reading:
+        """Set out from where the store is, with the snapshots first."""
+        if len(deltas) != len(snapshots):
+            raise PartitionCountError("the topics of deltas and snapshots have not the same number of partitions")
+        places = [*snapshots, *deltas]
+        held = await asyncio.to_thread(self.store.positions)
+        known = {Place(*place): held[Place(*place)] for place in places if Place(*place) in held}
+        beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        for place in places:
+            if known.get(Place(*place), 0) > ends[place]:
+                raise TopicReplacedError(
+                    f"the store is at offset {known[Place(*place)]} of {place.topic}-{place.partition}, which ends at "
+                    f"{ends[place]}: it followed another topic of that name"
+                )
+        cold = {place.partition for place in deltas if known.get(Place(*place), -1) < beginnings[place]}
+        consumer.assign(places)
+        for place in places:
+            begins_anew = place.partition in cold
+            consumer.seek(
+                place, beginnings[place] if begins_anew else max(known.get(Place(*place), 0), beginnings[place])
+            )
+        consumer.pause(*deltas)
+        return _Reading(consumer, snapshots, deltas, ends, known, cold)
+
+    async def _step(self, reading: _Reading) -> None:
+        consumer = reading.consumer
+        fetched = await consumer.getmany(timeout_ms=_POLL_MILLISECONDS, max_records=_MOST_RECORDS)
+        changes = [
+            change
+            for place, records in fetched.items()
+            for change in self._read(records, takes_tombstones=self._takes_tombstones(reading, place))
+        ]
+        # Where nothing is new, this still asks whether the store has what it had.
+        reached = {place: Reach(offset, offset) for place, offset in reading.known.items()}
+        for place in fetched:
+            known = reading.known.get(Place(*place), 0)
+            reached[Place(*place)] = Reach(known, max(known, await consumer.position(place)))
+        await asyncio.to_thread(self.store.apply, changes, reached)
+        reading.known.update({place: reach.until for place, reach in reached.items()})
+        if changes:
+            self.on_changes(changes)
+        if reading.catching_up and await reading.has_reached_ends(reading.snapshots):
+            reading.catching_up = False
+            consumer.resume(*reading.deltas)
+        if not reading.catching_up:
+            if not self.is_ready and await reading.has_reached_ends(reading.deltas):
+                self._ready.set()
+            await self._look_how_fresh(reading)
+
+    def _takes_tombstones(self, reading: _Reading, place: TopicPartition) -> bool:
+        """Whether tombstones count: those of the snapshots are in no order with deltas that were applied before."""
+        of_deltas = place.topic == self.topics.coefficients
+        return of_deltas or (reading.catching_up and place.partition in reading.cold)
+
+    def _read(self, records: Sequence[ConsumerRecord], *, takes_tombstones: bool) -> list[Change]:
+        changes: list[Change] = []
+        for record in records:
+            self.metrics.records += 1
+            read = read_delta if record.topic == self.topics.coefficients else read_snapshot
+            try:
+                change = read(record.key, record.value)
+            except InvalidEventError as error:
+                self.metrics.unreadable += 1
+                _log.warning("%s-%d at offset %d: %s", record.topic, record.partition, record.offset, error)
+                continue
+            if takes_tombstones or not isinstance(change, Tombstone):
+                changes.append(change)
+        return changes
+
+    async def _look_how_fresh(self, reading: _Reading) -> None:
+        behind = 0
+        looked_at = time.time()
+        for place in reading.deltas:
+            end, looked = (
+                reading.consumer.last_stable_offset(place),
+                reading.consumer.last_poll_timestamp(place),
+            )
+            if end is None or looked is None:
+                return
+            behind += max(0, end - await reading.consumer.position(place))
+            looked_at = min(looked_at, looked / 1000)
+        self.metrics.behind = behind
+        if behind == 0:
+            self._fresh_at = looked_at

@@ -1,0 +1,366 @@
+"""What a server holds that follows a real worker: at a quiet moment the worker's tables, bit for bit."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+import pytest
+import redis
+import rocksdict
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from changes import delta, snapshot
+from ground import PARTITIONS, Ground, new_ground
+from redis_server import RedisServer
+
+from stream_qa.broker.ports import free_port
+from stream_qa.coefficients import CoefficientStore, MemoryBackend, Place, Verdict
+from stream_qa.errors import TopicMissingError, TopicReplacedError
+from stream_qa.events import EntityKind, TopicNames, wire
+from stream_qa.following import Follower, RocksDBBackend
+from stream_qa.following.redis import RedisBackend
+from stream_qa.learning.entity import entity_key, entity_type, unpack_many
+from stream_qa.simulation import Marketplace, simulate
+from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.streaming.table import Table
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+
+FEATURES = 3
+MARKETPLACE = Marketplace(members=80, jobs=30, days=40, applications=1_200, features=FEATURES)
+LOOK_AGAIN_SECONDS = 0.05
+#: The id of the development broker.
+NODE = "1"
+_prefixes = map("follower-{}:".format, count())
+
+
+class Entity(NamedTuple):
+    """What is known of an entity, comparable with ``==``."""
+
+    version: int
+    labels: int
+    newest_at: int
+    vector: bytes
+
+
+Entities = dict[tuple[EntityKind, str], Entity]
+
+
+@dataclass
+class Learned:
+    """What a worker has published, and what it knows."""
+
+    ground: Ground
+    tables: Entities
+    live: Entities
+    """What a follower held that ran beside the worker from before its first record."""
+
+
+@pytest.fixture(scope="module")
+def learned(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """Let a worker learn from a small marketplace, with a follower beside it, and end."""
+    directory = tmp_path_factory.mktemp("followed")
+    ground = new_ground(broker, directory, snapshot_every=5, chunk_records=40, order_seconds=0.5)
+    log = directory / "log.jsonl"
+    events = simulate(MARKETPLACE, np.random.default_rng(0)).events()
+    log.write_bytes(b"".join(orjson.dumps(event) + b"\n" for event in events))
+
+    async def learn_and_follow() -> Entities:
+        store = CoefficientStore()
+        async with Following(ground, store) as follower:
+            with ground.worker():
+                await asyncio.to_thread(ground.replay, log, directory / "emitted")
+                done_at = time.time()
+                await until(lambda: follower.staleness is not None and time.time() - follower.staleness > done_at)
+        return held(store)
+
+    live = asyncio.run(learn_and_follow())
+    return Learned(ground, tables_of(ground), live)
+
+
+def tables_of(ground: Ground) -> Entities:
+    """Return what the tables of a worker that has ended hold, as servers get it."""
+    found: Entities = {}
+    pipeline = build_pipeline(ground.settings)
+    prefix = entity_key("")
+    for stage in (pipeline.member, pipeline.job):
+        kind = entity_type(stage.effect.rule, 1 + FEATURES)
+        for partition in range(PARTITIONS):
+            path = ground.directory / "worker" / "tables" / f"{stage.name}-{partition}"
+            assert path.exists()
+            with closing(Table(path, rocksdict.Cache(1 << 20), 64 << 10)) as table:
+                for key, record in table.scan(prefix, prefix + b"\xff"):
+                    entity = unpack_many(kind, [record])
+                    vector = stage.effect.published(entity["coefficients"])
+                    found[stage.effect.kind, key.removeprefix(prefix).decode()] = Entity(
+                        int(entity["version"][0]),
+                        int(entity["labels"][0]),
+                        int(entity["newest_at"][0]),
+                        vector.tobytes(),
+                    )
+    return found
+
+
+def held(store: CoefficientStore) -> Entities:
+    """Return what a store holds."""
+    return {
+        (side, entity_id): Entity(each.version, each.labels, each.newest_at, each.vector.tobytes())
+        for side, entity_id, each in store.entities()
+    }
+
+
+class Following:
+    """A follower that runs while the context lasts."""
+
+    def __init__(self, ground: Ground, store: CoefficientStore) -> None:
+        self._follower = Follower(store, ground.settings.bootstrap_servers, ground.settings.topics)
+
+    async def __aenter__(self) -> Follower:
+        self._running = asyncio.create_task(self._follower.run())
+        return self._follower
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._follower.stop()
+        await self._running
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Return when something is so; the test's own timeout is the end of it."""
+    while True:
+        if is_so():
+            return
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def follow_to_the_end(ground: Ground, store: CoefficientStore) -> Follower:
+    """Follow until ready."""
+    async with Following(ground, store) as follower:
+        await follower.ready()
+    return follower
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CoefficientStore]:
+    """Give an empty store on disk."""
+    with closing(CoefficientStore(RocksDBBackend(tmp_path / "store"))) as store:
+        yield store
+
+
+def test_a_follower_beside_the_worker_holds_what_the_worker_knows(learned: Learned) -> None:
+    assert len(learned.tables) > 100
+    assert {side for side, _ in learned.tables} == {"member", "job"}
+    assert learned.live == learned.tables
+
+
+async def test_one_that_starts_late_does_as_well_and_goes_on_where_it_was(
+    learned: Learned, store: CoefficientStore
+) -> None:
+    first = await follow_to_the_end(learned.ground, store)
+    assert held(store) == learned.tables
+    assert first.metrics.records > 500
+    assert store.metrics.gaps == 0
+    again = await follow_to_the_end(learned.ground, store)
+    assert again.metrics.records == 0
+    assert held(store) == learned.tables
+
+
+def test_one_that_is_killed_at_bad_moments_goes_on(learned: Learned, tmp_path: Path) -> None:
+    settings = learned.ground.settings
+    for instant, swaps in [("after", 3), ("before", 9), ("after", 12)]:
+        program = [sys.executable, str(Path(__file__).with_name("killed_follower.py")), str(tmp_path)]
+        done = subprocess.run([*program, settings.broker, settings.topic_prefix, instant, str(swaps)], check=False)
+        assert done.returncode == -signal.SIGKILL
+    with closing(CoefficientStore(RocksDBBackend(tmp_path))) as store:
+        assert 0 < len(held(store)) <= len(learned.tables)
+        assert held(store) != learned.tables
+        asyncio.run(follow_to_the_end(learned.ground, store))
+        assert held(store) == learned.tables
+        assert store.metrics.gaps == 0
+
+
+async def test_all_of_it_once_more_changes_nothing(learned: Learned, tmp_path: Path) -> None:
+    class Forgetful(RocksDBBackend):
+        def positions(self) -> dict[Place, int]:
+            return {}
+
+    with closing(CoefficientStore(Forgetful(tmp_path))) as store:
+        for _ in range(2):
+            await follow_to_the_end(learned.ground, store)
+            assert held(store) == learned.tables
+        applied = store.metrics.changes[Verdict.APPLIED]
+        await follow_to_the_end(learned.ground, store)
+        assert store.metrics.changes[Verdict.APPLIED] == applied
+        assert store.metrics.gaps == 0
+
+
+async def test_several_fill_one_redis_and_what_it_loses_comes_back(learned: Learned, redis_server: RedisServer) -> None:
+    prefix = next(_prefixes)
+    stores = [CoefficientStore(RedisBackend(redis_server.url, prefix)) for _ in range(3)]
+    # Two from the beginning to the end, and one that is ended in the middle of it.
+    async with Following(learned.ground, stores[0]) as one, Following(learned.ground, stores[1]) as other:
+        cut_short = asyncio.create_task(
+            Follower(stores[2], [learned.ground.settings.broker], learned.ground.settings.topics).run()
+        )
+        await until(lambda: stores[2].metrics.changes.total() > 0)
+        cut_short.cancel()
+        await asyncio.gather(one.ready(), other.ready(), asyncio.gather(cut_short, return_exceptions=True))
+        assert held(stores[2]) == learned.tables
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.flushall()
+        await until(lambda: held(stores[2]) == learned.tables)
+        assert one.metrics.interruptions + other.metrics.interruptions > 0
+    for each in stores:
+        each.close()
+
+
+async def test_records_that_are_no_changes_are_counted_and_passed_over(
+    learned: Learned, store: CoefficientStore
+) -> None:
+    ground, topics = learned.ground, learned.ground.settings.topics
+    await ground.produce(topics.coefficients, [(b"job:x", b"{}"), (b"no entity", None)], 0)
+    await ground.produce(topics.coefficient_snapshots, [(b"job:x", b"NaN")], 0)
+    follower = await follow_to_the_end(ground, store)
+    assert follower.metrics.unreadable == 3
+    assert held(store) == learned.tables
+
+
+async def test_a_dropped_entity_is_gone_and_comes_again_whenever_a_follower_starts(
+    ground: Ground, store: CoefficientStore
+) -> None:
+    topics = ground.settings.topics
+    key = b"member:entity-1"
+    first_life = [delta(0, 1, [1.0]), delta(1, 2, [1.0]), delta(2, 3, [1.0])]
+    await ground.produce(topics.coefficient_snapshots, [(key, wire.encode(snapshot(2, [2.0])))], 1)
+    await ground.produce(topics.coefficients, [(key, wire.encode(each)) for each in first_life], 1)
+    await follow_to_the_end(ground, store)
+    assert known(store) == (3, [3.0], 1_003)
+
+    await ground.produce(topics.coefficients, [(key, None)], 1)
+    late = CoefficientStore()
+    for each in (store, late):
+        await follow_to_the_end(ground, each)
+        assert held(each) == {}
+
+    second_life = [delta(0, 1, [7.0], newest_at=9_000), delta(1, 2, [1.0], newest_at=9_000)]
+    await ground.produce(topics.coefficients, [(key, wire.encode(each)) for each in second_life], 1)
+    await follow_to_the_end(ground, late)
+    # Read only now, after what came later in the other topic.
+    await ground.produce(topics.coefficient_snapshots, [(key, None)], 1)
+    for each in (store, late, CoefficientStore()):
+        await follow_to_the_end(ground, each)
+        assert known(each) == (2, [8.0], 9_000)
+        assert each.metrics.gaps == 0
+
+
+async def test_one_that_was_away_for_longer_than_deltas_are_kept_starts_from_the_snapshots(
+    ground: Ground, store: CoefficientStore
+) -> None:
+    topics = ground.settings.topics
+    key = b"member:entity-1"
+
+    async def publish(versions: range) -> None:
+        deltas = [delta(version - 1, version, [1.0]) for version in versions]
+        await ground.produce(topics.coefficients, [(key, wire.encode(each)) for each in deltas], 0)
+
+    await publish(range(1, 3))
+    await follow_to_the_end(ground, store)
+    await publish(range(3, 8))
+    await forget(ground, TopicPartition(topics.coefficients, 0), 6)
+    # What is retained goes from version 6 to 7, and the snapshot says what was before.
+    for each in (store, CoefficientStore()):
+        follower = await follow_to_the_end(ground, each)
+        assert follower.metrics.records == 1
+        assert each.metrics.gaps == 1
+    assert known(store) == (2, [2.0], 1_002)
+    await ground.produce(topics.coefficient_snapshots, [(key, wire.encode(snapshot(6, [6.0])))], 0)
+    for each in (store, CoefficientStore()):
+        await follow_to_the_end(ground, each)
+        # One that goes on where it was has passed the delta that it could not use; the next snapshot is its turn.
+        assert known(each) == ((6, [6.0], 1_006) if each is store else (7, [7.0], 1_007))
+    await publish(range(8, 9))
+    await forget(ground, TopicPartition(topics.coefficients, 0), 7)
+    await ground.produce(topics.coefficient_snapshots, [(key, wire.encode(snapshot(7, [7.0])))], 0)
+    await follow_to_the_end(ground, store)
+    assert known(store) == (8, [8.0], 1_008)
+
+
+def known(store: CoefficientStore) -> tuple[int, list[float], int] | None:
+    """Return version, vector and newest event time of the entity that these tests are about."""
+    found = store.get("member", "entity-1")
+    return None if found is None else (found.version, found.vector.tolist(), found.newest_at)
+
+
+async def forget(ground: Ground, place: TopicPartition, before: int) -> None:
+    """Let a partition begin at an offset, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=ground.settings.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_records({place: RecordsToDelete(before)})
+    finally:
+        await admin.close()
+
+
+async def test_a_compacted_topic_says_the_same(learned: Learned, store: CoefficientStore) -> None:
+    ground, name = learned.ground, learned.ground.settings.topics.coefficient_snapshots
+    admin = AIOKafkaAdminClient(bootstrap_servers=ground.settings.bootstrap_servers)
+    await admin.start()
+    cleaner = {"log.cleaner.backoff.ms": "100"}
+    topic = {"cleanup.policy": "compact", "segment.ms": "1", "min.cleanable.dirty.ratio": "0.001"}
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, NODE, configs=cleaner)])
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=topic)])
+        before = await ground.read(name)
+        snapshots = Counter(record.key for records in before.values() for record in records)
+        assert max(snapshots.values()) > 1
+
+        async def is_compacted(partition: int) -> bool:
+            """Write once more, as only segments that are not written any more are compacted; then look."""
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await ground.produce(name, [(b"member:nobody", None)], partition)
+            keys = Counter(record.key for record in (await ground.read(name))[partition])
+            return max(keys[record.key] for record in before[partition]) == 1
+
+        for partition in range(PARTITIONS):
+            while not await is_compacted(partition):
+                pass
+    finally:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, NODE, configs={})])
+        await admin.close()
+    await follow_to_the_end(ground, store)
+    assert held(store) == learned.tables
+
+
+async def test_without_a_broker_it_tries_again_until_it_is_stopped() -> None:
+    follower = Follower(CoefficientStore(), [f"127.0.0.1:{free_port()}"], TopicNames())
+    running = asyncio.create_task(follower.run())
+    await until(lambda: follower.metrics.interruptions > 0)
+    assert not follower.is_ready
+    assert follower.staleness is None
+    follower.stop()
+    await running
+
+
+async def test_without_topics_it_says_so(broker: str) -> None:
+    with pytest.raises(TopicMissingError, match="nowhere-coefficients"):
+        await Follower(CoefficientStore(), [broker], TopicNames.with_prefix("nowhere-")).run()
+
+
+async def test_a_store_that_is_beyond_the_end_followed_another_topic(learned: Learned, broker: str) -> None:
+    class Elsewhere(MemoryBackend):
+        def positions(self) -> dict[Place, int]:
+            return {Place(learned.ground.settings.topics.coefficients, 2): 10**9}
+
+    with pytest.raises(TopicReplacedError, match="another topic"):
+        await Follower(CoefficientStore(Elsewhere()), [broker], learned.ground.settings.topics).run()

@@ -97,6 +97,15 @@ class Settings(BaseSettings):
         float,
         Field(ge=0, le=60, description="how long the input that is ahead in event time waits for records of the other"),
     ] = 10.0
+    replay_step_hours: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=8_760,
+            description="event time after which labels that come faster than the clock wait for the jobs to learn from "
+            "them; 0 for never",
+        ),
+    ] = 24.0
     partitioner: Annotated[
         Literal["murmur2", "unchecked"],
         Field(description="how producers choose partitions; what is not in that of its key is a dead letter"),

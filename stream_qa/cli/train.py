@@ -25,7 +25,7 @@ from stream_qa.training.joint_fit import HyperParameters, OnnxFit
 from stream_qa.training.onnx_models import handed_in
 from stream_qa.training.train import Training
 from stream_qa.training.train import train as train_bundle
-from stream_qa.training.trees import grow_trees
+from stream_qa.training.trees import check_trees, grow_trees
 
 _BAR_WIDTH = 40
 
@@ -104,7 +104,10 @@ def _onnx_fit(kind: GlobalKind, path: Path | None) -> OnnxFit | None:
             return handed_in(path.read_bytes())
         except OSError as error:
             raise typer.BadParameter(f"{path} cannot be read: {error}", param_hint="--onnx") from error
-    return grow_trees if kind is GlobalKind.TREES else None
+    if kind is GlobalKind.TREES:
+        check_trees()
+        return grow_trees
+    return None
 
 
 def _sweeps(progress: Progress) -> Callable[[str], None]:

@@ -13,6 +13,17 @@ _STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 """The domains of the operators that the standard defines. None of them touches a file."""
 
 
+def check_onnx() -> None:
+    """Check that ONNX files can be read and run.
+
+    Raises
+    ------
+    MissingExtraError
+        The extra ``onnx`` is not installed.
+    """
+    _libraries()
+
+
 def open_session(content: bytes) -> Any:  # noqa: ANN401 # onnxruntime has no types
     """Return an ``onnxruntime.InferenceSession`` of one thread that runs a file's ``content``.
 

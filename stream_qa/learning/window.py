@@ -6,8 +6,8 @@ The coefficients minimise, nearly, in the space whitened by the prior,
 
 over all labels. Those of the last ``APPLICATIONS`` applications are kept as they are; each older one as the parabola
 that touched its log-loss when it was learned (Laplace's approximation): ``curvature``, the second derivative by the
-log-odds, and ``pull``, which places its lowest point. A label starts a few damped Newton steps from where the
-coefficients are.
+log-odds, and ``pull``, which places its lowest point. A label starts a few Newton steps from where the coefficients
+are, each halved until it leads down: a full one may overshoot, and the next lead back, for ever.
 
 A parabola is two numbers along the application's features, and the sum of parabolas is a matrix and a vector. The two
 numbers are kept with what the label added, so a revision takes it out exactly, also when its application has long left
@@ -17,7 +17,7 @@ bounded however many wait.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,9 @@ APPLICATIONS = 32
 
 #: Features are kept in single precision; squares of this and sums of them are far from its ends.
 _LARGEST_FEATURE = 1e6
+_MOST_HALVINGS = 12
+_ROUNDING = 1e-12
+"""Of a loss: what rises by no more than this has not risen."""
 _OF_A_ROW = ("row_weight", "row_value", "row_offset", "row_curvature", "row_pull")
 
 
@@ -134,26 +137,92 @@ class Window(Rule):
 
     def _solve(self, learned: Columns) -> Floats:
         """Return the coefficients after a few Newton steps, shape ``(n, d)``."""
-        coefficients = learned["coefficients"]
-        features = learned["row_features"].astype(np.float64)
-        rows, columns = _lower_triangle(coefficients.shape[1])
-        older = np.empty((*coefficients.shape, coefficients.shape[1]))
+        objective = _Objective.of(learned)
+        place = objective.at(self.bounded(learned["coefficients"]))
+        for _ in range(self.newton_steps):
+            chance = probability(place.scores)
+            slopes = objective.weight * (chance - objective.value)
+            gradient = place.of_older + (slopes[:, :, np.newaxis] * objective.features).sum(axis=1)
+            weighted = objective.features * self._curvature(chance, objective.weight)[:, :, np.newaxis]
+            step = -_solved(objective.older + objective.features.swapaxes(1, 2) @ weighted, gradient)
+            step *= self.longest_step / np.maximum(np.abs(step).max(axis=1, keepdims=True), self.longest_step)
+            place = self._moved(objective, place, step, _MOST_HALVINGS)
+        return place.coefficients
+
+    def _moved(self, objective: "_Objective", before: "_Place", step: Floats, halvings: int) -> "_Place":
+        """Return where a step leads that is halved until it leads down; where it never does, stay."""
+        after = objective.at(self.bounded(before.coefficients + step))
+        worse = np.flatnonzero(~objective.falls(before, after))
+        if worse.size:
+            instead = before.of_rows(worse)
+            if halvings:
+                instead = self._moved(objective.of_rows(worse), instead, step[worse] / 2, halvings - 1)
+            for column, replacing in zip(after, instead, strict=True):
+                column[worse] = replacing
+        return after
+
+
+class _Place(NamedTuple):
+    """Where ``n`` entities are."""
+
+    coefficients: Floats
+    """Shape ``(n, d)``."""
+    scores: Floats
+    """The log-odds of the window's rows, shape ``(n, r)``."""
+    of_older: Floats
+    """The parabolas' gradient, shape ``(n, d)``."""
+
+    def of_rows(self, rows: Integers) -> "_Place":
+        """Return where some of them are."""
+        return _Place(*(column[rows] for column in self))
+
+
+class _Objective(NamedTuple):
+    """What the coefficients of ``n`` entities minimise: parabolas, the prior's among them, and the window's losses."""
+
+    older: Floats
+    """The parabolas' matrices, shape ``(n, d, d)``."""
+    pull: Floats
+    """Their vectors, shape ``(n, d)``."""
+    features: Floats
+    """Of the window's rows, shape ``(n, r, d)``."""
+    offset: Floats
+    """Shape ``(n, r)``, as the next two."""
+    value: Floats
+    weight: Floats
+
+    @classmethod
+    def of(cls, learned: Columns) -> "_Objective":
+        dimension = learned["coefficients"].shape[1]
+        rows, columns = _lower_triangle(dimension)
+        older = np.empty((len(learned["taken"]), dimension, dimension))
         older[:, rows, columns] = older[:, columns, rows] = learned["older_curvature"]
         # The prior's own curvature: features are whitened by it.
-        older += np.eye(coefficients.shape[1])
-        for _ in range(self.newton_steps):
-            held = coefficients[:, np.newaxis]
-            chance = probability((features * held).sum(axis=2) + learned["row_offset"])
-            slopes = learned["row_weight"] * (chance - learned["row_value"])
-            gradient = (
-                (older * held).sum(axis=2) - learned["older_pull"] + (slopes[:, :, np.newaxis] * features).sum(axis=1)
-            )
-            weighted = features * self._curvature(chance, learned["row_weight"])[:, :, np.newaxis]
-            step = -_solved(older + features.swapaxes(1, 2) @ weighted, gradient)
-            step *= self.longest_step / np.maximum(np.abs(step).max(axis=1, keepdims=True), self.longest_step)
-            moved = self.bounded(coefficients + step)
-            coefficients = np.where(np.isfinite(moved).all(axis=1, keepdims=True), moved, coefficients)
-        return coefficients
+        older += np.eye(dimension)
+        features = learned["row_features"].astype(np.float64)
+        of_rows = (learned[name] for name in ("row_offset", "row_value", "row_weight"))
+        return cls(older, learned["older_pull"], features, *of_rows)
+
+    def of_rows(self, rows: Integers) -> "_Objective":
+        """Return that of some of the entities."""
+        return _Objective(*(column[rows] for column in self))
+
+    def at(self, coefficients: Floats) -> _Place:
+        """Return the place of coefficients, shape ``(n, d)``."""
+        held = coefficients[:, np.newaxis]
+        scores = (self.features * held).sum(axis=2) + self.offset
+        return _Place(coefficients, scores, (self.older * held).sum(axis=2) - self.pull)
+
+    def falls(self, before: _Place, after: _Place) -> Booleans:
+        """Return whether it is lower at another place, shape ``(n,)``; as little as rounding makes is no rise.
+
+        The differences of the parts are summed: those of the sums would drown, where parts are large.
+        """
+        step = after.coefficients - before.coefficients
+        of_parabolas = 0.5 * (step * (before.of_older + after.of_older)).sum(axis=1)
+        loss, loss_after = (np.logaddexp(0.0, place.scores) - self.value * place.scores for place in (before, after))
+        change = of_parabolas + (self.weight * (loss_after - loss)).sum(axis=1)
+        return np.asarray(change <= _ROUNDING * (1.0 + (self.weight * loss).sum(axis=1)))
 
 
 @lru_cache

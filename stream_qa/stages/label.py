@@ -101,7 +101,7 @@ class LabelStage:
         chunk.process(records, events)
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
         messages = [*rejected, *self._labels(partition, chunk.revisions, jobs)]
-        return Outcome(chunk.changes, messages, chunk.unfinished, chunk.counted)
+        return Outcome(chunk.changes, messages, chunk.unfinished, chunk.counted, chunk.lessons)
 
     @cached_property
     def _silence(self) -> SilenceSays | None:

@@ -5,6 +5,7 @@ import numpy as np
 from stream_qa.bundle import Checks
 from stream_qa.learning import OnnxFunction, OnnxModel
 from stream_qa.learning.arrays import Floats
+from stream_qa.learning.onnx_file import open_session
 from stream_qa.training.joint_fit import OnnxFit
 from stream_qa.training.rows import Rows
 
@@ -14,8 +15,16 @@ _CHECKS = 32
 def handed_in(content: bytes) -> OnnxFit:
     """Return what takes an ONNX file's content as the global model, where it scores all rows.
 
-    It raises :class:`~stream_qa.errors.OnnxModelError` where the file is no global model of the rows' features.
+    That raises :class:`~stream_qa.errors.OnnxModelError` where the file is no global model of the rows' features.
+
+    Raises
+    ------
+    OnnxModelError
+        It is no ONNX file, or could do more than compute.
+    MissingExtraError
+        The extra ``onnx`` is not installed.
     """
+    open_session(content)
 
     def fit(rows: Rows) -> OnnxFunction:
         function = OnnxFunction(content, rows.member_features.shape[1], rows.job_features.shape[1])

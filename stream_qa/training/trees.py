@@ -1,5 +1,6 @@
 """Gradient-boosted trees by scikit-learn, written as ONNX: in double precision, so that they say the same."""
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,25 @@ import numpy as np
 from stream_qa.errors import MissingExtraError, TrainingError
 from stream_qa.learning import OnnxFunction
 from stream_qa.learning.arrays import Floats
+from stream_qa.learning.onnx_file import check_onnx
 from stream_qa.training.rows import Rows
 
 # The first that have the operator TreeEnsemble, and the file format of their time.
 _OPERATORS = {"": 21, "ai.onnx.ml": 5}
 _FORMAT = 10
+
+
+def check_trees() -> None:
+    """Check that trees can be grown, written and run.
+
+    Raises
+    ------
+    MissingExtraError
+        The extra ``trees`` is not installed.
+    """
+    if find_spec("sklearn") is None:
+        raise MissingExtraError("trees need scikit-learn: pip install 'stream-qa[trees]'")
+    check_onnx()
 
 
 def grow_trees(rows: Rows) -> OnnxFunction:
@@ -24,10 +39,9 @@ def grow_trees(rows: Rows) -> OnnxFunction:
     MissingExtraError
         The extra ``trees`` is not installed.
     """
-    try:
-        from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 # an extra: not everybody has it
-    except ImportError as error:
-        raise MissingExtraError("trees need scikit-learn and onnx: pip install 'stream-qa[trees]'") from error
+    check_trees()
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 # an extra: not everybody has it
+
     own = rows.select(np.isnan(rows.brought))
     if len(np.unique(own.value)) != len((0, 1)):
         raise TrainingError(f"trees need both labels: {len(own)} applications bring no global score of their own")
@@ -46,10 +60,8 @@ def as_onnx(classifier: Any) -> bytes:  # noqa: ANN401 # scikit-learn has no typ
     MissingExtraError
         The extra ``trees`` is not installed.
     """
-    try:
-        from onnx import TensorProto, helper  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError("trees need scikit-learn and onnx: pip install 'stream-qa[trees]'") from error
+    check_trees()
+    from onnx import TensorProto, helper  # noqa: PLC0415
 
     def tensor(name: str, numbers: Floats | list[float], kind: int = TensorProto.DOUBLE) -> Any:  # noqa: ANN401
         return helper.make_tensor(name, kind, [len(numbers)], numbers)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from stream_qa.bundle import load_bundle
 from stream_qa.cli import application
-from stream_qa.errors import OnnxModelError, PolicyError, TrainingError
+from stream_qa.errors import MissingExtraError, OnnxModelError, PolicyError, TrainingError
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,16 @@ def test_a_file_that_is_no_onnx_model_leaves_nothing(log: Path, tmp_path: Path) 
     trained = train(log, tmp_path / "bundle", "--global-model", "onnx", "--onnx", str(path))
     assert isinstance(trained.exception, OnnxModelError)
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime"])
+@pytest.mark.parametrize("kind", ["trees", "onnx"])
+def test_a_missing_extra_is_said_before_the_log_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, kind: str
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(weighted())
+    file = ["--onnx", str(tmp_path / "model.onnx")] if kind == "onnx" else []
+    monkeypatch.setitem(sys.modules, library, None)
+    trained = train(tmp_path / "no log", tmp_path / "bundle", "--global-model", kind, *file)
+    assert isinstance(trained.exception, MissingExtraError)
+    assert "stream-qa[onnx]" in str(trained.exception)

@@ -72,6 +72,43 @@ def test_converged_it_is_the_minimum_that_scipy_finds_with_offsets() -> None:
     assert learned["coefficients"][0] == pytest.approx(found.x, abs=1e-6)
 
 
+def many_learn(rule: Window, scale: float, entities: int, count: int) -> tuple[Columns, list[Labels]]:
+    """Return what entities know after ``count`` labels each with features of this deviation, and their labels."""
+    generator = np.random.default_rng(round(10 * scale))
+    features = (scale * generator.normal(size=(entities, count, DIMENSION))).astype(np.float32).astype(np.float64)
+    offset, weight = generator.normal(size=(entities, count)), generator.uniform(0.2, 1, (entities, count))
+    value = generator.integers(0, 2, (entities, count)).astype(np.float64)
+    learned, none = (
+        {name: np.repeat(column, entities, axis=0) for name, column in columns.items()} for columns in nothing(rule)
+    )
+    for row in range(count):
+        learned, _ = rule.step(learned, none, Labels(features[:, row], offset[:, row], value[:, row], weight[:, row]))
+    return learned, [Labels(*columns) for columns in zip(features, offset, value, weight, strict=True)]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5, 2.0, 3.0, 10.0])
+def test_it_converges_for_large_features(scale: float) -> None:
+    learned, labels = many_learn(CONVERGED, scale, entities=100, count=12)
+    for coefficients, of_entity in zip(learned["coefficients"], labels, strict=True):
+        found = minimize(loss, np.zeros(DIMENSION), (of_entity,), method="BFGS", options={"gtol": 1e-8})
+        assert coefficients == pytest.approx(found.x, abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 10.0])
+def test_no_step_leaves_a_label_worse_explained(scale: float) -> None:
+    """Not even the first few: more steps are never worse."""
+    few, more = (replace(RULE, newton_steps=steps) for steps in (1, 2))
+    for seed in range(40):
+        labels = labels_of(8, seed=seed)
+        labels = labels._replace(features=scale * labels.features)
+        before, _ = learn(CONVERGED, Labels(*(column[:7] for column in labels)))
+        losses = [loss(before["coefficients"][0], labels)]
+        for rule in (few, more):
+            after, _ = rule.step(before, nothing()[1], one(labels, 7))
+            losses.append(loss(after["coefficients"][0], labels))
+        assert losses[0] + 1e-9 >= losses[1] >= losses[2] - 1e-9
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_two_steps_a_label_stay_close_to_the_minimum(seed: int) -> None:
     labels = labels_of(APPLICATIONS, seed=seed)

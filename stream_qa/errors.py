@@ -7,6 +7,7 @@
     │   ├── SettingsError
     │   ├── PolicyError
     │   ├── InstanceIdError
+    │   ├── FeatureNamesError
     │   ├── BundleError
     │   │   ├── CurveError
     │   │   └── OnnxModelError
@@ -42,6 +43,7 @@
     ├── EvaluationError
     ├── MissingExtraError
     ├── UnknownApplicationError
+    ├── UnknownEntityError
     ├── ReplayStalledError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
         ├── NotJSONError
@@ -102,6 +104,10 @@ class ModelRefusedError(ConfigurationError):
     A bundle takes another's place only with the same feature schema and the same feature scales: train it with
     ``stream-qa train --scales-of``. For other features start a new group under another prefix, and replay the log.
     """
+
+
+class FeatureNamesError(ConfigurationError):
+    """The file with the features' names cannot be used. Correct it: the message names it, or says how many they are."""
 
 
 class TopicsError(ConfigurationError):
@@ -274,6 +280,13 @@ class MissingExtraError(StreamQAError):
 
 class UnknownApplicationError(StreamQAError):
     """The log does not have the application that was asked for. Check the id, and that it is the right log."""
+
+
+class UnknownEntityError(StreamQAError):
+    """The member or job that was asked for has learned nothing. Check the id, and ``STREAM_QA_TOPIC_PREFIX``.
+
+    One of which no label has come yet is unknown as well: the global model decides.
+    """
 
 
 class ReplayStalledError(StreamQAError):

@@ -7,9 +7,11 @@
     │   ├── SettingsError
     │   ├── PolicyError
     │   ├── InstanceIdError
+    │   ├── FeatureNamesError
     │   ├── BundleError
     │   │   ├── CurveError
     │   │   └── OnnxModelError
+    │   ├── ModelRefusedError
     │   └── TopicsError
     │       ├── TopicMissingError
     │       ├── TopicReplacedError
@@ -24,6 +26,8 @@
     │       └── TransactionRefusedError
     ├── StateError                    the worker stops before anything is committed
     │   ├── PolicyChangedError
+    │   ├── ModelChangedError
+    │   ├── ModelMissingError
     │   ├── StateFormatError
     │   ├── RuleMismatchError
     │   ├── DiskError
@@ -39,7 +43,11 @@
     ├── EvaluationError
     ├── MissingExtraError
     ├── UnknownApplicationError
+    ├── UnknownEntityError
     ├── ReplayStalledError
+    ├── RequestError                  the scoring service says so to the client, and goes on
+    │   ├── UnfitRequestError
+    │   └── OversizedRequestError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
         ├── NotJSONError
         ├── InvalidEventError
@@ -91,6 +99,18 @@ class OnnxModelError(BundleError):
 
     Correct what the message names where the model is exported, and train the bundle again.
     """
+
+
+class ModelRefusedError(ConfigurationError):
+    """A published model bundle does not fit what was learned. The workers go on with the one that they have.
+
+    A bundle takes another's place only with the same feature schema and the same feature scales: train it with
+    ``stream-qa train --scales-of``. For other features start a new group under another prefix, and replay the log.
+    """
+
+
+class FeatureNamesError(ConfigurationError):
+    """The file with the features' names cannot be used. Correct it: the message names it, or says how many they are."""
 
 
 class TopicsError(ConfigurationError):
@@ -170,6 +190,26 @@ class PolicyChangedError(StateError):
     """
 
 
+class ModelChangedError(StateError):
+    """The state began with other priors than ``STREAM_QA_BUNDLE``, or the precisions without one, say now.
+
+    Set them back. A bundle that is to take the place of the one with which the group began is published:
+    ``stream-qa models publish``.
+    """
+
+
+class ModelMissingError(StateError):
+    """A label was made by a model that this worker cannot read: its partitions wait until it can.
+
+    The worker's log says why: make the bundle's directory readable here, or publish the bundle again from another
+    place.
+    """
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"model {version} is not here yet")
+        self.version = version
+
+
 class StateFormatError(StateError):
     """A stored record has a format that this version does not know. Run the version that wrote it, or a newer one."""
 
@@ -245,8 +285,27 @@ class UnknownApplicationError(StreamQAError):
     """The log does not have the application that was asked for. Check the id, and that it is the right log."""
 
 
+class UnknownEntityError(StreamQAError):
+    """The member or job that was asked for has learned nothing. Check the id, and ``STREAM_QA_TOPIC_PREFIX``.
+
+    One of which no label has come yet is unknown as well: the global model decides.
+    """
+
+
 class ReplayStalledError(StreamQAError):
     """The workers made no progress for too long. Check that one runs, and what its log says."""
+
+
+class RequestError(StreamQAError):
+    """A request to the scoring service is not answered. The client gets the message, and should send another one."""
+
+
+class UnfitRequestError(RequestError):
+    """The request contradicts itself or the model that the service scores by. Mend the client, or serve its bundle."""
+
+
+class OversizedRequestError(RequestError):
+    """The request asks for more at once than ``STREAM_QA_SERVE_MAX_PAIRS``. Send several, or raise the limit."""
 
 
 class RejectedError(StreamQAError):

@@ -1,6 +1,5 @@
 """``stream-qa labels``: why an application has the label it has."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from stream_qa.cli.moments import in_words
 from stream_qa.replay.explain import explain
 from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
@@ -44,7 +44,7 @@ def explain_label(
         return
     table = Table("event time", "what", "which", "why", box=None, pad_edge=False)
     for step in steps:
-        table.add_row(_moment(step["at"]), step["what"], _which(step), _why(step))
+        table.add_row(in_words(step["at"]), step["what"], _which(step), _why(step))
     Console().print(table, highlight=False)
 
 
@@ -63,12 +63,8 @@ def _which(step: dict[str, Any]) -> str:
 def _why(step: dict[str, Any]) -> str:
     match step:
         case {"reason": reason, "happened_at": happened_at}:
-            return f"{reason}, {_moment(happened_at)}"
+            return f"{reason}, {in_words(happened_at)}"
         case {"reason": reason, "why": why}:
             return f"{reason}: {why}"
         case _:
             return ""
-
-
-def _moment(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

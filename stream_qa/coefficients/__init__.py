@@ -2,6 +2,7 @@
 
 from stream_qa.coefficients.backend import Backend, MemoryBackend, Place, Reach, Swap
 from stream_qa.coefficients.messages import Change, Tombstone, entity_key, read_delta, read_snapshot
+from stream_qa.coefficients.names import FeatureNames, Named, load_feature_names
 from stream_qa.coefficients.protocol import Coefficients, Verdict, follow
 from stream_qa.coefficients.publishing import Publisher
 from stream_qa.coefficients.store import Cache, CoefficientStore, LookedUp, StoreMetrics
@@ -12,8 +13,10 @@ __all__ = [
     "Change",
     "CoefficientStore",
     "Coefficients",
+    "FeatureNames",
     "LookedUp",
     "MemoryBackend",
+    "Named",
     "Place",
     "Publisher",
     "Reach",
@@ -23,6 +26,7 @@ __all__ = [
     "Verdict",
     "entity_key",
     "follow",
+    "load_feature_names",
     "read_delta",
     "read_snapshot",
 ]

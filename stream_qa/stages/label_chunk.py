@@ -36,12 +36,12 @@ from stream_qa.labels.silence import SilenceSays
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.label_due import LabelDue
 from stream_qa.stages.label_silence import LabelSilence, Sent
+from stream_qa.stages.models import FEATURE_SCHEMA
 from stream_qa.stages.state import StateReader
 
 Event = wire.Application | wire.Engagement | wire.Tick
 """What the label stage reads."""
 
-_FEATURE_SCHEMA = b"feature-schema"
 _OTHER_JOB = "it is about another job than its application"
 _TOO_LATE = "engagement after the window"
 
@@ -91,11 +91,13 @@ class LabelChunk:
         """Of the table; whole after :meth:`process`."""
         self.rejected: list[tuple[SourceRecord, RejectedError]] = []
         self.revisions: list[Revision] = []
+        self.lessons = 0
+        """How many of the revisions say another value or weight than the one before."""
         self.counted: Counter[str] = Counter()
         """Engagements that were taken and say nothing, by why."""
         self._policy = policy
         self._state = state
-        clock, adopted, durations = state.get_many([CLOCK, _FEATURE_SCHEMA, DURATIONS])
+        clock, adopted, durations = state.get_many([CLOCK, FEATURE_SCHEMA, DURATIONS])
         if durations is not None:
             check_durations(durations, policy)
         self._has_durations = durations is not None
@@ -223,7 +225,7 @@ class LabelChunk:
         if self._silence is not None:
             self._silence.expect_answer(application)
         if life_cycle.engagements or self._now >= life_cycle.closes_at(self._policy):
-            self._send(life_cycle, life_cycle.step(self._now, self._policy))
+            self._step(life_cycle)
         self._look_at(life_cycle, max(self._now, application.applied_at))
         self._hear(life_cycle)
 
@@ -235,7 +237,7 @@ class LabelChunk:
                 f"features are {FeatureSchema.of(application)}, and {self._schema} is learned"
             )
         if not self._has_schema:
-            self.changes[_FEATURE_SCHEMA] = self._schema.pack()
+            self.changes[FEATURE_SCHEMA] = self._schema.pack()
             self._has_schema = True
 
     def _engage(self, record: SourceRecord, event: wire.Engagement) -> None:
@@ -258,7 +260,7 @@ class LabelChunk:
         if life_cycle.engage(engagement, self._policy):
             if engagement.engaged_at >= life_cycle.closes_at(self._policy):
                 self.counted[_TOO_LATE] += 1
-            self._send(life_cycle, life_cycle.step(self._now, self._policy))
+            self._step(life_cycle)
             self._keep(event.application_id, life_cycle)
             if may_answer:
                 self._hear(life_cycle)
@@ -289,7 +291,7 @@ class LabelChunk:
         application = life_cycle.application
         if application is not None and (said := self._silence.says(application, moment, life_cycle.silence)):
             life_cycle.silence = said
-            self._send(life_cycle, life_cycle.step(self._now, self._policy))
+            self._step(life_cycle)
             self._keep(application.application_id, life_cycle)
 
     def _keep(self, application_id: str, life_cycle: LifeCycle | None) -> None:
@@ -322,7 +324,7 @@ class LabelChunk:
         life_cycle = self._life_cycles[application_id]
         # Time alone changes no final label: an engagement does, and then it was judged at once.
         if life_cycle is not None and life_cycle.verdict is not None and not life_cycle.verdict.final:
-            self._send(life_cycle, life_cycle.step(self._now, self._policy))
+            self._step(life_cycle)
             self._keep(application_id, life_cycle)
 
     def _give_up_waiting(self, application_id: str) -> None:
@@ -340,6 +342,12 @@ class LabelChunk:
         self._keep(application_id, LifeCycle(over=True))
         if self._silence is not None:
             self._silence.end(job_id, applied_at, application_id)
+
+    def _step(self, life_cycle: LifeCycle) -> None:
+        before, verdict = life_cycle.verdict, life_cycle.step(self._now, self._policy)
+        if before is not None and verdict is not None:
+            self.lessons += (before.value, before.weight) != (verdict.value, verdict.weight)
+        self._send(life_cycle, verdict)
 
     def _send(self, life_cycle: LifeCycle, verdict: Verdict | None) -> None:
         if verdict is not None and life_cycle.application is not None:

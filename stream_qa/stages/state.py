@@ -38,6 +38,8 @@ class Outcome(NamedTuple):
     """Whether there is more to do that needs no further records: then the stage is to be called again."""
     counted: Mapping[str, int] = MappingProxyType({})
     """How much of the input was used and changes nothing, by why."""
+    lessons: int = 0
+    """How many of the messages are labels that change what is learned, so that examples of them will come."""
 
 
 class MemoryState:

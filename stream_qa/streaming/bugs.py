@@ -1,12 +1,13 @@
 """When the code of a stage fails: which record it is, and whether to stop there or to go around it."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from stream_qa.errors import ChunkError, PoisonousRecordError, StateError
 from stream_qa.events import Message, SourceRecord, dead_letter
+from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.state import Outcome, StateReader
-from stream_qa.streaming.overlay import Overlay
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class _Search:
         self._dead_letters = dead_letters
         self._state = Overlay(state)
         self._messages: list[Message] = []
+        self._counted: Counter[str] = Counter()
+        self._lessons = 0
         self._found = False
         self._unfinished = False
 
@@ -67,7 +70,10 @@ class _Search:
             One does, and this is to stop there.
         """
         self._halves(records)
-        return Outcome(dict(self._state.changes), self._messages, self._unfinished) if self._found else None
+        if not self._found:
+            return None
+        changes = dict(self._state.changes)
+        return Outcome(changes, self._messages, self._unfinished, self._counted, self._lessons)
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
         middle = len(records) // 2
@@ -85,6 +91,8 @@ class _Search:
                 self._state.apply(outcome.changes)
                 self._messages += outcome.messages
                 self._unfinished = outcome.unfinished
+                self._counted.update(outcome.counted)
+                self._lessons += outcome.lessons
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"

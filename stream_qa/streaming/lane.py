@@ -125,8 +125,9 @@ class Lane:
         changes: dict[bytes, bytes | None] = {}
         messages: list[Message] = []
         if records or self._unfinished:
-            changes, messages, self._unfinished, counted = self.process(records, self.table)
-            self._count(counted)
+            outcome = self.process(records, self.table)
+            changes, messages, self._unfinished = outcome.changes, outcome.messages, outcome.unfinished
+            self._count(outcome.counted)
         messages, self._outbox = [*self._outbox, *messages], []
         if not (records or changes or messages):
             # Control records alone are not worth a transaction; read again, they are passed again.

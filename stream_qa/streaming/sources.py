@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import SourceRecord
+from stream_qa.streaming.replay_steps import NEVER, ReplaySteps
 
 EventTimes = Callable[[Sequence[SourceRecord]], Sequence[int]]
 """The event time (ms) of each record of a chunk."""
 
-_NEVER = 2**63
 #: Milliseconds by which live events may come out of step.
 _OUT_OF_STEP = 60_000
 _EXPECTED_SECONDS = 2.0
@@ -41,6 +41,8 @@ class Order(NamedTuple):
     event_times: EventTimes
     patience: float
     """Seconds to wait for a source that is known to have more."""
+    steps: ReplaySteps
+    """How far to go before what was taken has been learned from."""
     companions: frozenset[str] = frozenset()
     """Sources that are expected to have more while event time goes by faster than the clock: a log is replayed.
 
@@ -87,9 +89,11 @@ class Sources:
 
     @property
     def waits(self) -> float | None:
-        """Seconds for which the other source is still waited for; ``None`` where it is not."""
-        if self._order is None or self._waiting_since is None:
+        """Seconds for which the other source, or what was learned, is still waited for; ``None`` where it is not."""
+        if self._order is None:
             return None
+        if self._waiting_since is None:
+            return self._order.steps.waits
         return max(0.0, self._waiting_since + self._patience - self._order.clock())
 
     def open(self, behind: Mapping[str, int]) -> None:
@@ -99,6 +103,8 @@ class Sources:
         self._waiting_since = self._taken = None
         self._awaited_in_vain.clear()
         self._heard_at = dict.fromkeys(self._queues, self._now())
+        if self._order is not None:
+            self._order.steps.open()
 
     def quiet_seconds(self, topic: str) -> float | None:
         """Return for how long a source has brought nothing; ``None`` while it is not read to its end."""
@@ -130,7 +136,7 @@ class Sources:
         """
         records: list[SourceRecord] = []
         moved: dict[str, int] = {}
-        while len(records) < most and (turn := self._turn()) is not None:
+        while len(records) < most and (turn := self._turn(is_first=not records)) is not None:
             topic, until = turn
             queue = self._queues[topic]
             taken, moved[topic] = queue.take(until, moved.get(topic, positions[topic]))
@@ -142,13 +148,13 @@ class Sources:
     def _now(self) -> float:
         return time.monotonic() if self._order is None else self._order.clock()
 
-    def _turn(self) -> tuple[str, int] | None:
+    def _turn(self, *, is_first: bool) -> tuple[str, int] | None:
         """Return whose turn it is, and until which event time; ``None`` where none is or one must wait."""
         ready = {topic: queue.time for topic, queue in self._queues.items() if queue.has_chunks}
         if not ready:
             return None
         if self._order is None:
-            return next(iter(ready)), _NEVER
+            return next(iter(ready)), NEVER
         in_step = self._in_step(min(ready.values()))
         missing = self._queues.keys() - ready.keys()
         expected = (missing & self._order.companions) - self._awaited_in_vain
@@ -164,9 +170,12 @@ class Sources:
             self._waiting_since = None
         # At the same moment the first source comes first, so the others stop a millisecond earlier.
         topic = min(ready, key=ready.__getitem__)
-        until = min((moment for other, moment in ready.items() if other != topic), default=_NEVER)
-        until -= topic != next(iter(self._queues)) and until < _NEVER
-        return topic, min(until, in_step) if expected - self._awaited_in_vain else until
+        last = self._order.steps.last(ready[topic], is_first=is_first)
+        if last is None:
+            return None
+        until = min((moment for other, moment in ready.items() if other != topic), default=NEVER)
+        until -= topic != next(iter(self._queues)) and until < NEVER
+        return topic, min(until, last, in_step if expected - self._awaited_in_vain else NEVER)
 
     def _in_step(self, moment: int) -> int:
         """Return the event time (ms) that live events would have come to; ``moment`` is that of the next ones."""
@@ -221,7 +230,7 @@ class _Queue:
                 f"{chunk.topic}-{chunk.partition} continues at offset {chunk.start}, where {position} was to come"
             )
         start = self._taken
-        end = max(bisect_right(times, until, start), start + 1) if until < _NEVER else len(chunk.records)
+        end = max(bisect_right(times, until, start), start + 1) if until < NEVER else len(chunk.records)
         records = chunk.records[start:end]
         self.count -= len(records)
         if records and times:

@@ -1,16 +1,20 @@
 """The lanes of the three stages: what each reads, where its table and its changelog are."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import rocksdict
 
+from stream_qa.events import SourceRecord
 from stream_qa.settings import Settings
 from stream_qa.stages.label import Belongs
 from stream_qa.stages.pipeline import Pipeline
+from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.streaming.bugs import Process, guarded
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.replay_steps import ReplaySteps
 from stream_qa.streaming.sources import Order
 from stream_qa.streaming.table import Table
 
@@ -18,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 #: Where the tables are, in the data directory: one directory each, named by stage and partition.
 _TABLES = "tables"
+_HOUR = 3_600_000
 
 
 def partitions_on_disk(data_directory: Path) -> set[int]:
@@ -56,6 +61,17 @@ class StageLanes:
         """
         topics, stages = self._settings.topics, self._pipeline
         label, member, job = (self._table(f"{stage}-{partition}") for stage in ("label", "member", "job"))
+        steps = ReplaySteps(round(self._settings.replay_step_hours * _HOUR), self._settings.order_seconds)
+
+        def make_labels(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+            outcome = stages.label.process(partition, records, state, job, self._belongs(partition))
+            steps.sent(outcome.lessons)
+            return outcome
+
+        def learn_jobs(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+            steps.came_back(len(records))
+            return stages.job.process(partition, records, state)
+
         return [
             Lane(
                 stage="label",
@@ -63,15 +79,11 @@ class StageLanes:
                 sources=(topics.applications, topics.engagements, topics.ticks),
                 changelog=topics.label_changelog,
                 table=label,
-                process=self._guarded(
-                    "label",
-                    lambda records, state: stages.label.process(
-                        partition, records, state, job, self._belongs(partition)
-                    ),
-                ),
+                process=self._guarded("label", make_labels),
                 order=Order(
                     stages.label.event_times,
                     self._settings.order_seconds,
+                    steps,
                     companions=frozenset({topics.applications, topics.engagements}),
                 ),
             ),
@@ -91,7 +103,7 @@ class StageLanes:
                 sources=(topics.examples,),
                 changelog=topics.job_changelog,
                 table=job,
-                process=self._guarded("job", lambda records, state: stages.job.process(partition, records, state)),
+                process=self._guarded("job", learn_jobs),
             ),
         ]
 

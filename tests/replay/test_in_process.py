@@ -20,8 +20,10 @@ from stream_qa.replay.log import LogEvent, chunks, read_log
 from stream_qa.replay.report import Report
 from stream_qa.settings import Settings
 from stream_qa.simulation import Marketplace, simulate
+from stream_qa.stages.label import LabelStage
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import MemoryState
+from stream_qa.stages.state import Outcome as StageOutcome
 from stream_qa.streaming.partitioner import partition_of
 
 TOPICS = TopicNames()
@@ -88,6 +90,23 @@ def test_every_application_is_scored_once_and_every_change_of_its_label_is_learn
         changes += known[label.application_id] != before
     assert counts["examples"] == changes > 0
     assert counts["deltas"] > 0
+
+
+def test_the_label_stage_tells_how_many_examples_will_come_of_its_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = 0
+    process = LabelStage.process
+
+    def listening(*arguments: Any) -> StageOutcome:  # noqa: ANN401 # passed on as they come
+        nonlocal told
+        outcome = process(*arguments)
+        told += outcome.lessons
+        return outcome
+
+    monkeypatch.setattr(LabelStage, "process", listening)
+    counts = replayed(simulated_lines(seed=2), 3, tmp_path / "emitted").counts()
+    assert told == counts["examples"] > 0
 
 
 def test_a_shuffled_log_emits_the_same_bytes(tmp_path: Path) -> None:

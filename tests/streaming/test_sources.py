@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import Record, SourceRecord
+from stream_qa.streaming.replay_steps import ReplaySteps
 from stream_qa.streaming.sources import Chunk, Order, Sources
 
 FIRST, SECOND = "applications", "engagements"
@@ -36,7 +37,13 @@ def chunk(topic: str, start: int, *times: int, behind: int = 0, end: int | None 
 
 
 def sources(clock: Clock | None = None, companions: frozenset[str] = frozenset(), **behind: int) -> Sources:
-    waiting = Sources((FIRST, SECOND), Order(event_times, PATIENCE, companions, clock or Clock()))
+    return in_steps(ReplaySteps(0, PATIENCE), clock, companions, **behind)
+
+
+def in_steps(
+    steps: ReplaySteps, clock: Clock | None = None, companions: frozenset[str] = frozenset(), **behind: int
+) -> Sources:
+    waiting = Sources((FIRST, SECOND), Order(event_times, PATIENCE, steps, companions, clock or Clock()))
     waiting.open(behind)
     return waiting
 
@@ -53,6 +60,21 @@ def test_two_sources_are_taken_in_the_order_of_event_time() -> None:
     waiting.add(chunk(SECOND, 0, 2, 3, 5, 9))
     assert taken(waiting) == (["a1", "e2", "e3", "a4", "e5", "a6", "e9"], {FIRST: 3, SECOND: 4})
     assert waiting.queued == 0
+
+
+def test_a_step_is_taken_and_the_next_one_when_its_labels_have_come_back() -> None:
+    steps = ReplaySteps(10, PATIENCE, clock := Clock())
+    waiting = in_steps(steps, clock)
+    waiting.add(chunk(FIRST, 0, 1, 4, 12, 35))
+    waiting.add(chunk(SECOND, 0, 2, 10, 11, 20))
+    assert taken(waiting) == (["a1", "e2", "a4", "e10"], {FIRST: 2, SECOND: 2})
+    steps.sent(1)
+    assert taken(waiting, applications=2, engagements=2) == ([], {})
+    assert waiting.waits == PATIENCE
+    steps.came_back(1)
+    assert taken(waiting, applications=2, engagements=2) == (["e11", "a12", "e20"], {FIRST: 3, SECOND: 4})
+    assert waiting.waits is None
+    assert taken(waiting, applications=3, engagements=4) == (["a35"], {FIRST: 4})
 
 
 def test_at_the_same_moment_the_first_source_comes_first() -> None:

@@ -15,6 +15,7 @@ from stream_qa.stages.state import MemoryState
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.positions import Origin, Position
+from stream_qa.streaming.replay_steps import ReplaySteps
 from stream_qa.streaming.sources import Chunk, Order
 from stream_qa.streaming.table import Table
 from stream_qa.streaming.ticking import Ticker
@@ -80,7 +81,7 @@ def ground(tmp_path: Path) -> Any:  # noqa: ANN401 # a generator of it
     lane = Lane(
         "label", 0, SOURCES, "label-changelog", table,
         lambda records, state: STAGE.process(0, records, state, MemoryState()),
-        Order(STAGE.event_times, 1.0, clock=clock),
+        Order(STAGE.event_times, 1.0, ReplaySteps(0, 1.0), clock=clock),
     )  # fmt: skip
     lane.open({topic: Position(0, Origin(bytes(16), 4)) for topic in SOURCES})
     group = Group([lane])

@@ -88,3 +88,18 @@ class RandomEffect:
         unwhitened = coefficients * (self.prior.scale(coefficients.shape[1]) if scales is None else scales)
         # Adding zero turns the negative zeros of rounding into the one zero that sums of deltas give.
         return np.round(unwhitened / GRID) * GRID + 0.0
+
+
+def published_log_odds(coefficients: Floats, features: Floats) -> Floats:
+    """Return an effect's part of the score as servers compute it, shape ``(n,)``.
+
+    Row by row, so that a row's result does not depend on which others stand beside it, to the last bit.
+
+    Parameters
+    ----------
+    coefficients
+        Published, shape ``(n, 1 + k)``: the intercept first.
+    features
+        Standardised, shape ``(n, k)``.
+    """
+    return np.asarray(coefficients[:, 0] + (coefficients[:, 1:] * features).sum(axis=1))

@@ -255,6 +255,7 @@ def test_a_store_that_hangs_holds_up_no_request_for_longer_than_it_may() -> None
         try:
             # More than there are threads for look-ups.
             found = [answer(client, "/v1/scores/member", AGAINST_JOBS) for _ in range(6)]
+            assert sum(thread.name.startswith("look-up") for thread in threading.enumerate()) == 4
         finally:
             backend.let.set()
         assert answer(client, "/v1/scores/member", AGAINST_JOBS)["personalised"] is True

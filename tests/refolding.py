@@ -6,6 +6,7 @@ labels are a function of the events.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from stream_qa.replay.report import Report
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState
 from stream_qa.streaming.partitioner import partition_of
 
@@ -55,13 +57,10 @@ def refold(stage: LearnStage[Any], log: Log) -> Refolded:
     for partition, records in log.items():
         state = states[partition] = MemoryState()
         sources = [Record(record.topic, partition, record.offset, record.key, record.value) for record in records]
+        share = Share(len(log), partial(_is_in, partition, len(log)))
         # Where entities start from what a bundle knows of them, they do so before any label here.
         for source in [None, *sources] if stage.warm_start else sources:
-
-            def is_here(entity_id: str, partition: int = partition) -> bool:
-                return partition_of(entity_id.encode(), len(log)) == partition
-
-            outcome = stage.process(partition, [] if source is None else [source], state, is_here)
+            outcome = stage.process(partition, [] if source is None else [source], state, share)
             assert not outcome.unfinished
             state.apply(outcome.changes)
             for message in outcome.messages:
@@ -72,6 +71,10 @@ def refold(stage: LearnStage[Any], log: Log) -> Refolded:
                     versions[delta.entity_id, delta.version] = newest[delta.entity_id]
             messages += outcome.messages
     return Refolded(versions, messages, states)
+
+
+def _is_in(partition: int, partitions: int, entity_id: str) -> bool:
+    return partition_of(entity_id.encode(), partitions) == partition
 
 
 def publishing_differences(deltas: Iterable[Delta], versions: Versions) -> list[str]:

@@ -93,3 +93,8 @@ class Publisher:
                 )
                 messages.append(Message(self.snapshots, key, wire.encode(snapshot)))
         return messages
+
+    def drop(self, entity_ids: Sequence[str]) -> list[Message]:
+        """Return the messages that tell servers to hold nothing of entities any more: tombstones on both topics."""
+        keys = [entity_key(self.effect.kind, entity_id) for entity_id in entity_ids]
+        return [Message(topic, key, None) for key in keys for topic in (self.deltas, self.snapshots)]

@@ -40,6 +40,16 @@ def entity_key(entity_id: str) -> bytes:
     return _ENTITY + entity_id.encode()
 
 
+def entity_id(key: bytes) -> str:
+    """Return whose record is under a key."""
+    return key.removeprefix(_ENTITY).decode()
+
+
+def entity_range() -> tuple[bytes, bytes]:
+    """Return the half-open key range of all entities."""
+    return _ENTITY, _after(_ENTITY)
+
+
 def contribution_key(origin: int, applied_at: int, application_id: str) -> bytes:
     """Return the key of what an application's label has added.
 
@@ -60,6 +70,21 @@ def contribution_range(origin: int, since: int, until: int) -> tuple[bytes, byte
 def clock_key(origin: int) -> bytes:
     """Return the key of the event time that an origin has reached."""
     return _CLOCK + origin.to_bytes(4, "big")
+
+
+def origin_of(key: bytes) -> int:
+    """Return the origin whose event time is under a key."""
+    return int.from_bytes(key.removeprefix(_CLOCK), "big")
+
+
+def clock_range() -> tuple[bytes, bytes]:
+    """Return the half-open key range of the event times of all origins."""
+    return _CLOCK, _after(_CLOCK)
+
+
+def _after(prefix: bytes) -> bytes:
+    """Return the first key after all that begin with ``prefix``."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 @dataclass(frozen=True)

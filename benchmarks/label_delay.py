@@ -24,6 +24,7 @@ from stream_qa.replay.in_process import label_to_the_end
 from stream_qa.replay.log import LogEvent, chunks, read_log
 from stream_qa.settings import Settings
 from stream_qa.stages.label import LabelStage
+from stream_qa.stages.models import Models
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import MemoryState
 from stream_qa.streaming.garbage import collect_rarely
@@ -59,7 +60,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name, (rule, of_bundle) in rules.items():
         policy = LabelPolicy(silence=Silence(rule=rule))
-        print(f"| {name} | {row(replace(stage, policy=policy, curves=of_bundle), events, since)} |")
+        models = Models(replace(stage.models.first, curves=of_bundle))
+        print(f"| {name} | {row(replace(stage, policy=policy, models=models), events, since)} |")
 
 
 def row(stage: LabelStage, events: list[LogEvent], since: int) -> str:

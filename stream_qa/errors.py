@@ -11,6 +11,7 @@
     │   ├── BundleError
     │   │   ├── CurveError
     │   │   └── OnnxModelError
+    │   ├── ModelRefusedError
     │   └── TopicsError
     │       ├── TopicMissingError
     │       ├── TopicReplacedError
@@ -25,6 +26,8 @@
     │       └── TransactionRefusedError
     ├── StateError                    the worker stops before anything is committed
     │   ├── PolicyChangedError
+    │   ├── ModelChangedError
+    │   ├── ModelMissingError
     │   ├── StateFormatError
     │   ├── RuleMismatchError
     │   ├── DiskError
@@ -42,6 +45,9 @@
     ├── UnknownApplicationError
     ├── UnknownEntityError
     ├── ReplayStalledError
+    ├── RequestError                  the scoring service says so to the client, and goes on
+    │   ├── UnfitRequestError
+    │   └── OversizedRequestError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
         ├── NotJSONError
         ├── InvalidEventError
@@ -92,6 +98,14 @@ class OnnxModelError(BundleError):
     """An ONNX file is no global model: it has other inputs or outputs, gives no numbers, or could do more than compute.
 
     Correct what the message names where the model is exported, and train the bundle again.
+    """
+
+
+class ModelRefusedError(ConfigurationError):
+    """A published model bundle does not fit what was learned. The workers go on with the one that they have.
+
+    A bundle takes another's place only with the same feature schema and the same feature scales: train it with
+    ``stream-qa train --scales-of``. For other features start a new group under another prefix, and replay the log.
     """
 
 
@@ -174,6 +188,26 @@ class PolicyChangedError(StateError):
     Start the worker with the durations that the message names, or with the new ones under another
     ``STREAM_QA_TOPIC_PREFIX``: some applications would be looked at twice, others never.
     """
+
+
+class ModelChangedError(StateError):
+    """The state began with other priors than ``STREAM_QA_BUNDLE``, or the precisions without one, say now.
+
+    Set them back. A bundle that is to take the place of the one with which the group began is published:
+    ``stream-qa models publish``.
+    """
+
+
+class ModelMissingError(StateError):
+    """A label was made by a model that this worker cannot read: its partitions wait until it can.
+
+    The worker's log says why: make the bundle's directory readable here, or publish the bundle again from another
+    place.
+    """
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"model {version} is not here yet")
+        self.version = version
 
 
 class StateFormatError(StateError):
@@ -260,6 +294,18 @@ class UnknownEntityError(StreamQAError):
 
 class ReplayStalledError(StreamQAError):
     """The workers made no progress for too long. Check that one runs, and what its log says."""
+
+
+class RequestError(StreamQAError):
+    """A request to the scoring service is not answered. The client gets the message, and should send another one."""
+
+
+class UnfitRequestError(RequestError):
+    """The request contradicts itself or the model that the service scores by. Mend the client, or serve its bundle."""
+
+
+class OversizedRequestError(RequestError):
+    """The request asks for more at once than ``STREAM_QA_SERVE_MAX_PAIRS``. Send several, or raise the limit."""
 
 
 class RejectedError(StreamQAError):

@@ -83,6 +83,8 @@ def label(
     job_version: int = 0,
     origin: int = 0,
     watermark: int = START,
+    model_version: str = "none",
+    model_number: int = 0,
 ) -> Label:
     """Return a revision of a label, by default the first; the weight follows from the value unless it is given."""
     return Label.model_validate(
@@ -105,6 +107,8 @@ def label(
             "job_version": job_version,
             "origin": origin,
             "watermark": watermark,
+            "model_version": model_version,
+            "model_number": model_number,
         }
     )
 
@@ -127,6 +131,8 @@ def example(
     member_version: int = 0,
     origin: int = 0,
     watermark: int = START,
+    model_version: str = "none",
+    model_number: int = 0,
 ) -> Example:
     """Return an example for the job's learner; the weight follows from the value unless it is given."""
     return Example.model_validate(
@@ -147,6 +153,8 @@ def example(
             "member_version": member_version,
             "origin": origin,
             "watermark": watermark,
+            "model_version": model_version,
+            "model_number": model_number,
         }
     )
 

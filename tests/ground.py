@@ -126,7 +126,7 @@ class Ground:
             await consumer.stop()
 
 
-def new_ground(broker: str, directory: Path, **more: float) -> Ground:
+def new_ground(broker: str, directory: Path, **more: float | Path) -> Ground:
     """Make topics, with four partitions each, that nobody else uses; ``more`` are settings to differ from defaults."""
     prefix = f"test-{directory.name}-{next(_number)}-"
     settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix).model_copy(update=more)

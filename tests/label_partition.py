@@ -25,6 +25,7 @@ from stream_qa.labels.curves import SilenceCurves
 from stream_qa.learning import AdaptiveSGD, BaseRate, Prior, RandomEffect
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.label import LabelStage
+from stream_qa.stages.models import Model, Models
 from stream_qa.stages.state import MemoryState
 
 TOPICS = TopicNames()
@@ -42,13 +43,19 @@ def label_stage(
     return LabelStage(
         topics=TOPICS,
         policy=policy,
-        global_model=BaseRate(BASE_RATE),
-        job_effect=RandomEffect("job", Prior(4.0, 16.0), AdaptiveSGD()),
+        models=Models(
+            Model(
+                number=0,
+                global_model=BaseRate(BASE_RATE),
+                member_effect=RandomEffect("member"),
+                job_effect=RandomEffect("job", Prior(4.0, 16.0), AdaptiveSGD()),
+                feature_schema=schema,
+                curves=curves,
+            )
+        ),
         applications=WireDecoder(wire.Application, Decoder(Application)),
         engagements=WireDecoder(wire.Engagement, Decoder(Engagement)),
         ticks=WireDecoder(wire.Tick, Decoder(Tick)),
-        feature_schema=schema,
-        curves=curves,
         most_due=most_due,
     )
 

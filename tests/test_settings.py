@@ -113,7 +113,7 @@ def test_the_prefix_stands_in_front_of_every_topic(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_names_of_the_topics() -> None:
-    assert TopicNames().all()[:9] == (
+    assert TopicNames().all()[:10] == (
         "applications",
         "engagements",
         "ticks",
@@ -122,6 +122,7 @@ def test_the_names_of_the_topics() -> None:
         "scores",
         "coefficients",
         "coefficient-snapshots",
+        "models",
         "dead-letters",
     )
 

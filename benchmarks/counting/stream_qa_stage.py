@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import orjson
@@ -11,7 +12,7 @@ import uvloop
 from stream_qa.errors import NotJSONError
 from stream_qa.events import Message, SourceRecord, dead_letter
 from stream_qa.settings import load_settings
-from stream_qa.stages.pipeline import Pipeline
+from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.streaming.faust_app import ChunkApp
 
@@ -43,7 +44,8 @@ class Counting:
 
 
 counting = Counting()
-app = ChunkApp(settings, Pipeline(label=cast("Any", counting), member=cast("Any", counting), job=cast("Any", counting)))
+stages = cast("Any", counting)
+app = ChunkApp(settings, replace(build_pipeline(settings), label=stages, member=stages, job=stages))
 app.read(settings.topics.applications, settings.topics.engagements, by="label")
 app.read(settings.topics.labels, by="member")
 app.read(settings.topics.examples, by="job")

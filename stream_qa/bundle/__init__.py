@@ -1,6 +1,7 @@
 """The model bundle: a directory with all that is learned rarely. Nothing in it can run code."""
 
 from stream_qa.bundle.files import (
+    MANIFEST,
     Checks,
     Description,
     GlobalFile,
@@ -19,6 +20,7 @@ from stream_qa.bundle.reading import Bundle, load_bundle, load_random_effects
 from stream_qa.bundle.writing import write_bundle
 
 __all__ = [
+    "MANIFEST",
     "Bundle",
     "Checks",
     "Description",

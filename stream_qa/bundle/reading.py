@@ -67,15 +67,25 @@ class Bundle:
         return FeatureSchema(schema.name, schema.member_features, schema.job_features)
 
 
-def load_bundle(directory: Path) -> Bundle:
+def load_bundle(directory: Path, sha256: str | None = None) -> Bundle:
     """Read a bundle; the coefficients of its entities are only checked for damage.
+
+    Parameters
+    ----------
+    directory
+        Where it is.
+    sha256
+        That of its manifest, which has those of all other files; ``None`` for any.
 
     Raises
     ------
     BundleError
         A file is missing, damaged or of another format, or files do not belong together.
     """
-    manifest = _parse(directory / MANIFEST, _content(directory / MANIFEST), TypeAdapter(Manifest))
+    content = _content(directory / MANIFEST)
+    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise BundleError(f"{directory / MANIFEST} is not the one that was published: it was changed or damaged")
+    manifest = _parse(directory / MANIFEST, content, TypeAdapter(Manifest))
     contents = {name: _checked(directory / name, digest) for name, digest in manifest.files.items()}
     global_file = _parse(directory / FileName.GLOBAL, contents[FileName.GLOBAL], _GLOBAL)
     priors = _parse(directory / FileName.PRIORS, contents[FileName.PRIORS], TypeAdapter(PriorsFile))

@@ -6,7 +6,20 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from stream_qa.cli import broker, coefficients, config, demo, evaluate, labels, replay, simulate, topics, train
+from stream_qa.cli import (
+    broker,
+    coefficients,
+    config,
+    demo,
+    evaluate,
+    labels,
+    models,
+    replay,
+    serve,
+    simulate,
+    topics,
+    train,
+)
 from stream_qa.errors import StreamQAError
 
 application = typer.Typer(
@@ -21,11 +34,13 @@ application.add_typer(broker.commands, name="broker", help="A real Kafka for dev
 application.add_typer(topics.commands, name="topics")
 application.add_typer(config.commands, name="config")
 application.add_typer(labels.commands, name="labels")
+application.add_typer(models.commands, name="models")
 application.add_typer(coefficients.commands, name="coefficients")
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)
 application.command()(evaluate.evaluate)
+application.command()(serve.serve)
 application.command()(demo.demo)
 
 

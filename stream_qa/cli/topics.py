@@ -20,7 +20,7 @@ PENDING = 2
 
 Partitions = Annotated[
     int | None,
-    typer.Option(min=1, help="Partition count of all topics but the dead letters, instead of the declared one."),
+    typer.Option(min=1, help="Partition count of all topics but dead letters and models, instead of the declared one."),
 ]
 ReplicationFactor = Annotated[
     int | None, typer.Option(min=1, help="Replication factor of new topics, instead of the declared one.")

@@ -6,22 +6,25 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import orjson
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from stream_qa.bundle import HeldOut, Manifest
+from stream_qa.bundle import Bundle, HeldOut, Manifest, load_bundle
 from stream_qa.cli.moments import FORMATS, milliseconds
 from stream_qa.cli.progress import counted
+from stream_qa.errors import TrainingError
 from stream_qa.events import TopicNames
 from stream_qa.labels import load_policy
+from stream_qa.learning import FeatureSchema, Standardisation
 from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.training.history import History, read_history
-from stream_qa.training.joint_fit import HyperParameters, OnnxFit
+from stream_qa.training.joint_fit import HyperParameters, OnnxFit, Scales
 from stream_qa.training.onnx_models import handed_in
 from stream_qa.training.train import Training
 from stream_qa.training.train import train as train_bundle
@@ -57,6 +60,19 @@ def train(
         Path | None, typer.Option(help="The file for --global-model onnx: features in, log-odds or a probability out.")
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="Label policy; by default that of STREAM_QA_POLICY.")] = None,
+    scales_of: Annotated[
+        Path | None,
+        typer.Option(
+            help="A bundle whose feature scales to keep, so that the new one can take its place in a worker group."
+        ),
+    ] = None,
+    plain_features: Annotated[
+        bool,
+        typer.Option(
+            "--plain-features",
+            help="Only clip features, at STREAM_QA_FEATURE_BOUND: for a group that began without a bundle.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest and what else it says as JSON.")] = False,
 ) -> None:
     """Train a model bundle: global model, priors of both random effects, silence curves, coefficients to start from.
@@ -65,8 +81,11 @@ def train(
     """
     if out.exists():
         raise typer.BadParameter(f"{out} exists already", param_hint="--out")
+    if plain_features and scales_of is not None:
+        raise typer.BadParameter("not together with --plain-features", param_hint="--scales-of")
     onnx_fit = _onnx_fit(global_model, onnx)
     settings = load_settings()
+    kept = None if scales_of is None else load_bundle(scales_of)
     label_policy = load_policy(policy or settings.policy)
     moment = milliseconds(until)
     topics = TopicNames()
@@ -87,13 +106,34 @@ def train(
             advance=lambda count: progress.advance(labelling, count),
         )
         training = train_bundle(
-            history, policy=label_policy, until=moment, advance=_sweeps(progress), onnx_fit=onnx_fit
+            history,
+            policy=label_policy,
+            until=moment,
+            advance=_sweeps(progress),
+            onnx_fit=onnx_fit,
+            scales=_scales(history.schema, kept, settings.feature_bound if plain_features else None),
         )
     manifest = training.write(out)
     if as_json:
         typer.echo(orjson.dumps(_report(manifest, training, history), option=orjson.OPT_INDENT_2))
     else:
         _show(Console(), out, manifest, training, history)
+
+
+def _scales(schema: FeatureSchema, kept: Bundle | None, plain_bound: float | None) -> Scales | None:
+    """Return the feature scales that were asked for; ``None`` for those of the log."""
+    if kept is not None:
+        if kept.feature_schema != schema:
+            raise TrainingError(f"the log has features {schema}, and the bundle of --scales-of {kept.feature_schema}")
+        return Scales(kept.global_model.member_features, kept.global_model.job_features)
+    if plain_bound is None:
+        return None
+    return Scales(
+        *(
+            Standardisation(plain_bound, np.zeros(count), np.ones(count))
+            for count in (schema.member_features, schema.job_features)
+        )
+    )
 
 
 def _onnx_fit(kind: GlobalKind, path: Path | None) -> OnnxFit | None:

@@ -10,6 +10,7 @@ from stream_qa.errors import StateError
 from stream_qa.events import Message, wire
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.entity import Records
+from stream_qa.learning.whitening import Whitenings
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,6 @@ class Publisher:
         The random effect whose entities these are.
     deltas, snapshots
         The topics.
-    model_version
-        The model bundle that the coefficients belong to.
     snapshot_every
         Versions between two snapshots of an entity.
     """
@@ -31,19 +30,25 @@ class Publisher:
     effect: RandomEffect
     deltas: str
     snapshots: str
-    model_version: str
     snapshot_every: int
 
-    def publish(self, entity_ids: Sequence[str], before: Records, after: Records) -> list[Message]:
+    def publish(
+        self, entity_ids: Sequence[str], before: Records, after: Records, whitenings: Whitenings
+    ) -> list[Message]:
         """Return the messages for entities, shape ``(n,)`` each, whose version has moved from before to after.
+
+        They name the newest model of ``whitenings``, by which the entities have learned.
 
         Raises
         ------
         StateError
             A vector is not finite; nothing of the chunk may be used.
         """
-        base = self.effect.published(before["coefficients"])
-        published = self.effect.published(after["coefficients"])
+        base, published = (
+            self.effect.published(records["coefficients"], whitenings.scales(records["model"]))
+            for records in (before, after)
+        )
+        model_version = whitenings.newest.model_version
         if not np.isfinite(published).all():
             raise StateError(f"coefficients of a {self.effect.kind} are not finite")
         messages = []
@@ -64,7 +69,7 @@ class Publisher:
                 base_version,
                 version,
                 change.tobytes(),
-                self.model_version,
+                model_version,
                 labels,
                 newest_at,
             )
@@ -75,7 +80,7 @@ class Publisher:
                     entity_id,
                     version,
                     coefficients.tobytes(),
-                    self.model_version,
+                    model_version,
                     labels,
                     newest_at,
                 )

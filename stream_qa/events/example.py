@@ -4,7 +4,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stream_qa.events.fields import Count, Event, EventTime, Features, Identifier, LogOdds, Origin, Revision, Weight
+from stream_qa.events.fields import (
+    Count,
+    Event,
+    EventTime,
+    Features,
+    Identifier,
+    LogOdds,
+    ModelNumber,
+    Origin,
+    Revision,
+    Weight,
+)
 from stream_qa.events.label import Value
 
 
@@ -27,3 +38,5 @@ class Example(Event):
     member_version: Count
     origin: Origin
     watermark: Annotated[EventTime, Field(description="the label's: what the origin had reached for this reader")]
+    model_version: Annotated[Identifier, Field(description="the label's")] = "none"
+    model_number: ModelNumber = 0

@@ -42,6 +42,11 @@ Count = Annotated[int, Field(ge=0, le=2**53), Meta(ge=0, le=2**53)]
 Revision = Annotated[
     int, Field(ge=1, le=2**53, description="strictly increasing for an application"), Meta(ge=1, le=2**53)
 ]
+ModelNumber = Annotated[
+    int,
+    Field(ge=0, le=2**53, description="rises with every model that the group takes up; 0 is the one it began with"),
+    Meta(ge=0, le=2**53),
+]
 Weight = Annotated[
     float, Field(ge=0, le=1, description="how much the value counts; 0 while it is not known"), Meta(ge=0, le=1)
 ]

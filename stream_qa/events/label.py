@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream_qa.events.fields import Count, Event, EventTime, Features, Identifier, LogOdds, Origin, Revision, Weight
+from stream_qa.events.fields import (
+    Count,
+    Event,
+    EventTime,
+    Features,
+    Identifier,
+    LogOdds,
+    ModelNumber,
+    Origin,
+    Revision,
+    Weight,
+)
 
 Value = Literal[0, 1]
 LabelKind = Literal["open", "provisional", "positive", "negative"]
@@ -34,6 +45,8 @@ class Label(Event):
     job_version: Count
     origin: Origin
     watermark: Annotated[EventTime, Field(description="the event time that the origin had reached")]
+    model_version: Annotated[Identifier, Field(description="the model bundle by which it was scored")] = "none"
+    model_number: ModelNumber = 0
 
     @property
     def kind(self) -> LabelKind:

@@ -15,6 +15,7 @@ class TopicNames:
     scores: str = "scores"
     coefficients: str = "coefficients"
     coefficient_snapshots: str = "coefficient-snapshots"
+    models: str = "models"
     dead_letters: str = "dead-letters"
     label_changelog: str = "label-changelog"
     member_changelog: str = "member-changelog"

@@ -18,6 +18,7 @@ from stream_qa.events.fields import (
     Features,
     Identifier,
     LogOdds,
+    ModelNumber,
     Number,
     Origin,
     Revision,
@@ -145,6 +146,8 @@ class Label(Struct, frozen=True, gc=False):
     job_version: Count
     origin: Origin
     watermark: EventTime
+    model_version: Identifier = "none"
+    model_number: ModelNumber = 0
 
 
 class Example(Struct, frozen=True, gc=False):
@@ -166,6 +169,8 @@ class Example(Struct, frozen=True, gc=False):
     member_version: Count
     origin: Origin
     watermark: EventTime
+    model_version: Identifier = "none"
+    model_number: ModelNumber = 0
 
 
 class Score(Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ activity, and by the article's rule once.
 """
 
 from bisect import bisect_left
+from functools import lru_cache
 from operator import neg
 from typing import Protocol
 
@@ -157,6 +158,7 @@ class ByCurves:
         return SilentNegative(SilenceRule.CURVE, weight, moment)
 
 
+@lru_cache(maxsize=8)
 def silence_says(silence: Silence, curves: SilenceCurves | None) -> SilenceSays | None:
     """Return the rule of a policy; ``None`` where silence says nothing."""
     match silence.rule:

@@ -1,7 +1,8 @@
 """The packed records of a learner's table: what is known of an entity, and what one label has added to it.
 
 Little-endian, read and written many at once through numpy's record types. The first byte is the format's version, the
-second the rule. Records of format 1, which the adaptive rule wrote before anything faded, are read as they were meant.
+second the rule. Records of format 1, which the adaptive rule wrote before anything faded, are read as they were meant,
+and so are those of format 2, from when there was one model for ever.
 """
 
 import struct
@@ -15,14 +16,18 @@ from numpy.typing import NDArray
 from stream_qa.errors import RuleMismatchError, StateFormatError
 from stream_qa.learning.rule import Fields, Rule, RuleNumber
 
-FORMAT = 2
+FORMAT = 3
 Records = NDArray[np.void]
 
 _FORMAT_1 = 1
+_FORMAT_2 = 2
+_BEFORE = (_FORMAT_1, _FORMAT_2)
 _ENTITY = b"entity/"
 _CONTRIBUTION = b"contribution/"
 _CLOCK = b"clock/"
 _CONTRIBUTION_ORDER = struct.Struct(">Iq")
+#: The number of the model whose prior whitens the record. It stands last: format 2 had all before it and not this.
+_MODEL: tuple[str, str, tuple[int, ...]] = ("model", "<u4", ())
 _LAYOUT = struct.Struct("<BBH")
 #: The record of a table's format, rule and number of coefficients.
 LAYOUT = b"layout"
@@ -76,7 +81,7 @@ def entity_type(rule: Rule, dimension: int) -> RecordType:
     """
     common: Fields = [("version", "<i8", ()), ("labels", "<i8", ()), ("newest_at", "<i8", ())]
     return RecordType(
-        _dtype([*common, ("decay", "<f8", ()), *rule.learned_fields(dimension)], FORMAT),
+        _dtype([*common, ("decay", "<f8", ()), *rule.learned_fields(dimension), _MODEL], FORMAT),
         _dtype([*common, ("coefficients", "<f8", (dimension,)), ("squares", "<f8", (dimension,))], _FORMAT_1),
         rule.number,
         dimension,
@@ -91,7 +96,7 @@ def contribution_type(rule: Rule, dimension: int) -> RecordType:
     """
     common: Fields = [("revision", "<i8", ()), ("value", "i1", ()), ("weight", "<f8", ())]
     return RecordType(
-        _dtype([*common, ("decay", "<f8", ()), *rule.added_fields(dimension)], FORMAT),
+        _dtype([*common, ("decay", "<f8", ()), *rule.added_fields(dimension), _MODEL], FORMAT),
         _dtype([*common, ("gradient", "<f8", ()), ("step", "<f8", (dimension,))], _FORMAT_1),
         rule.number,
         dimension,
@@ -132,7 +137,7 @@ def unpack_layout(rule: Rule, layout: bytes | None, dimension: bytes | None) -> 
             return None
         _check_rule(RuleNumber.ADAPTIVE_SGD, rule.number)
         return int.from_bytes(dimension, "big")
-    if layout[0] != FORMAT:
+    if layout[0] not in (_FORMAT_2, FORMAT):
         raise StateFormatError(f"the table is of format {layout[0]}, and {FORMAT} is read")
     _, number, coefficients = _LAYOUT.unpack(layout)
     _check_rule(number, rule.number)
@@ -149,7 +154,7 @@ def unpack_many(kind: RecordType, records: Sequence[bytes | None]) -> Records:
     RuleMismatchError
         A record was written by another rule.
     """
-    present = [_migrated(kind, record) if record and record[0] == _FORMAT_1 else record or b"" for record in records]
+    present = [_migrated(kind, record) if record and record[0] in _BEFORE else record or b"" for record in records]
     size = kind.dtype.itemsize
     padded = [record.ljust(size, b"\0") for record in present]
     if any(len(record) != size for record in padded):
@@ -168,7 +173,9 @@ def unpack_many(kind: RecordType, records: Sequence[bytes | None]) -> Records:
 
 
 def _migrated(kind: RecordType, record: bytes) -> bytes:
-    """Return a record of format 1 in the present one: nothing of it has faded yet."""
+    """Return a record of format 1 or 2 in the present one: nothing of the former has faded yet."""
+    if record[0] == _FORMAT_2:
+        return bytes([FORMAT]) + record[1:]
     _check_rule(RuleNumber.ADAPTIVE_SGD, kind.rule)
     if len(record) > kind.before.itemsize:
         raise _other_format(kind)
@@ -184,7 +191,7 @@ def _migrated(kind: RecordType, record: bytes) -> bytes:
 def _explain(kind: RecordType, records: Sequence[bytes | None]) -> None:
     """Raise what is wrong with the first record that is not of ``kind``."""
     for record in records:
-        if record is not None and record[:1] == bytes([FORMAT]):
+        if record is not None and record[:1] in (bytes([_FORMAT_2]), bytes([FORMAT])):
             _check_rule(record.ljust(2, b"\0")[1], kind.rule)
     raise _other_format(kind)
 

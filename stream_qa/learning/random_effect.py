@@ -15,6 +15,7 @@ from stream_qa.learning.features import Standardisation
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.rule import Rule, log_odds
 from stream_qa.learning.sgd import AdaptiveSGD
+from stream_qa.learning.whitening import Whitening, Whitenings
 
 #: Published coefficients are multiples of this: sums and differences of such numbers are exact in float64, so a
 #: server that adds deltas holds bit for bit what the worker published.
@@ -23,24 +24,33 @@ GRID = 2.0**-24
 
 @dataclass(frozen=True)
 class RandomEffect:
-    """How one kind of entity learns."""
+    """How one kind of entity learns by one model."""
 
     kind: EntityKind
     prior: Prior = field(default_factory=Prior)
     rule: Rule = field(default_factory=AdaptiveSGD)
     features: Standardisation = field(default_factory=Standardisation)
+    model_number: int = 0
+    model_version: str = "none"
 
-    def whiten(self, features: Floats) -> Floats:
+    def whitening(self, dimension: int) -> Whitening:
+        """Return the scale of ``dimension`` coefficients."""
+        return Whitening(self.model_number, self.model_version, self.prior.scale(dimension))
+
+    def whiten(self, features: Floats, scales: Floats | None = None) -> Floats:
         """Return the rule's features, shape ``(n, 1 + k)``, from raw ``features``, shape ``(n, k)``.
 
-        Standardised, an intercept in front, scaled by the prior.
+        Standardised, an intercept in front, times ``scales``, shape ``(n, 1 + k)`` or one row for all; by default the
+        prior's.
         """
         count, width = features.shape
         design = np.ones((count, 1 + width))
         design[:, 1:] = self.features.apply(features)
-        return design * self.prior.scale(1 + width)
+        return design * (self.prior.scale(1 + width) if scales is None else scales)
 
-    def score(self, entities: Sequence[bytes | None], features: Floats) -> tuple[Floats, Integers]:
+    def score(
+        self, entities: Sequence[bytes | None], features: Floats, whitenings: bytes | None = None
+    ) -> tuple[Floats, Integers]:
         """Return the effect's log-odds and the entities' versions, shapes ``(n,)``.
 
         Parameters
@@ -49,23 +59,44 @@ class RandomEffect:
             ``n`` packed entities.
         features
             Raw, shape ``(n, k)``.
+        whitenings
+            The record of the table's whitenings.
 
         Raises
         ------
         StateFormatError
             A record was written in a newer format or for another number of features.
+        ModelChangedError
+            The table began with another prior.
         RuleMismatchError
             A record was written by another rule.
         """
-        whitened = self.whiten(features)
-        learned = unpack_many(entity_type(self.rule, whitened.shape[1]), entities)
+        dimension = 1 + features.shape[1]
+        known = Whitenings.unpack(whitenings, self.whitening(dimension))
+        learned = unpack_many(entity_type(self.rule, dimension), entities)
+        whitened = self.whiten(features, known.scales(learned["model"]))
         return log_odds(learned["coefficients"], whitened), learned["version"]
 
-    def published(self, coefficients: Floats) -> Floats:
+    def published(self, coefficients: Floats, scales: Floats | None = None) -> Floats:
         """Return whitened ``coefficients``, shape ``(n, d)``, as servers multiply them with standardised features.
 
-        Rounded to multiples of ``GRID``.
+        Rounded to multiples of ``GRID``. ``scales`` are of the same shape, or one row for all; by default the prior's.
         """
-        unwhitened = coefficients * self.prior.scale(coefficients.shape[1])
+        unwhitened = coefficients * (self.prior.scale(coefficients.shape[1]) if scales is None else scales)
         # Adding zero turns the negative zeros of rounding into the one zero that sums of deltas give.
         return np.round(unwhitened / GRID) * GRID + 0.0
+
+
+def published_log_odds(coefficients: Floats, features: Floats) -> Floats:
+    """Return an effect's part of the score as servers compute it, shape ``(n,)``.
+
+    Row by row, so that a row's result does not depend on which others stand beside it, to the last bit.
+
+    Parameters
+    ----------
+    coefficients
+        Published, shape ``(n, 1 + k)``: the intercept first.
+    features
+        Standardised, shape ``(n, k)``.
+    """
+    return np.asarray(coefficients[:, 0] + (coefficients[:, 1:] * features).sum(axis=1))

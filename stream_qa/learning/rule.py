@@ -118,6 +118,17 @@ class Rule(ABC):
             What is known after, and what to keep for taking it back.
         """
 
+    @abstractmethod
+    def rescale_learned(self, learned: Columns, factor: Floats) -> Columns:
+        """Return what is known for features that are ``factor``, shape ``(n, d)``, times what they were.
+
+        No score changes by it. A factor of 1 changes nothing, to the last bit.
+        """
+
+    @abstractmethod
+    def rescale_added(self, added: Columns, factor: Floats) -> Columns:
+        """Return what :meth:`step` said that labels added for such features."""
+
     def bounded(self, coefficients: Floats) -> Floats:
         """Return ``coefficients``, any shape, cut off at the bound."""
         return np.clip(coefficients, -self.coefficient_bound, self.coefficient_bound)

@@ -58,6 +58,17 @@ class AdaptiveSGD(Rule):
         """Bring the coefficients nearer to the prior's mean, 0."""
         return {**learned, "coefficients": learned["coefficients"] * kept[:, np.newaxis]}
 
+    def rescale_learned(self, learned: Columns, factor: Floats) -> Columns:
+        """Shrink coefficients as features grow; gradients grow with them."""
+        return {
+            "coefficients": self.bounded(learned["coefficients"] / factor),
+            "squares": learned["squares"] * (factor * factor),
+        }
+
+    def rescale_added(self, added: Columns, factor: Floats) -> Columns:
+        """Shrink steps as coefficients shrink; the gradient is one by the log-odds."""
+        return {"gradient": added["gradient"], "step": added["step"] / factor}
+
     def step(self, learned: Columns, replaced: Columns, labels: Labels) -> tuple[Columns, Columns]:
         """Take one step for each of ``n`` entities."""
         del replaced
@@ -111,6 +122,14 @@ class SGD(Rule):
     def fade(self, learned: Columns, kept: Floats) -> Columns:
         """Bring the coefficients nearer to the prior's mean, 0."""
         return {"coefficients": learned["coefficients"] * kept[:, np.newaxis]}
+
+    def rescale_learned(self, learned: Columns, factor: Floats) -> Columns:
+        """Shrink coefficients as features grow."""
+        return {"coefficients": self.bounded(learned["coefficients"] / factor)}
+
+    def rescale_added(self, added: Columns, factor: Floats) -> Columns:
+        """Shrink steps as coefficients shrink."""
+        return {"step": added["step"] / factor}
 
     def step(self, learned: Columns, replaced: Columns, labels: Labels) -> tuple[Columns, Columns]:
         """Take one step for each of ``n`` entities."""

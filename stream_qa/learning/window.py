@@ -101,6 +101,24 @@ class Window(Rule):
             faded[name] = learned[name] * kept[:, np.newaxis]
         return faded
 
+    def rescale_learned(self, learned: Columns, factor: Floats) -> Columns:
+        """Shrink coefficients as features grow, and with those the older ones' matrix and vector."""
+        rows, columns = _lower_triangle(factor.shape[1])
+        return {
+            **learned,
+            "coefficients": self.bounded(learned["coefficients"] / factor),
+            "row_features": np.clip(
+                learned["row_features"] * factor[:, np.newaxis], -_LARGEST_FEATURE, _LARGEST_FEATURE
+            ).astype(np.float32),
+            "older_pull": learned["older_pull"] * factor,
+            "older_curvature": learned["older_curvature"] * (factor[:, rows] * factor[:, columns]),
+        }
+
+    def rescale_added(self, added: Columns, factor: Floats) -> Columns:
+        """Return it as it is: a parabola's two numbers are of the log-odds."""
+        del factor
+        return added
+
     def step(self, learned: Columns, replaced: Columns, labels: Labels) -> tuple[Columns, Columns]:
         """Put each label into the row of the one it replaces, or into that of the oldest application, and solve."""
         after = {name: column.copy() for name, column in learned.items()}

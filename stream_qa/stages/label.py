@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +10,12 @@ from msgspec import Raw
 from stream_qa.errors import RejectedError, WrongPartitionError
 from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dead_letter, wire
 from stream_qa.labels import LabelPolicy
-from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.event_time import CLOCK, NOT_BEGUN, Clock
-from stream_qa.labels.silence import SilenceSays, silence_says
-from stream_qa.learning import GlobalModel, RandomEffect
+from stream_qa.labels.silence import silence_says
 from stream_qa.learning.entity import entity_key
-from stream_qa.learning.features import FeatureSchema
+from stream_qa.learning.whitening import WHITENINGS
 from stream_qa.stages.label_chunk import Event, LabelChunk, Revision
+from stream_qa.stages.models import Model, Models, choose
 from stream_qa.stages.state import Outcome, StateReader
 
 Belongs = Callable[[str], bool]
@@ -43,16 +41,10 @@ class LabelStage:
         The names of the topics.
     policy
         What counts as hearing back.
-    global_model
-        Scores every application.
-    job_effect
-        Reads the job's part of the score from the job learner's table; the label carries it.
+    models
+        What applications can be scored by. Every label names the one by which it was.
     applications, engagements, ticks
         Decode the inputs.
-    feature_schema
-        What applications must bring; ``None`` adopts that of a partition's first application.
-    curves
-        How surprising silence is; ``None`` where that is not known.
     most_due
         Applications that may fall due in one chunk, about: what is more waits for the next.
     name
@@ -61,13 +53,10 @@ class LabelStage:
 
     topics: TopicNames
     policy: LabelPolicy
-    global_model: GlobalModel
-    job_effect: RandomEffect
+    models: Models
     applications: WireDecoder[wire.Application]
     engagements: WireDecoder[wire.Engagement]
     ticks: WireDecoder[wire.Tick]
-    feature_schema: FeatureSchema | None = None
-    curves: SilenceCurves | None = None
     most_due: int = 5_000
     name: str = "label"
 
@@ -93,19 +82,23 @@ class LabelStage:
             The job learner's table of the partition.
         belongs
             Whether a job's events belong into this partition; ``None`` where that is known.
+
+        Raises
+        ------
+        ModelMissingError
+            The model by which the partition scores is not here.
         """
+        model, taking_up, refused = choose(self.models, state)
         events = self._decode(records)
         if belongs is not None:
             events = [_in_its_place(event, belongs) for event in events]
-        chunk = LabelChunk(self.policy, self.feature_schema, self._silence, state, self.most_due)
+        silence = silence_says(self.policy.silence, model.curves)
+        chunk = LabelChunk(self.policy, model.feature_schema, silence, state, self.most_due)
         chunk.process(records, events)
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
-        messages = [*rejected, *self._labels(partition, chunk.revisions, jobs)]
-        return Outcome(chunk.changes, messages, chunk.unfinished, chunk.counted, chunk.lessons)
-
-    @cached_property
-    def _silence(self) -> SilenceSays | None:
-        return silence_says(self.policy.silence, self.curves)
+        messages = [*rejected, *self._labels(model, partition, chunk.revisions, jobs)]
+        chunk.counted.update(refused)
+        return Outcome(chunk.changes | taking_up, messages, chunk.unfinished, chunk.counted, chunk.lessons)
 
     def event_times(self, records: Sequence[SourceRecord]) -> list[int]:
         """Return when each record happened (ms); 0 for one that does not say, which is no event."""
@@ -136,22 +129,26 @@ class LabelStage:
         }
         return [next(decoded[record.topic]) for record in records]
 
-    def _labels(self, partition: int, revisions: Sequence[Revision], jobs: StateReader) -> list[Message]:
+    def _labels(self, model: Model, partition: int, revisions: Sequence[Revision], jobs: StateReader) -> list[Message]:
         """Return the messages for ``revisions``, with the job's part of the score as it stands now."""
         if not revisions:
             return []
         applications = [revision.application for revision in revisions]
-        stored = jobs.get_many([entity_key(application.job_id) for application in applications])
+        whitenings, *stored = jobs.get_many(
+            [WHITENINGS, *(entity_key(application.job_id) for application in applications)]
+        )
         features = np.array(wire.vectors([application.member_features for application in applications]), np.float64)
-        columns = (self.global_model.log_odds(applications, features), *self.job_effect.score(stored, features))
+        by_job = self.models.first.job_effect.score(stored, features, whitenings)
+        columns = (model.global_model.log_odds(applications, features), *by_job)
         return [
-            self._label(partition, revision, *parts)
-            for revision, *parts in zip(revisions, *(column.tolist() for column in columns), strict=True)
+            self._label(model, partition, revision, parts)
+            for revision, parts in zip(
+                revisions, zip(*(column.tolist() for column in columns), strict=True), strict=True
+            )
         ]
 
-    def _label(
-        self, partition: int, revision: Revision, global_log_odds: float, job_log_odds: float, job_version: int
-    ) -> Message:
+    def _label(self, model: Model, partition: int, revision: Revision, parts: tuple[float, float, int]) -> Message:
+        global_log_odds, job_log_odds, job_version = parts
         application, verdict = revision.application, revision.verdict
         label = wire.Label(
             application.application_id,
@@ -172,6 +169,8 @@ class LabelStage:
             job_version,
             partition,
             revision.watermark,
+            model.version,
+            model.number,
         )
         return Message(self.topics.labels, application.member_id.encode(), wire.encode(label))
 

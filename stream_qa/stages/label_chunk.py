@@ -36,12 +36,12 @@ from stream_qa.labels.silence import SilenceSays
 from stream_qa.learning.features import FeatureSchema
 from stream_qa.stages.label_due import LabelDue
 from stream_qa.stages.label_silence import LabelSilence, Sent
+from stream_qa.stages.models import FEATURE_SCHEMA
 from stream_qa.stages.state import StateReader
 
 Event = wire.Application | wire.Engagement | wire.Tick
 """What the label stage reads."""
 
-_FEATURE_SCHEMA = b"feature-schema"
 _OTHER_JOB = "it is about another job than its application"
 _TOO_LATE = "engagement after the window"
 
@@ -97,7 +97,7 @@ class LabelChunk:
         """Engagements that were taken and say nothing, by why."""
         self._policy = policy
         self._state = state
-        clock, adopted, durations = state.get_many([CLOCK, _FEATURE_SCHEMA, DURATIONS])
+        clock, adopted, durations = state.get_many([CLOCK, FEATURE_SCHEMA, DURATIONS])
         if durations is not None:
             check_durations(durations, policy)
         self._has_durations = durations is not None
@@ -237,7 +237,7 @@ class LabelChunk:
                 f"features are {FeatureSchema.of(application)}, and {self._schema} is learned"
             )
         if not self._has_schema:
-            self.changes[_FEATURE_SCHEMA] = self._schema.pack()
+            self.changes[FEATURE_SCHEMA] = self._schema.pack()
             self._has_schema = True
 
     def _engage(self, record: SourceRecord, event: wire.Engagement) -> None:

@@ -6,7 +6,7 @@ into chunks changes nothing: neither coefficients nor versions, to the last bit.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -33,7 +33,11 @@ from stream_qa.learning.entity import (
     unpack_many,
 )
 from stream_qa.learning.plan import Batch
+from stream_qa.learning.rescaling import rescale
 from stream_qa.learning.rounds import learn
+from stream_qa.learning.whitening import WHITENINGS, Whitening, Whitenings
+from stream_qa.stages.models import Model, Models
+from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.state import Outcome, StateReader
 
 L = TypeVar("L", bound=wire.Label | wire.Example)
@@ -44,6 +48,8 @@ V = TypeVar("V")
 class LearnerInput(Generic[L]):
     """What a random effect reads of a label."""
 
+    effect: Callable[[Model], RandomEffect]
+    """How the entities learn by a model."""
     decoder: WireDecoder[L]
     entity_id: Callable[[L], str]
     features: Callable[[L], Raw]
@@ -71,8 +77,8 @@ class LearnStage(Generic[L]):
     ----------
     name
         Names the stage in dead letters.
-    effect
-        How the entities learn.
+    models
+        What entities can learn by.
     source
         What the stage reads of a label.
     publisher
@@ -86,7 +92,7 @@ class LearnStage(Generic[L]):
     """
 
     name: str
-    effect: RandomEffect
+    models: Models
     source: LearnerInput[L]
     publisher: Publisher
     forward: Callable[[int, Sequence[Step[L]]], list[Message]]
@@ -100,13 +106,41 @@ class LearnStage(Generic[L]):
         ------
         StateFormatError
             The table was written in another format, or for another number of features.
+        ModelChangedError
+            The table began with another prior.
+        ModelMissingError
+            A label names a model that is not here.
         """
         outcome = Outcome({}, [])
         labels, features = self._decode(records, state, outcome)
-        if labels:
-            steps = self._learn(labels, np.array(features, np.float64), state, outcome)
-            outcome.messages.extend(self.forward(partition, steps))
+        if not labels:
+            return outcome
+        vectors = np.array(features, np.float64)
+        [record] = state.get_many([WHITENINGS])
+        whitenings = Whitenings.unpack(record, self.effect.whitening(1 + vectors.shape[1]))
+        steps: list[Step[L]] = []
+        written = Overlay(state)
+        for start, end in pairwise(_newer_models(labels, whitenings.newest.model_number)):
+            whitenings = self._taken_up(labels[start], whitenings)
+            steps += self._learn(labels[start:end], vectors[start:end], whitenings, written, outcome)
+            written.apply(outcome.changes)
+        if (packed := whitenings.pack()) != record:
+            outcome.changes[WHITENINGS] = packed
+        outcome.messages.extend(self.forward(partition, steps))
         return outcome
+
+    def _taken_up(self, label: L, whitenings: Whitenings) -> Whitenings:
+        """Return ``whitenings`` with that of the model which ``label`` names, where it is newer."""
+        if label.model_number <= whitenings.newest.model_number:
+            return whitenings
+        effect = self.source.effect(self.models.get(label.model_version))
+        scale = effect.prior.scale(len(whitenings.newest.scale))
+        return whitenings.followed_by(Whitening(label.model_number, label.model_version, scale))
+
+    @property
+    def effect(self) -> RandomEffect:
+        """How the entities learn by the first model."""
+        return self.source.effect(self.models.first)
 
     def _decode(
         self, records: Sequence[SourceRecord], state: StateReader, outcome: Outcome
@@ -134,11 +168,15 @@ class LearnStage(Generic[L]):
             else:
                 labels.append(label)
                 vectors.append(features)
-        if of_format_1 is not None:
-            outcome.changes[DIMENSION] = None
-        if layout is None and dimension is not None and (labels or of_format_1 is not None):
-            outcome.changes[LAYOUT] = pack_layout(self.effect.rule, dimension)
+        if dimension is not None and (labels or of_format_1 is not None):
+            outcome.changes.update(self._layout(dimension, layout, of_format_1))
         return labels, vectors
+
+    def _layout(self, dimension: int, layout: bytes | None, of_format_1: bytes | None) -> dict[bytes, bytes | None]:
+        """Return what changes where the table's layout is of an older format, or not written yet."""
+        changes: dict[bytes, bytes | None] = {} if of_format_1 is None else {DIMENSION: None}
+        present = pack_layout(self.effect.rule, dimension)
+        return changes if layout == present else {**changes, LAYOUT: present}
 
     def _dimension(self, stored: int | None) -> int | None:
         """Return the number of coefficients; ``None`` leaves it to the first label."""
@@ -157,8 +195,13 @@ class LearnStage(Generic[L]):
         except MsgspecError:
             return [_vector(text) for text in texts]
 
-    def _learn(self, labels: Sequence[L], features: Floats, state: StateReader, outcome: Outcome) -> list[Step[L]]:
-        """Step the entities through the labels, with their features ``(n, k)``, that are news to them."""
+    def _learn(
+        self, labels: Sequence[L], features: Floats, whitenings: Whitenings, state: StateReader, outcome: Outcome
+    ) -> list[Step[L]]:
+        """Step the entities through the labels, with their features ``(n, k)``, that are news to them.
+
+        All by the newest model of ``whitenings``.
+        """
         entity_ids, entity_of = _distinct([self.source.entity_id(label) for label in labels])
         applications, application_of = _distinct(
             [contribution_key(label.origin, label.applied_at, label.application_id) for label in labels]
@@ -176,16 +219,22 @@ class LearnStage(Generic[L]):
         rows = np.array(self._news(labels, application_of, contributions["revision"].tolist(), clocks), np.int64)
         fresh = [labels[row] for row in rows]
         after = before.copy()
+        rescale(rule, after, contributions, whitenings)
         seen = learn(
             rule,
             after,
             contributions,
-            self._batch(fresh, features[rows], entity_of[rows], application_of[rows]),
+            self._batch(
+                fresh,
+                self.effect.whiten(features[rows], whitenings.newest.scale),
+                entity_of[rows],
+                application_of[rows],
+            ),
         )
 
         moved = np.flatnonzero(after["version"] != before["version"])
         moved_ids = [entity_ids[index] for index in moved]
-        outcome.messages.extend(self.publisher.publish(moved_ids, before[moved], after[moved]))
+        outcome.messages.extend(self.publisher.publish(moved_ids, before[moved], after[moved], whitenings))
         outcome.changes.update(zip([entity_keys[index] for index in moved], pack_many(after[moved]), strict=True))
         touched = np.unique(application_of[rows])
         outcome.changes.update(
@@ -216,7 +265,7 @@ class LearnStage(Generic[L]):
         return Batch(
             entity=entity,
             application=application,
-            features=self.effect.whiten(features),
+            features=features,
             offset=np.array([self.source.offset(label) for label in labels], np.float64),
             value=np.array([-1 if label.value is None else label.value for label in labels], np.int64),
             weight=np.array([0.0 if label.value is None else label.weight for label in labels], np.float64),
@@ -243,6 +292,16 @@ def _vector(text: Raw) -> list[float] | InvalidEventError:
         return wire.vector(text)
     except MsgspecError as error:
         return InvalidEventError(f"features: {error}")
+
+
+def _newer_models(labels: Sequence[wire.Label | wire.Example], number: int) -> list[int]:
+    """Return the rows at which a model with a larger number begins, the first and the end included."""
+    rows = [0]
+    for row, label in enumerate(labels):
+        if label.model_number > number:
+            number = label.model_number
+            rows.append(row)
+    return [*dict.fromkeys(rows), len(labels)]
 
 
 def _distinct(values: Sequence[V]) -> tuple[list[V], Integers]:

@@ -17,9 +17,8 @@ def offset(label: wire.Label) -> float:
 class MemberOutput:
     """What the member's learner sends on, besides coefficients."""
 
-    def __init__(self, topics: TopicNames, model_version: str) -> None:
+    def __init__(self, topics: TopicNames) -> None:
         self._topics = topics
-        self._model_version = model_version
 
     def __call__(self, partition: int, steps: Sequence[Step[wire.Label]]) -> list[Message]:
         """Return a score for every application that opens and an example for every label that was learned from."""
@@ -43,7 +42,7 @@ class MemberOutput:
             label.job_log_odds,
             log_odds,
             chance,
-            self._model_version,
+            label.model_version,
             step.version,
             label.job_version,
         )
@@ -68,5 +67,7 @@ class MemberOutput:
             step.version,
             partition,
             label.watermark,
+            label.model_version,
+            label.model_number,
         )
         return Message(self._topics.examples, label.job_id.encode(), wire.encode(example))

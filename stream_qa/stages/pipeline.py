@@ -17,7 +17,6 @@ from stream_qa.learning import (
     SGD,
     AdaptiveSGD,
     BaseRate,
-    GlobalModel,
     Prior,
     RandomEffect,
     Rule,
@@ -28,6 +27,7 @@ from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.learn import LearnerInput, LearnStage
+from stream_qa.stages.models import Model, Models
 
 _DAY = 86_400_000.0
 
@@ -36,6 +36,8 @@ _DAY = 86_400_000.0
 class Pipeline:
     """What decides: bytes in, bytes out, no Kafka."""
 
+    models: Models
+    """What they score and learn by."""
     label: LabelStage
     member: LearnStage[wire.Label]
     job: LearnStage[wire.Example]
@@ -52,47 +54,45 @@ def build_pipeline(settings: Settings) -> Pipeline:
         The model bundle cannot be used.
     """
     policy = load_policy(settings.policy)
-    bundle = None if settings.bundle is None else load_bundle(settings.bundle)
-    global_model = BaseRate(settings.base_rate) if bundle is None else bundle.global_model
-    member_effect, job_effect = _effects(settings, bundle)
+    models = Models(_first_model(settings))
     topics = settings.topics
     return Pipeline(
+        models=models,
         label=LabelStage(
             topics=topics,
             policy=policy,
-            global_model=global_model,
-            job_effect=job_effect,
+            models=models,
             applications=WireDecoder(wire.Application, Decoder(Application, settings.max_message_bytes)),
             engagements=WireDecoder(wire.Engagement, Decoder(Engagement, settings.max_message_bytes)),
             ticks=WireDecoder(wire.Tick, Decoder(Tick, settings.max_message_bytes)),
-            feature_schema=None if bundle is None else bundle.feature_schema,
-            curves=None if bundle is None else bundle.curves,
             most_due=settings.due_applications,
         ),
         member=LearnStage(
             name="member",
-            effect=member_effect,
+            models=models,
             source=LearnerInput(
+                effect=lambda model: model.member_effect,
                 decoder=WireDecoder(wire.Label, Decoder(Label, settings.max_message_bytes)),
                 entity_id=lambda label: label.member_id,
                 features=lambda label: label.job_features,
                 offset=learn_member.offset,
             ),
-            publisher=_publisher(settings, member_effect, global_model),
-            forward=learn_member.MemberOutput(topics, global_model.version),
+            publisher=_publisher(settings, models.first.member_effect),
+            forward=learn_member.MemberOutput(topics),
             dead_letters=topics.dead_letters,
             retention=policy.retention,
         ),
         job=LearnStage(
             name="job",
-            effect=job_effect,
+            models=models,
             source=LearnerInput(
+                effect=lambda model: model.job_effect,
                 decoder=WireDecoder(wire.Example, Decoder(Example, settings.max_message_bytes)),
                 entity_id=lambda example: example.job_id,
                 features=lambda example: example.member_features,
                 offset=learn_job.offset,
             ),
-            publisher=_publisher(settings, job_effect, global_model),
+            publisher=_publisher(settings, models.first.job_effect),
             forward=learn_job.no_output,
             dead_letters=topics.dead_letters,
             retention=policy.retention,
@@ -100,20 +100,30 @@ def build_pipeline(settings: Settings) -> Pipeline:
     )
 
 
-def _effects(settings: Settings, bundle: Bundle | None) -> tuple[RandomEffect, RandomEffect]:
-    """Return the member's effect, over job features, and the job's, over member features."""
-    rule = _rule(settings)
-    if bundle is not None:
-        return (
-            RandomEffect("member", bundle.member_prior, rule, bundle.global_model.job_features),
-            RandomEffect("job", bundle.job_prior, rule, bundle.global_model.member_features),
-        )
-    features = Standardisation(settings.feature_bound)
-    return (
-        RandomEffect(
-            "member", Prior(settings.member_intercept_precision, settings.member_slope_precision), rule, features
-        ),
-        RandomEffect("job", Prior(settings.job_intercept_precision, settings.job_slope_precision), rule, features),
+def _first_model(settings: Settings) -> Model:
+    if settings.bundle is not None:
+        return model_of(settings, load_bundle(settings.bundle), 0)
+    rule, features = _rule(settings), Standardisation(settings.feature_bound)
+    member_prior = Prior(settings.member_intercept_precision, settings.member_slope_precision)
+    job_prior = Prior(settings.job_intercept_precision, settings.job_slope_precision)
+    return Model(
+        number=0,
+        global_model=BaseRate(settings.base_rate),
+        member_effect=RandomEffect("member", member_prior, rule, features),
+        job_effect=RandomEffect("job", job_prior, rule, features),
+    )
+
+
+def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
+    """Return what the stages take from a bundle, by the settings' rule."""
+    model, rule = bundle.global_model, _rule(settings)
+    return Model(
+        number=number,
+        global_model=model,
+        member_effect=RandomEffect("member", bundle.member_prior, rule, model.job_features, number, bundle.version),
+        job_effect=RandomEffect("job", bundle.job_prior, rule, model.member_features, number, bundle.version),
+        feature_schema=bundle.feature_schema,
+        curves=bundle.curves,
     )
 
 
@@ -128,11 +138,10 @@ def _rule(settings: Settings) -> Rule:
             return Window(time_constant)
 
 
-def _publisher(settings: Settings, effect: RandomEffect, global_model: GlobalModel) -> Publisher:
+def _publisher(settings: Settings, effect: RandomEffect) -> Publisher:
     return Publisher(
         effect=effect,
         deltas=settings.topics.coefficients,
         snapshots=settings.topics.coefficient_snapshots,
-        model_version=global_model.version,
         snapshot_every=settings.snapshot_every,
     )

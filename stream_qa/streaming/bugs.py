@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from stream_qa.errors import ChunkError, PoisonousRecordError, StateError
 from stream_qa.events import Message, SourceRecord, dead_letter
+from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.state import Outcome, StateReader
-from stream_qa.streaming.overlay import Overlay
 
 _log = logging.getLogger(__name__)
 

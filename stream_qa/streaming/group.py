@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from stream_qa.errors import CorruptTableError, FencedError, OutcomeUnknownError
+from stream_qa.errors import CorruptTableError, FencedError, ModelMissingError, OutcomeUnknownError
 from stream_qa.events import Message
 from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.lane import Lane, Work
@@ -61,6 +61,8 @@ class LaneGroup:
         Says where a stage's message goes.
     reopen
         Makes the lanes ready again after an error that the changelogs mend, as after an assignment.
+    model_here
+        Returns when a model is here that a label names.
     most
         Records of a lane in one transaction, about.
     pause
@@ -79,6 +81,7 @@ class LaneGroup:
         destine: Destine,
         reopen: Callable[["LaneGroup"], Awaitable[None]],
         *,
+        model_here: Callable[[str], Awaitable[None]],
         most: int,
         pause: float,
         committed: Callable[[], None],
@@ -89,6 +92,7 @@ class LaneGroup:
         self.transactions = transactions
         self._destine = destine
         self._reopen = reopen
+        self._model_here = model_here
         self._most = most
         self._pause = pause
         self._committed = committed
@@ -146,7 +150,7 @@ class LaneGroup:
         while not self._stopping:
             try:
                 await self._work()
-            except (OutcomeUnknownError, FencedError, CorruptTableError) as error:
+            except (OutcomeUnknownError, FencedError, CorruptTableError, ModelMissingError) as error:
                 self._drop()
                 self._fenced += isinstance(error, FencedError)
                 if self._fenced > _FENCED_AT_MOST:
@@ -154,6 +158,8 @@ class LaneGroup:
                 if self._stopping:
                     return
                 _log.warning("partitions %s go back to what is committed: %s", self.partitions, error)
+                if isinstance(error, ModelMissingError):
+                    await self._model_here(error.version)
                 await self._reopen(self)
 
     async def _work(self) -> None:

@@ -12,6 +12,7 @@ from stream_qa.streaming.batches import Destination
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup, group_of, telling
 from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.model_follower import ModelFollower
 from stream_qa.streaming.opening import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Opening, Place, Source
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.sources import Chunk
@@ -48,6 +49,7 @@ class Lanes:
         self._stage_lanes = StageLanes(settings, pipeline)
         self._connections = Connections(settings.bootstrap_servers, settings.app_id, settings.topics.all())
         self._opener = Opening(settings, self._connections)
+        self._models = ModelFollower(settings, pipeline.models, failed)
         self._groups: dict[int, LaneGroup] = {}
         self._lanes: dict[Place, Lane] = {}
         self._source: Source | None = None
@@ -146,6 +148,7 @@ class Lanes:
         await self.pause()
         if self._ticking is not None:
             self._ticking.cancel()
+        await self._models.stop()
         async with self._changing:
             self._take_over(set())
             await self._connections.stop()
@@ -170,6 +173,7 @@ class Lanes:
 
     async def _open_assigned(self, assigned: set[Place]) -> None:
         self._take_over(assigned)
+        await self._models.start()
         await self._open(list(self._groups.values()))
         for group in self._groups.values():
             group.start()
@@ -231,6 +235,7 @@ class Lanes:
             Transactions(self._connections, transactional_id, timeout),
             self._destination,
             self._reopen,
+            model_here=self._models.wait_for,
             most=max(1, settings.chunk_records // len(partitions)),
             pause=settings.commit_milliseconds / 1000,
             committed=self.room.set,

@@ -37,7 +37,18 @@ class TopicDeclaration(BaseModel):
     description: Annotated[str, Field(min_length=1)]
     key: Annotated[str, Field(min_length=1, description="what the messages are keyed by")]
     message: Annotated[
-        Literal["Application", "Engagement", "Label", "Example", "Score", "Delta", "Snapshot", "Tick", "bytes"],
+        Literal[
+            "Application",
+            "Engagement",
+            "Label",
+            "Example",
+            "Score",
+            "Delta",
+            "Snapshot",
+            "Tick",
+            "PublishedModel",
+            "bytes",
+        ],
         Field(description="the schema in stream_qa.events, or bytes"),
     ]
     partitions: Annotated[int, Field(ge=1)]

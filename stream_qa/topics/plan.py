@@ -8,8 +8,8 @@ from stream_qa.errors import PartitionCountError
 from stream_qa.events import TopicNames
 from stream_qa.topics.declaration import TopicDeclaration
 
-#: Few messages and no state by partition: its count stays as it is declared when all others are overridden.
-NEVER_OVERRIDDEN = TopicNames().dead_letters
+#: Few messages and no state by partition: their counts stay as declared when all others are overridden.
+NEVER_OVERRIDDEN = (TopicNames().dead_letters, TopicNames().models)
 
 
 class Action(StrEnum):
@@ -111,14 +111,14 @@ def make_plan(
     prefix
         In front of every declared name.
     partitions
-        The count for all topics but the dead letters, instead of the declared one.
+        The count for all topics but dead letters and models, instead of the declared one.
     replication_factor
         The factor for all topics, instead of the declared one.
     """
     planned = []
     for declaration in declarations:
         name = f"{prefix}{declaration.name}"
-        overridden = None if declaration.name == NEVER_OVERRIDDEN else partitions
+        overridden = None if declaration.name in NEVER_OVERRIDDEN else partitions
         planned.append(
             _plan_topic(
                 name,

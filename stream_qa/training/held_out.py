@@ -10,7 +10,7 @@ from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.global_model import brought_or
 from stream_qa.learning.metrics import auc, log_loss
 from stream_qa.training.history import History
-from stream_qa.training.joint_fit import HyperParameters, JointFit, OnnxFit, fit_jointly
+from stream_qa.training.joint_fit import HyperParameters, JointFit, OnnxFit, Scales, fit_jointly
 from stream_qa.training.rows import Entities, Rows
 
 _HELD_OUT = 28 * DAY
@@ -22,7 +22,9 @@ def hold_out(
     window: int,
     parameters: HyperParameters,
     advance: Callable[[], object] = lambda: None,
+    *,
     onnx_fit: OnnxFit | None = None,
+    scales: Scales | None = None,
 ) -> HeldOut | None:
     """Return the quality of a fit on what was known four weeks before the last matured application was sent.
 
@@ -40,6 +42,8 @@ def hold_out(
         Is called after every sweep.
     onnx_fit
         Of the fit. A model that is handed in may have seen these weeks, and looks better than it is then.
+    scales
+        Of the fit.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def hold_out(
     if min(before.sum(), tried.sum()) < _FEWEST_ROWS or len(np.unique(history.rows.value[before])) == 1:
         return None
     known, rows = history.rows.select(before), history.rows.select(tried)
-    fit = fit_jointly(known, parameters, advance, onnx_fit)
+    fit = fit_jointly(known, parameters, advance, onnx_fit=onnx_fit, scales=scales)
     by_all = brought_or(fit.global_model.score(rows.member_features, rows.job_features), rows.brought)
     return HeldOut(
         since=since,

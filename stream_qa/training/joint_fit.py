@@ -11,6 +11,7 @@ Zhang et al. (2016), GLMix: Generalized Linear Mixed Models For Large-Scale Resp
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -80,6 +81,13 @@ class JointFit:
     converged: bool
 
 
+class Scales(NamedTuple):
+    """How the features of both sides are standardised."""
+
+    member: Standardisation
+    job: Standardisation
+
+
 OnnxFit = Callable[[Rows], OnnxFunction]
 """Gives a global model that is an ONNX file, for some rows."""
 
@@ -88,7 +96,9 @@ def fit_jointly(
     rows: Rows,
     parameters: HyperParameters,
     advance: Callable[[], object] = lambda: None,
+    *,
     onnx_fit: OnnxFit | None = None,
+    scales: Scales | None = None,
 ) -> JointFit:
     """Return the fit of ``rows``.
 
@@ -105,14 +115,18 @@ def fit_jointly(
     onnx_fit
         Gives the global model, which then stays as it is, and the effects are fitted beside it; ``None`` for logistic
         regression.
+    scales
+        How features are standardised; by default by their own means and deviations.
 
     Raises
     ------
     TrainingError
         A feature is too large for its mean and deviation to be numbers.
     """
-    member_features = _standardisation("member", rows.member_features, parameters.feature_bound)
-    job_features = _standardisation("job", rows.job_features, parameters.feature_bound)
+    member_features, job_features = scales or Scales(
+        _standardisation("member", rows.member_features, parameters.feature_bound),
+        _standardisation("job", rows.job_features, parameters.feature_bound),
+    )
     of_member, of_job = member_features.apply(rows.member_features), job_features.apply(rows.job_features)
     onnx_model: OnnxModel | None = None
     if onnx_fit is not None:

@@ -1,7 +1,7 @@
 """From what is known of a log at a moment to all that a bundle holds."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.training.curves import fit_curves
 from stream_qa.training.held_out import hold_out
 from stream_qa.training.history import NEVER, History
-from stream_qa.training.joint_fit import FittedEffect, HyperParameters, OnnxFit, fit_jointly
+from stream_qa.training.joint_fit import FittedEffect, HyperParameters, OnnxFit, Scales, fit_jointly
 from stream_qa.training.onnx_models import made_up_checks
 from stream_qa.training.rows import Entities, Rows
 
@@ -79,6 +79,7 @@ def train(
     parameters: HyperParameters | None = None,
     advance: Advance = lambda _fit: None,
     onnx_fit: OnnxFit | None = None,
+    scales: Scales | None = None,
 ) -> Training:
     """Train on what ``history`` says at ``until`` (ms) by ``policy``.
 
@@ -96,6 +97,8 @@ def train(
         Is told of every sweep.
     onnx_fit
         Gives the global model; ``None`` for logistic regression.
+    scales
+        How features are standardised; ``None`` for by their own means and deviations.
 
     Raises
     ------
@@ -103,6 +106,8 @@ def train(
         No application's window is over, all final labels are alike, or a feature is too large.
     """
     parameters = parameters or HyperParameters()
+    if scales is not None:
+        parameters = replace(parameters, feature_bound=scales.member.bound)
     rows = history.rows.select(history.matured)
     if not len(rows):
         raise TrainingError(f"no application is older than the window of {policy.window_days:g} days")
@@ -110,8 +115,10 @@ def train(
         raise TrainingError(f"all {len(rows)} final labels are {'positive' if rows.value[0] else 'negative'}")
     # Many small matrices: threads that share one would only wait for each other, on a busy machine for long.
     with threadpool_limits(1):
-        held_out = hold_out(history, policy.window, parameters, lambda: advance("held-out fit"), onnx_fit)
-        fit = fit_jointly(rows, parameters, lambda: advance("fit"), onnx_fit)
+        held_out = hold_out(
+            history, policy.window, parameters, lambda: advance("held-out fit"), onnx_fit=onnx_fit, scales=scales
+        )
+        fit = fit_jointly(rows, parameters, lambda: advance("fit"), onnx_fit=onnx_fit, scales=scales)
     curves = fit_curves(history)
     applied_at, happened_at = history.applied_at[history.matured], history.happened_at[history.matured]
     schema = history.schema

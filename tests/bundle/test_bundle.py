@@ -240,6 +240,14 @@ def test_a_changed_byte_is_refused(tmp_path_factory: pytest.TempPathFactory, nam
         load_bundle(directory)
 
 
+def test_a_manifest_that_is_not_the_one_that_was_meant_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "bundle")
+    digest = sha256((tmp_path / "bundle" / "manifest.json").read_bytes()).hexdigest()
+    assert load_bundle(tmp_path / "bundle", digest).version == load_bundle(tmp_path / "bundle").version
+    with pytest.raises(BundleError, match="not the one that was published"):
+        load_bundle(tmp_path / "bundle", "0" * 64)
+
+
 @pytest.mark.parametrize(
     ("name", "edit"),
     [

@@ -78,6 +78,40 @@ def test_a_moment_before_the_log_is_an_error_and_leaves_nothing(log: Path, tmp_p
     assert not (tmp_path / "bundle").exists()
 
 
+def test_the_feature_scales_of_another_bundle_can_be_kept(log: Path, tmp_path: Path) -> None:
+    assert train(log, tmp_path / "first", until="2026-02-20").exit_code == 0
+    assert train(log, tmp_path / "second").exit_code == 0
+    assert train(log, tmp_path / "kept", "--scales-of", str(tmp_path / "first")).exit_code == 0
+    bundles = [load_bundle(tmp_path / name) for name in ("first", "second", "kept")]
+    first, second, kept = (bundle.global_model for bundle in bundles)
+    assert np.array_equal(kept.member_features.means, first.member_features.means)
+    assert np.array_equal(kept.job_features.scales, first.job_features.scales)
+    assert not np.array_equal(second.member_features.means, first.member_features.means)
+    # Nothing else is that of the other bundle.
+    of_first, of_second, of_kept = (bundle.member_prior.scale(3) for bundle in bundles)
+    assert of_kept == pytest.approx(of_second, rel=0.2)
+    assert not np.array_equal(of_kept, of_first)
+
+
+def test_features_can_be_taken_as_they_are(log: Path, tmp_path: Path) -> None:
+    assert train(log, tmp_path / "bundle", "--plain-features").exit_code == 0
+    model = load_bundle(tmp_path / "bundle").global_model
+    assert np.array_equal(model.member_features.means, np.zeros(2))
+    assert np.array_equal(model.job_features.scales, np.ones(2))
+    assert model.job_features.bound == 20
+    both = train(log, tmp_path / "both", "--plain-features", "--scales-of", str(tmp_path / "bundle"))
+    assert both.exit_code == 2
+
+
+def test_scales_of_other_features_are_an_error(log: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    market = ["--members", "60", "--jobs", "30", "--days", "70", "--applications", "1500", "--features", "1"]
+    assert CliRunner().invoke(application, ["simulate", str(other), *market]).exit_code == 0
+    assert train(other, tmp_path / "other").exit_code == 0
+    trained = train(log, tmp_path / "bundle", "--scales-of", str(tmp_path / "other"))
+    assert isinstance(trained.exception, TrainingError)
+
+
 def test_the_global_model_may_be_trees_with_which_a_log_is_evaluated(without_scores: Path, tmp_path: Path) -> None:
     trained = train(without_scores, tmp_path / "trees", "--global-model", "trees", until="2026-02-15")
     assert trained.exit_code == 0

@@ -10,12 +10,12 @@ from stream_qa.errors import StateError
 from stream_qa.events import Decoder, Delta, Message, Snapshot
 from stream_qa.learning import AdaptiveSGD, Prior, RandomEffect
 from stream_qa.learning.entity import Records, entity_type, unpack_many
+from stream_qa.learning.whitening import Whitening, Whitenings
 
 DIMENSION = 3
 PRIOR = Prior(intercept_precision=2.0, slope_precision=7.0)
-PUBLISHER = Publisher(
-    effect=RandomEffect("job", PRIOR), deltas="changes", snapshots="fulls", model_version="model-5", snapshot_every=4
-)
+PUBLISHER = Publisher(effect=RandomEffect("job", PRIOR), deltas="changes", snapshots="fulls", snapshot_every=4)
+WHITENINGS = Whitenings([Whitening(0, "model-5", PRIOR.scale(DIMENSION))])
 coefficients = st.lists(st.floats(-20, 20), min_size=DIMENSION, max_size=DIMENSION)
 
 
@@ -39,7 +39,7 @@ def decoded(messages: list[Message]) -> tuple[list[Delta], list[Snapshot]]:
 
 
 def publish(before: Records, after: Records) -> tuple[list[Delta], list[Snapshot]]:
-    return decoded(PUBLISHER.publish(["entity-1"], before, after))
+    return decoded(PUBLISHER.publish(["entity-1"], before, after, WHITENINGS))
 
 
 def test_a_delta_says_what_is_behind_it() -> None:
@@ -50,7 +50,7 @@ def test_a_delta_says_what_is_behind_it() -> None:
 
 
 def test_the_key_is_the_kind_and_the_entity() -> None:
-    messages = PUBLISHER.publish(["entity-ä"], entity(3, [0.0] * 3), entity(4, [1.0] * 3))
+    messages = PUBLISHER.publish(["entity-ä"], entity(3, [0.0] * 3), entity(4, [1.0] * 3), WHITENINGS)
     assert [message.key for message in messages] == ["job:entity-ä".encode()] * 2
 
 
@@ -96,9 +96,9 @@ def test_what_is_not_finite_is_never_published(wrong: float) -> None:
     before = np.concatenate([entity(1, [0.0] * 3), entity(1, [0.0] * 3)])
     after = np.concatenate([entity(2, [1.0] * 3), entity(2, [0.0, wrong, 0.0])])
     with pytest.raises(StateError, match="coefficients of a job are not finite"):
-        PUBLISHER.publish(["entity-1", "entity-2"], before, after)
+        PUBLISHER.publish(["entity-1", "entity-2"], before, after, WHITENINGS)
 
 
 def test_nothing_moved_is_nothing_published() -> None:
     nothing = unpack_many(entity_type(AdaptiveSGD(), DIMENSION), [])
-    assert PUBLISHER.publish([], nothing, nothing) == []
+    assert PUBLISHER.publish([], nothing, nothing, WHITENINGS) == []

@@ -196,6 +196,15 @@ def test_what_was_read_in_format_1_is_written_in_the_present_one() -> None:
     assert unpack_many(kind, [packed]).tobytes() == migrated.tobytes()
 
 
+@each_kind
+def test_a_record_of_format_2_is_one_of_the_first_model(kind: RecordType) -> None:
+    filled = np.frombuffer(bytes(1 + place % 200 for place in range(kind.dtype.itemsize)), kind.dtype).copy()
+    filled["format"], filled["rule"], filled["dimension"], filled["model"] = FORMAT, kind.rule, 3, 0
+    (packed,) = pack_many(filled)
+    read = unpack_many(kind, [bytes([2]) + packed[1:]])
+    assert read.tobytes() == filled.tobytes()
+
+
 @pytest.mark.parametrize("make", [entity_type, contribution_type], ids=["entity", "contribution"])
 def test_format_1_of_other_rules_or_other_features_is_refused(make: Callable[[Rule, int], RecordType]) -> None:
     record = ENTITY_1 if make is entity_type else CONTRIBUTION_1

@@ -340,3 +340,57 @@ def test_a_rule_without_end_to_its_time_never_forgets(rule: Rule) -> None:
         at_once.take(Told(ENTITIES * number, number % 2))
     assert np.array_equal(world.coefficients(), at_once.coefficients())
     assert world.entity()["decay"] == 0
+
+
+@every_rule
+@settings(max_examples=40, deadline=None)
+@given(told=told_by(), factor=st.lists(st.floats(0.1, 10), min_size=5, max_size=5))
+def test_features_on_another_scale_change_no_score_of_what_was_learned(
+    rule: Rule, told: list[Told], factor: list[float]
+) -> None:
+    world, features = World(rule), np.random.default_rng(5).normal(size=5)
+    world.take_one_at_a_time(told)
+    learned = {name: world.entity()[name] for name, *_ in rule.learned_fields(5)}
+    rescaled = rule.rescale_learned(learned, np.array([factor]))
+    # What the rescaling would bring beyond the bound is cut off there.
+    assume(np.abs(rescaled["coefficients"]).max() < rule.coefficient_bound)
+    after = rescaled["coefficients"][0] @ (features * factor)
+    assert after == pytest.approx(learned["coefficients"][0] @ features, rel=1e-12, abs=1e-12)
+
+
+@every_rule
+def test_a_factor_of_one_changes_no_bit(rule: Rule) -> None:
+    world, one = World(rule), np.ones((1, 5))
+    world.take_one_at_a_time([Told(0, 1), Told(ENTITIES, 0, 0.5), Told(0, 0, days=40.0)])
+    added = unpack_many(world.application_type, [world.applications[0]])
+    for records, fields, rescaled in (
+        (world.entity(), rule.learned_fields(5), rule.rescale_learned),
+        (added, rule.added_fields(5), rule.rescale_added),
+    ):
+        for name, column in rescaled({name: records[name] for name, *_ in fields}, one).items():
+            assert column.tobytes() == records[name].tobytes(), name
+
+
+@every_rule
+def test_a_label_is_taken_back_on_another_scale_as_on_its_own(rule: Rule) -> None:
+    world, features, factor = (
+        World(rule),
+        np.random.default_rng(0).normal(size=(1, 5)),
+        np.full((1, 5), [2.0, 0.5, 1, 3, 4]),
+    )
+    world.take_one_at_a_time([Told(ENTITIES, 1), Told(0, 0), Told(2 * ENTITIES, 1)])
+    added = unpack_many(world.application_type, [world.applications[0]])
+    of_entity = {name: world.entity()[name] for name, *_ in rule.learned_fields(5)}
+    of_label = {name: added[name] for name, *_ in rule.added_fields(5)}
+    kept = np.ones(1)
+    before = rule.rescale_learned(rule.retract(of_entity, of_label, kept, features), factor)
+    after = rule.retract(
+        rule.rescale_learned(of_entity, factor), rule.rescale_added(of_label, factor), kept, features * factor
+    )
+    if isinstance(rule, Window):
+        # It solves again, towards a prior of another scale; what it solves is the same.
+        before, after = (
+            {name: column for name, column in columns.items() if name != "coefficients"} for columns in (before, after)
+        )
+    for name, column in before.items():
+        assert after[name] == pytest.approx(column, rel=1e-6, abs=1e-9), name

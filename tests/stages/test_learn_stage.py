@@ -26,7 +26,7 @@ from stream_qa.events import (
     TopicNames,
 )
 from stream_qa.learning.arrays import Floats
-from stream_qa.learning.entity import clock_key, contribution_key, entity_key, entity_type, unpack_many
+from stream_qa.learning.entity import FORMAT, clock_key, contribution_key, entity_key, entity_type, unpack_many
 from stream_qa.learning.rule import Columns, Fields, Labels
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
@@ -495,8 +495,8 @@ def test_the_state_is_bounded_by_what_a_retention_holds(side: Side) -> None:
         learner.take(
             *(side.event(f"{day}-{number}", applied_at=now, watermark=now, value=day % 2) for number in range(3))
         )
-        # One entity, one clock and the dimension besides.
-        assert len(learner.items()) <= 28 * 3 + 3
+        # One entity, one clock, the layout and the scale of the prior besides.
+        assert len(learner.items()) <= 28 * 3 + 4
     assert len(learner.contributions()) == 28 * 3
 
 
@@ -613,7 +613,7 @@ def test_a_table_of_format_1_goes_on_and_its_labels_are_still_taken_back_exactly
     assert learner.entity()["version"] == 3
     (delta,) = learner.deltas()
     assert (delta.base_version, delta.version) == (2, 3)
-    assert dict(learner.items())[b"layout"] == bytes([2, 1, 3, 0])
+    assert dict(learner.items())[b"layout"] == bytes([FORMAT, 1, 3, 0])
     assert b"dimension" not in dict(learner.items())
 
     # A label that was learned before there was any fading fades from the first label after it.
@@ -654,7 +654,7 @@ def test_a_table_of_format_1_is_refused_by_another_rule() -> None:
 
 def test_a_table_of_a_newer_format_is_refused() -> None:
     learner = Learner(MEMBER)
-    learner.state.apply({b"layout": bytes([3, 1, 3, 0])})
+    learner.state.apply({b"layout": bytes([FORMAT + 1, 1, 3, 0])})
     with pytest.raises(StateFormatError):
         learner.take(MEMBER.event(value=1))
 

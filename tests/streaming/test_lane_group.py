@@ -12,6 +12,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from stream_qa.errors import (
     CorruptTableError,
     FencedError,
+    ModelMissingError,
     OffsetGapError,
     OutcomeUnknownError,
     StreamQAError,
@@ -107,6 +108,7 @@ class Group:
         self.reopened = 0
         self.reopening = asyncio.Event()
         self.opened = asyncio.Event()
+        self.models_awaited: list[str] = []
         self.may_reopen = asyncio.Event()
         self.may_reopen.set()
         self.group = LaneGroup(
@@ -115,11 +117,15 @@ class Group:
             self.log,
             lambda message: (message.topic, 5),
             self.reopen,
+            model_here=self.model_here,
             most=most,
             pause=pause,
             committed=self.after_commit,
             failed=self.after_failure,
         )
+
+    async def model_here(self, version: str) -> None:
+        self.models_awaited.append(version)
 
     async def reopen(self, _group: LaneGroup) -> None:
         self.reopened += 1
@@ -227,7 +233,13 @@ async def test_what_the_broker_refuses_is_reported_and_leaves_the_table_and_the_
 
 
 @pytest.mark.parametrize(
-    "error", [OutcomeUnknownError("no answer"), FencedError("a timeout"), CorruptTableError("on disk")]
+    "error",
+    [
+        OutcomeUnknownError("no answer"),
+        FencedError("a timeout"),
+        CorruptTableError("on disk"),
+        ModelMissingError("model-5"),
+    ],
 )
 async def test_after_an_error_the_lanes_are_dropped_opened_again_and_go_on(group: Group, error: StreamQAError) -> None:
     group.begin()
@@ -248,6 +260,7 @@ async def test_after_an_error_the_lanes_are_dropped_opened_again_and_go_on(group
     await group.next_commit()
     await group.group.stop(PATIENCE)
     assert group.reopened == 1
+    assert group.models_awaited == (["model-5"] if isinstance(error, ModelMissingError) else [])
     assert contents(group.tables["label"]) == [b"0", b"1"]
     assert group.failures == []
 

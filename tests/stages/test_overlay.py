@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.state import MemoryState
-from stream_qa.streaming.overlay import Overlay
 
 KEYS = st.binary(min_size=1, max_size=2)
 CHANGES = st.dictionaries(KEYS, st.none() | st.binary(max_size=2), max_size=8)

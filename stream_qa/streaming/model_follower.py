@@ -1,0 +1,112 @@
+"""Published models on their way into the stages: read, checked, and there for the next chunk."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+from aiokafka.errors import KafkaError
+
+from stream_qa.bundle import Bundle, load_bundle
+from stream_qa.errors import BrokerUnavailableError, BundleError, ModelMissingError, StreamQAError
+from stream_qa.events import PublishedModel
+from stream_qa.settings import Settings
+from stream_qa.stages.models import Models
+from stream_qa.stages.pipeline import model_of
+from stream_qa.streaming.group import telling
+from stream_qa.streaming.model_topic import Numbered, published
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 2.0
+
+
+class ModelFollower:
+    """Follows the topic of models.
+
+    Parameters
+    ----------
+    settings
+        The worker's settings.
+    models
+        Where models that can be used are put.
+    failed
+        Called with what went wrong where going on would be wrong.
+    """
+
+    def __init__(self, settings: Settings, models: Models, failed: Callable[[BaseException], None]) -> None:
+        self._settings = settings
+        self._models = models
+        self._failed = failed
+        self._offered: dict[str, Numbered] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._read = asyncio.Event()
+
+    async def start(self) -> None:
+        """Follow until stopped; return when all that was published is there."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._follow(), name="models")
+            self._task.add_done_callback(telling(self._failed))
+        await self._read.wait()
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def wait_for(self, version: str) -> None:
+        """Return when a model is there, trying to read its bundle again and again."""
+        said = ""
+        while True:
+            try:
+                self._models.get(version)
+            except ModelMissingError:
+                offered = self._offered.get(version)
+                problem = "nobody has published it" if offered is None else await self._take_in(offered)
+            else:
+                return
+            if problem and problem != said:
+                _log.error("labels name model %s, and it cannot be used here: %s; waiting for it", version, problem)
+                said = problem
+            await asyncio.sleep(_AGAIN_SECONDS if problem else 0)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with aclosing(published(self._settings.bootstrap_servers, self._settings.topics.models)) as found:
+                    async for models in found:
+                        for offered in models:
+                            await self._hear(offered)
+                        self._read.set()
+            except (KafkaError, BrokerUnavailableError, OSError) as error:
+                _log.warning("the models cannot be read, trying again: %r", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _hear(self, offered: Numbered) -> None:
+        number, model = offered
+        self._offered[model.version] = offered
+        problem = await self._take_in(offered)
+        newest = self._models.newest
+        if problem:
+            _log.error("model %s is refused, %s stays: %s", model.version, newest.version, problem)
+        elif newest.number == number:
+            _log.info("model %s, number %d, is taken up with the next chunks", model.version, number)
+
+    async def _take_in(self, offered: Numbered) -> str | None:
+        """Read a model and put it where the stages find it; return why that cannot be done."""
+        number, model = offered
+        try:
+            bundle = await asyncio.to_thread(_load, model)
+            self._models.add(model_of(self._settings, bundle, number))
+        except StreamQAError as error:
+            return str(error)
+        return None
+
+
+def _load(model: PublishedModel) -> Bundle:
+    bundle = load_bundle(Path(model.location), model.sha256)
+    if bundle.version != model.version:
+        raise BundleError(f"{model.location} is model {bundle.version}, and {model.version} was published")
+    return bundle

@@ -1,0 +1,92 @@
+"""The topic of models: who has published which bundle, in one order."""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from stream_qa.errors import RejectedError, TopicMissingError
+from stream_qa.events import Decoder, PublishedModel
+from stream_qa.topics import partition_counts
+
+_log = logging.getLogger(__name__)
+
+_POLL_MILLISECONDS = 500
+_decode = Decoder(PublishedModel).decode
+
+
+class Numbered(NamedTuple):
+    """A publication, with its number: its offset and 1, so that 0 is left for the model without one."""
+
+    number: int
+    model: PublishedModel
+
+
+async def publish(bootstrap_servers: Sequence[str], topic: str, model: PublishedModel) -> int:
+    """Publish a model; return its number.
+
+    Raises
+    ------
+    TopicMissingError
+        There is no such topic.
+    BrokerUnavailableError
+        No broker answers.
+    """
+    await _check(bootstrap_servers, topic)
+    producer = AIOKafkaProducer(bootstrap_servers=list(bootstrap_servers), acks="all", enable_idempotence=True)
+    await producer.start()
+    try:
+        value = model.model_dump_json().encode()
+        sent = await producer.send_and_wait(topic, value, key=model.version.encode(), partition=0)
+        return int(sent.offset) + 1
+    finally:
+        await producer.stop()
+
+
+async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenerator[list[Numbered], None]:
+    """Yield first all that is published, in order, and then what follows, as it comes.
+
+    Raises
+    ------
+    TopicMissingError
+        There is no such topic.
+    BrokerUnavailableError
+        No broker answers.
+    """
+    await _check(bootstrap_servers, topic)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=list(bootstrap_servers), auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        place = TopicPartition(topic, 0)
+        consumer.assign([place])
+        await consumer.seek_to_beginning(place)
+        end = (await consumer.end_offsets([place]))[place]
+        first: list[Numbered] = []
+        while await consumer.position(place) < end:
+            first += await _next(consumer)
+        yield first
+        while True:
+            if found := await _next(consumer):
+                yield found
+    finally:
+        await consumer.stop()
+
+
+async def _next(consumer: AIOKafkaConsumer) -> list[Numbered]:
+    fetched = await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)
+    records = [record for found in fetched.values() for record in found if record.value is not None]
+    found = []
+    for record, model in zip(records, _decode([record.value for record in records]), strict=True):
+        if isinstance(model, RejectedError):
+            _log.error("offset %d of %s is no model: %s", record.offset, record.topic, model)
+        else:
+            found.append(Numbered(record.offset + 1, model))
+    return found
+
+
+async def _check(bootstrap_servers: Sequence[str], topic: str) -> None:
+    if (await partition_counts(list(bootstrap_servers), [topic]))[topic] is None:
+        raise TopicMissingError(f"the broker has no topic {topic}; run `stream-qa topics apply`")

@@ -40,6 +40,13 @@ class Settings(BaseSettings):
             "base rate, feature bound and precisions"
         ),
     ] = None
+    warm_start: Annotated[
+        bool,
+        Field(
+            description="whether members and jobs that a bundle's training knew start from its coefficients; "
+            "not where the log that it was trained on is read again"
+        ),
+    ] = False
     base_rate: Annotated[
         float, Field(gt=0, lt=1, description="probability of a positive where an application brings no global_log_odds")
     ] = 0.25

@@ -15,6 +15,7 @@ from stream_qa.learning.features import Standardisation
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.rule import Rule, log_odds
 from stream_qa.learning.sgd import AdaptiveSGD
+from stream_qa.learning.starting import StartingCoefficients
 from stream_qa.learning.whitening import Whitening, Whitenings
 
 #: Published coefficients are multiples of this: sums and differences of such numbers are exact in float64, so a
@@ -32,6 +33,8 @@ class RandomEffect:
     features: Standardisation = field(default_factory=Standardisation)
     model_number: int = 0
     model_version: str = "none"
+    start: StartingCoefficients | None = None
+    """From what entities start that the model knows; ``None`` for all from nothing."""
 
     def whitening(self, dimension: int) -> Whitening:
         """Return the scale of ``dimension`` coefficients."""

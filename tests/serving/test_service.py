@@ -251,10 +251,13 @@ def test_without_its_store_the_global_model_scores_alone_and_it_says_so() -> Non
 
 def test_a_store_that_hangs_holds_up_no_request_for_longer_than_it_may() -> None:
     backend = HangingBackend()
+    others = set(threading.enumerate())
     with client_of(CoefficientStore(backend), serve_look_up_seconds=0.05) as client:
         try:
             # More than there are threads for look-ups.
             found = [answer(client, "/v1/scores/member", AGAINST_JOBS) for _ in range(6)]
+            own = set(threading.enumerate()) - others
+            assert sum(thread.name.startswith("look-up") for thread in own) == 4
         finally:
             backend.let.set()
         assert answer(client, "/v1/scores/member", AGAINST_JOBS)["personalised"] is True

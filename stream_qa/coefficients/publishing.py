@@ -106,11 +106,10 @@ class Publisher:
 
     def snapshots_of(self, entity_ids: Sequence[str], entities: Records, whitenings: Whitenings) -> list[Message]:
         """Return a snapshot of each of ``entities``, shape ``(n,)``, as it was published last."""
+        kind = self.effect.kind
         published = self.effect.published(entities["coefficients"], whitenings.scales(entities["model"]))
         snapshots = [
-            wire.Snapshot(
-                self.effect.kind, entity_id, version, coefficients.tobytes(), model_version, labels, newest_at
-            )
+            wire.Snapshot(kind, entity_id, version, coefficients.tobytes(), model_version, labels, newest_at)
             for entity_id, version, coefficients, model_version, labels, newest_at in zip(
                 entity_ids,
                 entities["version"].tolist(),

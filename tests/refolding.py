@@ -13,6 +13,7 @@ import numpy as np
 from aiokafka import ConsumerRecord
 from label_oracle import Outcome, outcome_of
 
+from stream_qa.coefficients.messages import entity_of
 from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, Delta, Label, Message, Record
 from stream_qa.events.fields import Event
@@ -64,7 +65,12 @@ def refold(stage: LearnStage[Any], log: Log) -> Refolded:
             assert not outcome.unfinished
             state.apply(outcome.changes)
             for message in outcome.messages:
-                if message.topic == stage.publisher.deltas and message.value is not None:
+                if message.topic == stage.publisher.deltas and message.value is None:
+                    # What there was of the entity is over; it may begin anew.
+                    _, entity_id = entity_of(message.key)
+                    newest.pop(entity_id, None)
+                    versions = {key: vector for key, vector in versions.items() if key[0] != entity_id}
+                elif message.topic == stage.publisher.deltas and message.value is not None:
                     delta = delta_of(message.value)
                     assert delta.version == delta.base_version + 1
                     newest[delta.entity_id] = newest[delta.entity_id] + np.array(delta.change)

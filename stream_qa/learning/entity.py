@@ -40,9 +40,9 @@ def entity_key(entity_id: str) -> bytes:
     return _ENTITY + entity_id.encode()
 
 
-def entity_id(key: bytes) -> str:
-    """Return whose record is under a key."""
-    return key.removeprefix(_ENTITY).decode()
+def entity_of(key: bytes) -> str | None:
+    """Return the id of an entity by its record's key; ``None`` for the key of anything else."""
+    return key.removeprefix(_ENTITY).decode() if key.startswith(_ENTITY) else None
 
 
 def entity_range() -> tuple[bytes, bytes]:

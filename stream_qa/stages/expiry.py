@@ -17,7 +17,7 @@ from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.labels.policy import DAY
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Booleans
-from stream_qa.learning.entity import Records, entity_id, entity_range, entity_type, unpack_many
+from stream_qa.learning.entity import Records, entity_of, entity_range, entity_type, unpack_many
 from stream_qa.stages.state import Outcome, StateReader
 
 #: Entities that a sweep looks at in one chunk.
@@ -102,7 +102,8 @@ class Expiry:
     def drop(keys: Sequence[bytes], publisher: Publisher, outcome: Outcome) -> None:
         """Drop the entities under ``keys``."""
         outcome.changes.update(dict.fromkeys(keys))
-        outcome.messages.extend(publisher.drop([entity_id(key) for key in keys]))
+        ids = [entity_id for key in keys if (entity_id := entity_of(key)) is not None]
+        outcome.messages.extend(publisher.drop(ids))
 
 
 NEVER = Expiry()

@@ -68,7 +68,7 @@ def start_some(
     started = after["version"] > 0
     new = [entity_id for entity_id, has_started in zip(new, started.tolist(), strict=True) if has_started]
     before, after = before[started], after[started]
-    outcome.messages.extend(publisher.publish(new, before, after, whitenings, with_snapshots=True))
+    outcome.messages.extend(publisher.publish(new, before, after, whitenings))
     outcome.changes.update(zip(map(entity_key, new), pack_many(after), strict=True))
     outcome.changes[_STARTED] = _encode((whitenings.newest.model_number, min(until, len(ids))))
     return until < len(ids)

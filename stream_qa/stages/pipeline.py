@@ -1,9 +1,9 @@
-"""The three stages, set up from the settings: the flow on one page.
+"""The stages, set up from the settings: the flow on one page.
 
 ::
 
     applications, engagements ─► label ─► labels ─► member ─► examples ─► job
-                                                      └─► scores
+                                                      └─► scores ─► notify
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stream_qa.bundle import Bundle, load_bundle
 from stream_qa.coefficients import Publisher
-from stream_qa.events import Application, Decoder, Engagement, Example, Label, Tick, WireDecoder, wire
+from stream_qa.events import Application, Decoder, Engagement, Example, Label, Score, Tick, WireDecoder, wire
 from stream_qa.labels import load_policy
 from stream_qa.learning import (
     SGD,
@@ -23,11 +23,13 @@ from stream_qa.learning import (
     Standardisation,
     Window,
 )
+from stream_qa.products import NotificationPolicy
 from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.learn import LearnerInput, LearnStage
 from stream_qa.stages.models import Model, Models
+from stream_qa.stages.notify import NotifyStage
 
 _DAY = 86_400_000.0
 
@@ -41,6 +43,8 @@ class Pipeline:
     label: LabelStage
     member: LearnStage[wire.Label]
     job: LearnStage[wire.Example]
+    notify: NotifyStage | None
+    """``None`` where nobody is to be notified."""
 
 
 def build_pipeline(settings: Settings) -> Pipeline:
@@ -97,6 +101,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             dead_letters=topics.dead_letters,
             retention=policy.retention,
         ),
+        notify=_notify(settings),
     )
 
 
@@ -124,6 +129,18 @@ def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
         job_effect=RandomEffect("job", bundle.job_prior, rule, model.member_features, number, bundle.version),
         feature_schema=bundle.feature_schema,
         curves=bundle.curves,
+    )
+
+
+def _notify(settings: Settings) -> NotifyStage | None:
+    if not settings.notify_per_job_and_day:
+        return None
+    return NotifyStage(
+        topics=settings.topics,
+        policy=NotificationPolicy(
+            settings.notify_per_job_and_day, settings.notify_probability, settings.notify_least_steps
+        ),
+        scores=WireDecoder(wire.Score, Decoder(Score, settings.max_message_bytes)),
     )
 
 

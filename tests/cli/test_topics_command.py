@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from stream_qa.cli import application
 from stream_qa.errors import BrokerUnavailableError, PartitionCountError
+from stream_qa.events import TopicNames
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def test_json_says_the_same(on_broker: str) -> None:
     assert document["pending"] is True
     assert document["refused"] is False
     topics = {topic["name"]: topic for topic in document["topics"]}
-    assert len(topics) == 13
+    assert len(topics) == len(TopicNames().all())
     assert topics[f"{on_broker}labels"]["action"] == "create"
     assert topics[f"{on_broker}labels"]["partitions"] == 3
     assert topics[f"{on_broker}labels"]["config"]["cleanup.policy"] == "delete"

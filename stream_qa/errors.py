@@ -45,6 +45,9 @@
     ├── UnknownApplicationError
     ├── UnknownEntityError
     ├── ReplayStalledError
+    ├── RequestError                  the scoring service says so to the client, and goes on
+    │   ├── UnfitRequestError
+    │   └── OversizedRequestError
     └── RejectedError                 bad input: a dead letter, and the partition goes on
         ├── NotJSONError
         ├── InvalidEventError
@@ -291,6 +294,18 @@ class UnknownEntityError(StreamQAError):
 
 class ReplayStalledError(StreamQAError):
     """The workers made no progress for too long. Check that one runs, and what its log says."""
+
+
+class RequestError(StreamQAError):
+    """A request to the scoring service is not answered. The client gets the message, and should send another one."""
+
+
+class UnfitRequestError(RequestError):
+    """The request contradicts itself or the model that the service scores by. Mend the client, or serve its bundle."""
+
+
+class OversizedRequestError(RequestError):
+    """The request asks for more at once than ``STREAM_QA_SERVE_MAX_PAIRS``. Send several, or raise the limit."""
 
 
 class RejectedError(StreamQAError):

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream_qa.errors import SettingsError
@@ -40,6 +40,13 @@ class Settings(BaseSettings):
             "base rate, feature bound and precisions"
         ),
     ] = None
+    warm_start: Annotated[
+        bool,
+        Field(
+            description="whether members and jobs that a bundle's training knew start from its coefficients; "
+            "not where the log that it was trained on is read again"
+        ),
+    ] = False
     base_rate: Annotated[
         float, Field(gt=0, lt=1, description="probability of a positive where an application brings no global_log_odds")
     ] = 0.25
@@ -142,6 +149,53 @@ class Settings(BaseSettings):
     web_enabled: Annotated[bool, Field(description="whether Faust's web server runs")] = True
     web_host: Annotated[str, Field(description="address it listens on; it has no authentication")] = "127.0.0.1"
     web_port: Annotated[int, Field(ge=1, le=65_535, description="port it listens on")] = 6066
+
+    serve_host: Annotated[str, Field(description="address that the scoring service listens on")] = "127.0.0.1"
+    serve_port: Annotated[int, Field(ge=1, le=65_535, description="port that the scoring service listens on")] = 8080
+    serve_token: Annotated[
+        SecretStr | None,
+        Field(min_length=1, description="token that clients of the scoring service must bring"),
+    ] = None
+    serve_store: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="where the scoring service keeps coefficients: a directory of its own, or the redis:// address "
+            "of a server that several may share",
+        ),
+    ] = "stream-qa-store"
+    serve_stale_seconds: Annotated[
+        float,
+        Field(gt=0, le=86_400, description="coefficients not seen up to date for so long are said to be stale"),
+    ] = 30.0
+    serve_max_pairs: Annotated[
+        int, Field(ge=1, description="pairs, members and jobs that a request to the scoring service may have, each")
+    ] = 2_000
+    serve_max_bytes: Annotated[
+        int, Field(ge=1_000, description="bytes that a request to the scoring service may have")
+    ] = 4_000_000
+    serve_request_seconds: Annotated[
+        float, Field(gt=0, le=600, description="time that a request to the scoring service may take to arrive")
+    ] = 10.0
+    serve_look_up_seconds: Annotated[
+        float,
+        Field(gt=0, le=60, description="time that coefficients may take; then the global model scores alone"),
+    ] = 0.5
+    match_threshold: Annotated[
+        float, Field(gt=0, le=1, description="probability at which a quality match is flagged")
+    ] = 0.5
+    match_margin: Annotated[
+        float, Field(ge=0, lt=1, description="a flag is kept down to so much below the threshold")
+    ] = 0.05
+    match_labels: Annotated[
+        int, Field(ge=0, description="labels behind member and job together, below which there is no flag")
+    ] = 5
+    top_share: Annotated[
+        float, Field(gt=0, le=1, description="share of a job's applicants that may be top applicants")
+    ] = 0.1
+    top_applicants: Annotated[
+        int, Field(ge=1, description="applicants of a job, below which there are no top ones and no percentiles")
+    ] = 10
 
     @field_validator("broker")
     @classmethod

@@ -19,7 +19,7 @@ from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
 from stream_qa.evaluation.replayed import Replayed
 
-TIERS = ["pure", "redis", "kafka", "chaos", "containers", "shared_data"]
+TIERS = ["pure", "browser", "redis", "kafka", "chaos", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
 OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error": "failed", "xpassed": "failed"}
 

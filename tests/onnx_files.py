@@ -25,10 +25,11 @@ def file(
     *,
     domains: Sequence[str] = (),
     functions: Sequence[Any] = (),
+    producer: str = "",
 ) -> bytes:
     graph = helper.make_graph(nodes, "graph", inputs, outputs, constants)
     operators = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, 1) for domain in domains)]
-    model = helper.make_model(graph, opset_imports=operators, ir_version=8, functions=functions)
+    model = helper.make_model(graph, opset_imports=operators, ir_version=8, functions=functions, producer_name=producer)
     return bytes(model.SerializeToString())
 
 

@@ -23,6 +23,7 @@ from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import MemoryState
+from stream_qa.streaming.partitioner import partition_of
 
 Log = Mapping[int, Sequence[ConsumerRecord]]
 """The records of a topic by partition, in log order."""
@@ -46,16 +47,22 @@ class Refolded(NamedTuple):
 
 
 def refold(stage: LearnStage[Any], log: Log) -> Refolded:
-    """Take a learner's log through its stage, one record at a time."""
+    """Take a learner's log, all partitions of it, through its stage, one record at a time."""
     versions: Versions = {}
     newest: dict[str, Floats] = defaultdict(lambda: np.zeros(1))
     messages: list[Message] = []
     states: dict[int, MemoryState] = {}
     for partition, records in log.items():
         state = states[partition] = MemoryState()
-        for record in records:
-            source = Record(record.topic, partition, record.offset, record.key, record.value)
-            outcome = stage.process(partition, [source], state)
+        sources = [Record(record.topic, partition, record.offset, record.key, record.value) for record in records]
+        # Where entities start from what a bundle knows of them, they do so before any label here.
+        for source in [None, *sources] if stage.warm_start else sources:
+
+            def is_here(entity_id: str, partition: int = partition) -> bool:
+                return partition_of(entity_id.encode(), len(log)) == partition
+
+            outcome = stage.process(partition, [] if source is None else [source], state, is_here)
+            assert not outcome.unfinished
             state.apply(outcome.changes)
             for message in outcome.messages:
                 if message.topic == stage.publisher.deltas and message.value is not None:

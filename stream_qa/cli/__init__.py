@@ -15,6 +15,7 @@ from stream_qa.cli import (
     labels,
     models,
     replay,
+    serve,
     simulate,
     topics,
     train,
@@ -39,6 +40,7 @@ application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)
 application.command()(evaluate.evaluate)
+application.command()(serve.serve)
 application.command()(demo.demo)
 
 

@@ -33,11 +33,18 @@ class Publisher:
     snapshot_every: int
 
     def publish(
-        self, entity_ids: Sequence[str], before: Records, after: Records, whitenings: Whitenings
+        self,
+        entity_ids: Sequence[str],
+        before: Records,
+        after: Records,
+        whitenings: Whitenings,
+        *,
+        with_snapshots: bool = False,
     ) -> list[Message]:
         """Return the messages for entities, shape ``(n,)`` each, whose version has moved from before to after.
 
-        They name the newest model of ``whitenings``, by which the entities have learned.
+        They name the newest model of ``whitenings``, by which the entities have learned. There is a snapshot of each
+        that has come past a multiple of ``snapshot_every``; ``with_snapshots`` of all.
 
         Raises
         ------
@@ -74,7 +81,7 @@ class Publisher:
                 newest_at,
             )
             messages.append(Message(self.deltas, key, wire.encode(delta)))
-            if version // self.snapshot_every > base_version // self.snapshot_every:
+            if with_snapshots or version // self.snapshot_every > base_version // self.snapshot_every:
                 snapshot = wire.Snapshot(
                     self.effect.kind,
                     entity_id,

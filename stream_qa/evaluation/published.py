@@ -10,6 +10,7 @@ from stream_qa.bundle import Bundle
 from stream_qa.coefficients import CoefficientStore, read_delta
 from stream_qa.events import EntityKind, wire
 from stream_qa.labels.policy import DAY
+from stream_qa.learning import published_log_odds
 from stream_qa.learning.arrays import Floats
 
 HOUR = 3_600_000
@@ -99,7 +100,7 @@ class Publishing:
             """Return the members' and the jobs' parts of the log-odds, shapes ``(n,)``."""
             members = _held(vectors, "member", [label.member_id for label in labels], 1 + job_features.shape[1])
             jobs = _held(vectors, "job", [label.job_id for label in labels], 1 + member_features.shape[1])
-            return _times(members, job_features), _times(jobs, member_features)
+            return published_log_odds(members, job_features), published_log_odds(jobs, member_features)
 
         served = [effects(server.vectors) for server in (self._hourly, self._daily, self._weekly)]
         whole = [by_all + by_member + by_job for by_member, by_job in served]
@@ -133,7 +134,3 @@ def _held(vectors: Vectors, kind: EntityKind, ids: Sequence[str], dimension: int
     """Return the vectors of entities, shape ``(n, d)``; zeros of those that are not held."""
     nothing = np.zeros(dimension)
     return np.array([vectors.get((kind, entity_id), nothing) for entity_id in ids])
-
-
-def _times(vectors: Floats, features: Floats) -> Floats:
-    return np.asarray(vectors[:, 0] + (vectors[:, 1:] * features).sum(axis=1))

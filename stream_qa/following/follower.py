@@ -180,10 +180,7 @@ class Follower:
         cold = {place.partition for place in deltas if known.get(Place(*place), -1) < beginnings[place]}
         consumer.assign(places)
         for place in places:
-            begins_anew = place.partition in cold
-            consumer.seek(
-                place, beginnings[place] if begins_anew else max(known.get(Place(*place), 0), beginnings[place])
-            )
+            consumer.seek(place, max(known.get(Place(*place), 0), beginnings[place]))
         consumer.pause(*deltas)
         return _Reading(consumer, snapshots, deltas, ends, known, cold)
 

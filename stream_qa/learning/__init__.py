@@ -12,7 +12,7 @@ from stream_qa.learning.global_model import (
 from stream_qa.learning.onnx_function import OnnxFunction
 from stream_qa.learning.onnx_model import OnnxModel
 from stream_qa.learning.prior import Prior
-from stream_qa.learning.random_effect import GRID, RandomEffect
+from stream_qa.learning.random_effect import GRID, RandomEffect, published_log_odds
 from stream_qa.learning.rule import Rule
 from stream_qa.learning.sgd import SGD, AdaptiveSGD
 from stream_qa.learning.window import Window
@@ -35,4 +35,5 @@ __all__ = [
     "TrainedModel",
     "Window",
     "probability",
+    "published_log_odds",
 ]

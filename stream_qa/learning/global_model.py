@@ -52,8 +52,14 @@ class BaseRate:
 
     def log_odds(self, applications: Sequence[KnownApplication], member_features: Floats) -> Floats:  # noqa: ARG002 # a rate looks at nothing
         """Return the global log-odds of applications; see :class:`GlobalModel`."""
-        odds = math.log(self.base_rate / (1.0 - self.base_rate))
-        return brought_or(np.full(len(applications), odds), _brought(applications))
+        return brought_or(self._scores(len(applications)), _brought(applications))
+
+    def score(self, member_features: Floats, job_features: Floats) -> Floats:  # noqa: ARG002 # a rate looks at nothing
+        """Return the log-odds, shape ``(n,)``, of raw features, shapes ``(n, k)`` and ``(n, l)``."""
+        return self._scores(len(member_features))
+
+    def _scores(self, count: int) -> Floats:
+        return np.full(count, math.log(self.base_rate / (1.0 - self.base_rate)))
 
 
 class TrainedModel(ABC):

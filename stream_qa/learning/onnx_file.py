@@ -41,6 +41,8 @@ def open_session(content: bytes) -> Any:  # noqa: ANN401 # onnxruntime has no ty
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 3
+    # It would take a file that begins like its own format for one, which is not what was judged.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have nothing in common

@@ -15,6 +15,7 @@ from stream_qa.learning.features import Standardisation
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.rule import Rule, log_odds
 from stream_qa.learning.sgd import AdaptiveSGD
+from stream_qa.learning.starting import StartingCoefficients
 from stream_qa.learning.whitening import Whitening, Whitenings
 
 #: Published coefficients are multiples of this: sums and differences of such numbers are exact in float64, so a
@@ -32,6 +33,8 @@ class RandomEffect:
     features: Standardisation = field(default_factory=Standardisation)
     model_number: int = 0
     model_version: str = "none"
+    start: StartingCoefficients | None = None
+    """From what entities start that the model knows; ``None`` for all from nothing."""
 
     def whitening(self, dimension: int) -> Whitening:
         """Return the scale of ``dimension`` coefficients."""
@@ -85,3 +88,18 @@ class RandomEffect:
         unwhitened = coefficients * (self.prior.scale(coefficients.shape[1]) if scales is None else scales)
         # Adding zero turns the negative zeros of rounding into the one zero that sums of deltas give.
         return np.round(unwhitened / GRID) * GRID + 0.0
+
+
+def published_log_odds(coefficients: Floats, features: Floats) -> Floats:
+    """Return an effect's part of the score as servers compute it, shape ``(n,)``.
+
+    Row by row, so that a row's result does not depend on which others stand beside it, to the last bit.
+
+    Parameters
+    ----------
+    coefficients
+        Published, shape ``(n, 1 + k)``: the intercept first.
+    features
+        Standardised, shape ``(n, k)``.
+    """
+    return np.asarray(coefficients[:, 0] + (coefficients[:, 1:] * features).sum(axis=1))

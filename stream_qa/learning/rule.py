@@ -119,6 +119,18 @@ class Rule(ABC):
         """
 
     @abstractmethod
+    def start(self, coefficients: Floats, curvature: Floats) -> Columns:
+        """Return what is known of entities of which only a fit is left.
+
+        Parameters
+        ----------
+        coefficients
+            As they were fitted, shape ``(n, d)``.
+        curvature
+            About that of the log-loss of the labels behind them, along each coefficient, shape ``(n, d)``.
+        """
+
+    @abstractmethod
     def rescale_learned(self, learned: Columns, factor: Floats) -> Columns:
         """Return what is known for features that are ``factor``, shape ``(n, d)``, times what they were.
 

@@ -58,6 +58,10 @@ class AdaptiveSGD(Rule):
         """Bring the coefficients nearer to the prior's mean, 0."""
         return {**learned, "coefficients": learned["coefficients"] * kept[:, np.newaxis]}
 
+    def start(self, coefficients: Floats, curvature: Floats) -> Columns:
+        """Go on with short steps where much is behind: squared gradients are, on average, as large as the curvature."""
+        return {"coefficients": self.bounded(coefficients), "squares": curvature}
+
     def rescale_learned(self, learned: Columns, factor: Floats) -> Columns:
         """Shrink coefficients as features grow; gradients grow with them."""
         return {
@@ -122,6 +126,11 @@ class SGD(Rule):
     def fade(self, learned: Columns, kept: Floats) -> Columns:
         """Bring the coefficients nearer to the prior's mean, 0."""
         return {"coefficients": learned["coefficients"] * kept[:, np.newaxis]}
+
+    def start(self, coefficients: Floats, curvature: Floats) -> Columns:
+        """Go on from there."""
+        del curvature
+        return {"coefficients": self.bounded(coefficients)}
 
     def rescale_learned(self, learned: Columns, factor: Floats) -> Columns:
         """Shrink coefficients as features grow."""

@@ -101,6 +101,15 @@ class Window(Rule):
             faded[name] = learned[name] * kept[:, np.newaxis]
         return faded
 
+    def start(self, coefficients: Floats, curvature: Floats) -> Columns:
+        """Take the fit for one parabola of older labels, with its lowest point, the prior's counted, at the fit."""
+        bounded = self.bounded(coefficients)
+        count, dimension = bounded.shape
+        rows, columns = _lower_triangle(dimension)
+        matrix = np.zeros((count, len(rows)))
+        matrix[:, rows == columns] = curvature
+        return {"coefficients": bounded, "older_pull": (1.0 + curvature) * bounded, "older_curvature": matrix}
+
     def rescale_learned(self, learned: Columns, factor: Floats) -> Columns:
         """Shrink coefficients as features grow, and with those the older ones' matrix and vector."""
         rows, columns = _lower_triangle(factor.shape[1])

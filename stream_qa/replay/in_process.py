@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.replay.log import LogEvent
 from stream_qa.stages.label import LabelStage
+from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.stages.state import MemoryState, Outcome, State, StateReader
 from stream_qa.streaming.partitioner import partition_of
@@ -79,6 +80,23 @@ class InProcessReplay:
             [new_state(f"{stage}-{partition}") for partition in range(partitions)]
             for stage in ("label", "member", "job", "notify")
         )
+
+        for learner, states in ((pipeline.member, self._member), (pipeline.job, self._job)):
+            for partition, state in enumerate(states):
+                self._start(learner, partition, state)
+
+    def _start(self, learner: LearnStage[Any], partition: int, state: State) -> None:
+        """Let a learner do what it does without records: entities may start from what a bundle knows of them."""
+        unfinished = learner.warm_start
+        while unfinished:
+            outcome = learner.process(
+                partition,
+                [],
+                state,
+                lambda entity_id: partition_of(entity_id.encode(), self._partitions) == partition,
+            )
+            self._commit(state, outcome)
+            unfinished = outcome.unfinished
 
     def run(self, chunk: Sequence[LogEvent]) -> None:
         """Take a chunk of events, in order, through all stages."""

@@ -39,6 +39,7 @@ from stream_qa.learning.whitening import WHITENINGS, Whitening, Whitenings
 from stream_qa.stages.models import Model, Models
 from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.stages.warm_start import AT_A_TIME, Belongs, start_some
 
 L = TypeVar("L", bound=wire.Label | wire.Example)
 V = TypeVar("V")
@@ -89,6 +90,8 @@ class LearnStage(Generic[L]):
         The topic for what cannot be used.
     retention
         Milliseconds from an application to the end of its revisions; what it added is remembered so long.
+    warm_start
+        Whether entities start from what the models' training knew of them.
     """
 
     name: str
@@ -98,9 +101,23 @@ class LearnStage(Generic[L]):
     forward: Callable[[int, Sequence[Step[L]]], list[Message]]
     dead_letters: str
     retention: int
+    warm_start: bool = False
 
-    def process(self, partition: int, records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+    def process(
+        self, partition: int, records: Sequence[SourceRecord], state: StateReader, belongs: Belongs | None = None
+    ) -> Outcome:
         """Return what a chunk of one partition, in log order, changes and sends.
+
+        Parameters
+        ----------
+        partition
+            The partition of the source.
+        records
+            Its records.
+        state
+            The learner's table of the partition.
+        belongs
+            Whether an entity belongs into this partition; ``None`` for all.
 
         Raises
         ------
@@ -113,29 +130,48 @@ class LearnStage(Generic[L]):
         """
         outcome = Outcome({}, [])
         labels, features = self._decode(records, state, outcome)
-        if not labels:
-            return outcome
-        vectors = np.array(features, np.float64)
-        [record] = state.get_many([WHITENINGS])
-        whitenings = Whitenings.unpack(record, self.effect.whitening(1 + vectors.shape[1]))
-        steps: list[Step[L]] = []
         written = Overlay(state)
+        written.apply(outcome.changes)
+        record, layout = written.get_many([WHITENINGS, LAYOUT])
+        dimension = unpack_layout(self.effect.rule, layout, None)
+        if dimension is None:
+            return outcome
+        whitenings = Whitenings.unpack(record, self.effect.whitening(dimension))
+        vectors = np.array(features, np.float64)
+        steps: list[Step[L]] = []
         for start, end in pairwise(_newer_models(labels, whitenings.newest.model_number)):
-            whitenings = self._taken_up(labels[start], whitenings)
+            if labels[start].model_number > whitenings.newest.model_number:
+                self._start(whitenings, written, outcome, belongs, most=None)
+                whitenings = self._followed(whitenings, labels[start])
             steps += self._learn(labels[start:end], vectors[start:end], whitenings, written, outcome)
             written.apply(outcome.changes)
+        unfinished = self._start(whitenings, written, outcome, belongs, most=AT_A_TIME)
         if (packed := whitenings.pack()) != record:
             outcome.changes[WHITENINGS] = packed
         outcome.messages.extend(self.forward(partition, steps))
-        return outcome
+        return outcome._replace(unfinished=unfinished)
 
-    def _taken_up(self, label: L, whitenings: Whitenings) -> Whitenings:
-        """Return ``whitenings`` with that of the model which ``label`` names, where it is newer."""
-        if label.model_number <= whitenings.newest.model_number:
-            return whitenings
+    def _followed(self, whitenings: Whitenings, label: L) -> Whitenings:
+        """Return ``whitenings`` with that of the model which ``label`` names."""
         effect = self.source.effect(self.models.get(label.model_version))
         scale = effect.prior.scale(len(whitenings.newest.scale))
         return whitenings.followed_by(Whitening(label.model_number, label.model_version, scale))
+
+    def _start(
+        self, whitenings: Whitenings, written: Overlay, outcome: Outcome, belongs: Belongs | None, most: int | None
+    ) -> bool:
+        """Let entities start that the newest model knows; return whether some are left."""
+        if not self.warm_start:
+            return False
+        effect = self._effect(whitenings)
+        some_left = start_some(effect, self.publisher, whitenings, written, outcome, belongs=belongs, most=most)
+        written.apply(outcome.changes)
+        return some_left
+
+    def _effect(self, whitenings: Whitenings) -> RandomEffect:
+        """Return how the entities learn by the newest model."""
+        number, version, _ = whitenings.newest
+        return self.source.effect(self.models.get(version)) if number else self.effect
 
     @property
     def effect(self) -> RandomEffect:
@@ -168,7 +204,7 @@ class LearnStage(Generic[L]):
             else:
                 labels.append(label)
                 vectors.append(features)
-        if dimension is not None and (labels or of_format_1 is not None):
+        if dimension is not None and (labels or self.warm_start or of_format_1 is not None):
             outcome.changes.update(self._layout(dimension, layout, of_format_1))
         return labels, vectors
 
@@ -220,6 +256,8 @@ class LearnStage(Generic[L]):
         fresh = [labels[row] for row in rows]
         after = before.copy()
         rescale(rule, after, contributions, whitenings)
+        if self.warm_start and (fitted := self._effect(whitenings).start) is not None:
+            fitted.start(after, entity_ids, rule, whitenings.newest)
         seen = learn(
             rule,
             after,
@@ -296,6 +334,8 @@ def _vector(text: Raw) -> list[float] | InvalidEventError:
 
 def _newer_models(labels: Sequence[wire.Label | wire.Example], number: int) -> list[int]:
     """Return the rows at which a model with a larger number begins, the first and the end included."""
+    if not labels:
+        return []
     rows = [0]
     for row, label in enumerate(labels):
         if label.model_number > number:

@@ -9,7 +9,7 @@
 import math
 from dataclasses import dataclass
 
-from stream_qa.bundle import Bundle, load_bundle
+from stream_qa.bundle import Bundle, EntityCoefficients, load_bundle, load_random_effects
 from stream_qa.coefficients import Publisher
 from stream_qa.events import Application, Decoder, Engagement, Example, Label, Score, Tick, WireDecoder, wire
 from stream_qa.labels import load_policy
@@ -23,6 +23,7 @@ from stream_qa.learning import (
     Standardisation,
     Window,
 )
+from stream_qa.learning.starting import StartingCoefficients
 from stream_qa.products import NotificationPolicy
 from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
@@ -85,6 +86,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             forward=learn_member.MemberOutput(topics),
             dead_letters=topics.dead_letters,
             retention=policy.retention,
+            warm_start=settings.warm_start,
         ),
         job=LearnStage(
             name="job",
@@ -100,6 +102,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             forward=learn_job.no_output,
             dead_letters=topics.dead_letters,
             retention=policy.retention,
+            warm_start=settings.warm_start,
         ),
         notify=_notify(settings),
     )
@@ -121,15 +124,25 @@ def _first_model(settings: Settings) -> Model:
 
 def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
     """Return what the stages take from a bundle, by the settings' rule."""
-    model, rule = bundle.global_model, _rule(settings)
+    model, rule, version = bundle.global_model, _rule(settings), bundle.version
+    of_member, of_job = None, None
+    if settings.warm_start:
+        effects = load_random_effects(bundle)
+        of_member, of_job = _starting(effects.members), _starting(effects.jobs)
     return Model(
         number=number,
         global_model=model,
-        member_effect=RandomEffect("member", bundle.member_prior, rule, model.job_features, number, bundle.version),
-        job_effect=RandomEffect("job", bundle.job_prior, rule, model.member_features, number, bundle.version),
+        member_effect=RandomEffect(
+            "member", bundle.member_prior, rule, model.job_features, number, version, start=of_member
+        ),
+        job_effect=RandomEffect("job", bundle.job_prior, rule, model.member_features, number, version, start=of_job),
         feature_schema=bundle.feature_schema,
         curves=bundle.curves,
     )
+
+
+def _starting(fitted: EntityCoefficients) -> StartingCoefficients:
+    return StartingCoefficients(fitted.ids, fitted.coefficients, fitted.labels, fitted.newest_at)
 
 
 def _notify(settings: Settings) -> NotifyStage | None:

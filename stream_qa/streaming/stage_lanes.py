@@ -63,6 +63,9 @@ class StageLanes:
         label, member, job = (self._table(f"{stage}-{partition}") for stage in ("label", "member", "job"))
         steps = ReplaySteps(round(self._settings.replay_step_hours * _HOUR), self._settings.order_seconds)
 
+        def is_here(entity_id: str) -> bool:
+            return partition_of(entity_id.encode(), self.partitions) == partition
+
         def make_labels(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
             outcome = stages.label.process(partition, records, state, job, self._belongs(partition))
             steps.sent(outcome.lessons)
@@ -70,7 +73,7 @@ class StageLanes:
 
         def learn_jobs(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
             steps.came_back(len(records))
-            return stages.job.process(partition, records, state)
+            return stages.job.process(partition, records, state, is_here)
 
         lanes = [
             Lane(
@@ -94,7 +97,7 @@ class StageLanes:
                 changelog=topics.member_changelog,
                 table=member,
                 process=self._guarded(
-                    "member", lambda records, state: stages.member.process(partition, records, state)
+                    "member", lambda records, state: stages.member.process(partition, records, state, is_here)
                 ),
             ),
             Lane(

@@ -8,7 +8,6 @@ far as their numbers are small, and made never to fall, neither with the age nor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.learning.arrays import Booleans, Floats, Integers
@@ -122,6 +121,9 @@ def never_falling(values: Floats, weights: Floats) -> Floats:
 
 
 def _isotonic(values: Floats, weights: Floats) -> Floats:
+    # Takes a third of a second to import, and every command imports this module.
+    from scipy.optimize import isotonic_regression  # noqa: PLC0415
+
     return np.array([isotonic_regression(row, weights=weight).x for row, weight in zip(values, weights, strict=True)])
 
 

@@ -1,15 +1,17 @@
 """Every invariant holds where nothing went wrong, and says so where something did: here without a broker."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
 from ground import PARTITIONS
 from msgspec import structs
-from refolding import decoded
+from refolding import Log, Refolded, decoded, refold
 
+from chaos import invariants
 from chaos.evidence import Evidence, Table
 from chaos.invariants import INVARIANTS, all_differences, dead_letters_are_exactly_the_bad_inputs
 from chaos.log import BAD, MAX_MESSAGE_BYTES, ORPHAN, draw_log
@@ -18,6 +20,7 @@ from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent
 from stream_qa.replay.report import Report
 from stream_qa.settings import Settings
+from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import Changes, MemoryState
 from stream_qa.streaming.partitioner import partition_of
@@ -89,6 +92,25 @@ def whole() -> Evidence:
         stages.run([LogEvent(0, 0, d.value, d.key, d.topic) for d in chunk])  # type: ignore[arg-type] # None is bad input
     tables = {name: state.table() for name, state in states.items()}
     return Evidence(SETTINGS, pipeline, deliveries, logs, tables, {"a": tables}, {})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folded_once(whole: Evidence) -> Iterator[None]:
+    """Fold a log once that tests leave as it is: each time takes a second."""
+    unchanged = {id(log) for log in whole.topics.values()}
+    folded: dict[int, Refolded] = {}
+
+    def refold_once(stage: LearnStage[Any], log: Log) -> Refolded:
+        if id(log) in folded:
+            return folded[id(log)]
+        refolded = refold(stage, log)
+        if id(log) in unchanged:
+            folded[id(log)] = refolded
+        return refolded
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(invariants, "refold", refold_once)
+        yield
 
 
 def test_the_log_has_every_kind_of_bad_input_and_repeated_events(whole: Evidence) -> None:

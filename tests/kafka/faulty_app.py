@@ -14,11 +14,11 @@ POISON = b"poisonous-member"
 _process = LearnStage.process
 
 
-def fail_on_poison(self: LearnStage[Any], partition: int, records: Sequence[SourceRecord], state: Any) -> Any:  # noqa: ANN401
+def fail_on_poison(self: LearnStage[Any], partition: int, records: Sequence[SourceRecord], *more: Any) -> Any:  # noqa: ANN401
     """Process records, unless one of them is the poisonous member's."""
     if self.name == "member" and any(record.key == POISON for record in records):
         raise ZeroDivisionError("a bug")
-    return _process(self, partition, records, state)
+    return _process(self, partition, records, *more)
 
 
-LearnStage.process = fail_on_poison  # type: ignore[method-assign]
+LearnStage.process = fail_on_poison  # type: ignore[method-assign,assignment]

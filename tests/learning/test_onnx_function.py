@@ -143,6 +143,15 @@ def test_a_function_made_of_standard_operators_is_none_of_its_own() -> None:
     assert OnnxFunction(content, 2, 1).log_odds(MEMBERS, JOBS).tolist() == SUMS
 
 
+def test_a_file_is_run_as_what_it_was_judged_as() -> None:
+    """A file that begins like onnxruntime's own format, whose operators nobody would have looked at."""
+    nodes = [helper.make_node("MatMul", ["features", "weights"], ["log_odds"])]
+    inputs, outputs = [value("features", ("n", 3))], [value("log_odds", ("n", 1))]
+    content = file(nodes, inputs, outputs, [weights()], producer="ORTM")
+    assert content[4:8] == b"ORTM"
+    assert OnnxFunction(content, 2, 1).log_odds(MEMBERS, JOBS).tolist() == SUMS
+
+
 def centred() -> bytes:
     nodes = [
         helper.make_node("MatMul", ["features", "weights"], ["sum"]),

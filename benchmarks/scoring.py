@@ -1,0 +1,214 @@
+"""What a request to the scoring service costs: one member against 500 jobs, one job against 1,000 members.
+
+    python benchmarks/scoring.py [--entities 20000] [--rounds 5] [--seconds 3]
+
+Each store is served by a process of its own, with the whole HTTP service in it, and holds the same members and jobs of
+16 features a side. One client asks without a pause, over one connection, one service after the other in turn; so a
+service has one core, and the client another. How much of the time the look-up of coefficients takes is from the
+service's own metrics. Redis is left out where no ``redis-server`` or ``valkey-server`` is installed.
+"""
+
+import argparse
+import asyncio
+import http.client
+import multiprocessing
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import orjson
+import uvicorn
+
+from stream_qa.broker.ports import free_port
+from stream_qa.coefficients import CoefficientStore
+from stream_qa.events import EntityKind, wire
+from stream_qa.following import open_store
+from stream_qa.learning import FeatureSchema, LinearModel, Standardisation
+from stream_qa.serving.application import create_application
+from stream_qa.serving.followed import Followed
+from stream_qa.serving.scoring import Scorer
+from stream_qa.settings import Settings
+
+FEATURES = 16
+BODIES = 40
+KINDS = (("one member, 500 jobs", "/v1/scores/member", 500), ("one job, 1,000 members", "/v1/scores/job", 1_000))
+LOOK_UP = re.compile(rb"^stream_qa_serve_look_up_seconds_sum (\S+)$", re.MULTILINE)
+
+
+def main() -> None:
+    """Run it and print a table."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--entities", type=int, default=20_000, help="members, and as many jobs")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--seconds", type=float, default=3.0, help="of each store and kind in a round")
+    options = arguments.parse_args()
+    print("| store | request | requests a second | p50, ms | p99, ms | look-up, share of the time |")
+    print("|---|---|---|---|---|---|")
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stores = {"dictionary": "", "RocksDB": str(directory / "store")}
+        redis = stack.enter_context(redis_server(directory))
+        if redis is not None:
+            stores["Redis"] = redis
+        services = {name: stack.enter_context(service(location, options.entities)) for name, location in stores.items()}
+        figures = {(name, kind): Figures() for name in services for kind, _, _ in KINDS}
+        bodies = {kind: requests(path, count, options.entities) for kind, path, count in KINDS}
+        for _ in range(options.rounds):
+            for kind, path, _ in KINDS:
+                for name, connection in services.items():
+                    figures[name, kind].measure(connection, path, bodies[kind], options.seconds)
+        for (name, kind), found in figures.items():
+            print(f"| {name} | {kind} | {found.row()} |")
+
+
+@dataclass
+class Figures:
+    """What requests of one kind to one service took."""
+
+    seconds: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    """Requests a second of each round."""
+    looking_up: float = 0.0
+
+    def measure(self, connection: http.client.HTTPConnection, path: str, bodies: list[bytes], seconds: float) -> None:
+        """Ask for ``seconds``."""
+        before, began, count = looked_up(connection), time.perf_counter(), 0
+        while time.perf_counter() < began + seconds:
+            asked = time.perf_counter()
+            connection.request("POST", path, bodies[count % len(bodies)], {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+            self.seconds.append(time.perf_counter() - asked)
+            count += 1
+            if response.status != http.client.OK or b'"personalised":true' not in answer:
+                raise RuntimeError(answer[:500].decode())
+        self.rates.append(count / (time.perf_counter() - began))
+        self.looking_up += looked_up(connection) - before
+
+    def row(self) -> str:
+        """Return them as cells of a table."""
+        p50, p99 = (1000 * float(np.quantile(self.seconds, q)) for q in (0.5, 0.99))
+        rate, least, most = np.median(self.rates), min(self.rates), max(self.rates)
+        share = self.looking_up / sum(self.seconds)
+        return f"{rate:.0f} ({least:.0f} to {most:.0f}) | {p50:.1f} | {p99:.1f} | {share:.0%}"
+
+
+def looked_up(connection: http.client.HTTPConnection) -> float:
+    """Return the seconds that a service has spent on look-ups."""
+    connection.request("GET", "/metrics")
+    found = LOOK_UP.search(connection.getresponse().read())
+    return 0.0 if found is None else float(found[1])
+
+
+def requests(path: str, count: int, entities: int) -> list[bytes]:
+    """Return bodies with ``count`` entities each, other ones in each of them."""
+    random = np.random.default_rng(1)
+
+    def sent(kind: str, number: int) -> dict[str, object]:
+        return {f"{kind}_id": f"{kind}-{number:06}", "features": random.normal(size=FEATURES).round(3).tolist()}
+
+    one, many = ("member", "job") if path.endswith("member") else ("job", "member")
+    return [
+        orjson.dumps(
+            {
+                "feature_schema": "v1",
+                one: sent(one, int(random.integers(entities))),
+                f"{many}s": [sent(many, number) for number in random.integers(entities, size=count).tolist()],
+            }
+        )
+        for _ in range(BODIES)
+    ]
+
+
+@contextmanager
+def service(location: str, entities: int) -> Iterator[http.client.HTTPConnection]:
+    """Run a service over a store, in a process, and give a connection to it."""
+    port = free_port()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(location, entities, port))
+    process.start()
+    try:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            while process.is_alive():
+                try:
+                    connection.connect()
+                    break
+                except ConnectionError:
+                    time.sleep(0.1)
+            yield connection
+    finally:
+        process.terminate()
+        process.join()
+
+
+def serve(location: str, entities: int, port: int) -> None:
+    """Fill a store and serve it."""
+    store = open_store(location) if location else CoefficientStore()
+    with closing(store):
+        fill(store, entities)
+        features = Standardisation(20.0, np.zeros(FEATURES), np.ones(FEATURES))
+        weights = np.linspace(-0.1, 0.1, FEATURES)
+        model = LinearModel(-1.0, weights, weights, features, features, "bench")
+        scorer = Scorer(model, features, features, FeatureSchema("v1", FEATURES, FEATURES))
+        served = create_application(Settings(), scorer, store, Followed(Still(), 30))
+        uvicorn.run(served, port=port, log_level="warning", access_log=False)
+
+
+def fill(store: CoefficientStore, entities: int) -> None:
+    """Let all members and jobs have learned."""
+    random = np.random.default_rng(2)
+    sides: tuple[EntityKind, EntityKind] = ("member", "job")
+    for side in sides:
+        for first in range(0, entities, 1_000):
+            numbers = range(first, min(first + 1_000, entities))
+            vectors = random.normal(scale=0.2, size=(len(numbers), 1 + FEATURES))
+            store.apply(
+                [
+                    wire.Snapshot(side, f"{side}-{number:06}", 1, vector.astype("<f8").tobytes(), "bench", 5, 1)
+                    for number, vector in zip(numbers, vectors, strict=True)
+                ]
+            )
+
+
+class Still:
+    """Follows nothing: what is measured is requests."""
+
+    is_ready = True
+    staleness = 0.0
+
+    def __init__(self) -> None:
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Wait until stopped."""
+        await self._stopped.wait()
+
+    def stop(self) -> None:
+        """End :meth:`run`."""
+        self._stopped.set()
+
+
+@contextmanager
+def redis_server(directory: Path) -> Iterator[str | None]:
+    """Run a Redis or a Valkey, and give its address; ``None`` where none is installed."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        yield None
+        return
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
+        try:
+            yield f"redis://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""From which coefficients entities start that were fitted before: a bundle's random effects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.learning.entity import Records
+from stream_qa.learning.rule import Rule
+from stream_qa.learning.whitening import Whitening
+
+#: The variance of a label of which nothing is known: what it says is at most so much.
+MOST_VARIANCE = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class StartingCoefficients:
+    """What a fit says of ``m`` entities."""
+
+    ids: Sequence[str]
+    coefficients: Floats
+    """Over standardised features, the intercept first, shape ``(m, d)``."""
+    labels: Integers
+    """How many applications are behind each, shape ``(m,)``."""
+    newest_at: Integers
+    """When the newest of their labels happened (ms), shape ``(m,)``."""
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {entity_id: row for row, entity_id in enumerate(self.ids)}
+
+    def start(self, entities: Records, ids: Sequence[str], rule: Rule, whitening: Whitening) -> None:
+        """Let those of ``entities``, shape ``(n,)``, start that are new and were fitted, in place.
+
+        The start is their version 1.
+        """
+        new = np.flatnonzero(entities["version"] == 0)
+        rows = np.array([self._row_of.get(ids[number], -1) for number in new.tolist()], np.int64)
+        new, rows = new[rows >= 0], rows[rows >= 0]
+        labels = self.labels[rows]
+        # Standardised features vary by 1, so whitened ones by the prior's variance.
+        curvature = MOST_VARIANCE * labels[:, np.newaxis] * whitening.scale**2
+        for name, column in rule.start(self.coefficients[rows] / whitening.scale, curvature).items():
+            entities[name][new] = column
+        entities["version"][new] = 1
+        entities["labels"][new] = labels
+        entities["newest_at"][new] = self.newest_at[rows]
+        entities["model"][new] = whitening.model_number

@@ -1,0 +1,86 @@
+"""Whether the coefficients are followed: what readiness means here."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+
+
+class Follower(Protocol):
+    """Keeps a store up to date."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all that the topics had when it began is in the store."""
+
+    @property
+    def staleness(self) -> float | None:
+        """Seconds since the store was seen to have all that there was; ``None`` before it was."""
+
+    async def run(self) -> None:
+        """Follow until stopped."""
+
+    def stop(self) -> None:
+        """Let :meth:`run` return."""
+
+
+class Followed:
+    """A follower and how it is.
+
+    Scores are made whatever it says, with what the store has; it says what they lack.
+
+    Parameters
+    ----------
+    follower
+        What is run.
+    most_seconds
+        Of staleness, before there is something to say about it.
+    """
+
+    def __init__(self, follower: Follower, most_seconds: float) -> None:
+        self._follower = follower
+        self._most_seconds = most_seconds
+        self._ended: str | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow while the context is entered."""
+        following = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            self._follower.stop()
+            await following
+
+    def not_ready(self) -> str | None:
+        """Return why scores are not, or no more, as fresh as they should be; ``None`` where they are."""
+        if self._ended is not None:
+            return self._ended
+        return None if self._follower.is_ready else "the coefficients are still being read from the topics"
+
+    @property
+    def staleness(self) -> float | None:
+        """Seconds since the coefficients were seen to be up to date; ``None`` before they were."""
+        return self._follower.staleness
+
+    def notices(self) -> list[str]:
+        """Return what there is to say with every score."""
+        reason = self.not_ready()
+        if reason is not None:
+            return [reason]
+        staleness = self.staleness
+        if staleness is not None and staleness > self._most_seconds:
+            return [f"the coefficients were last seen to be up to date {staleness:.0f} seconds ago"]
+        return []
+
+    async def _run(self) -> None:
+        try:
+            await self._follower.run()
+            self._ended = "the coefficients are not followed any more"
+        except Exception as error:  # noqa: BLE001 # whatever ended it
+            # The service goes on with what the store has; readiness says so, and whoever runs it decides.
+            _log.exception("the coefficients are not followed any more")
+            self._ended = f"the coefficients are not followed any more: {error}"

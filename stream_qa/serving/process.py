@@ -1,0 +1,62 @@
+"""The service's process: store, follower and model set up from the settings, and a server that listens."""
+
+import logging
+import signal
+import socket
+import sys
+from contextlib import closing
+
+import uvicorn
+
+from stream_qa.bundle import load_bundle
+from stream_qa.errors import SettingsError
+from stream_qa.following import Follower, open_store
+from stream_qa.serving.application import create_application
+from stream_qa.serving.followed import Followed
+from stream_qa.serving.scoring import Scorer
+from stream_qa.settings import Settings
+
+_log = logging.getLogger(__name__)
+_STOP_SECONDS = 10
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal ends it.
+
+    Raises
+    ------
+    BundleError
+        The model bundle cannot be used.
+    DiskError, StoreUnavailableError, MissingExtraError
+        The coefficient store cannot be opened.
+    SettingsError
+        Nothing can listen at the address.
+    """
+    # The server answers signals while it runs, then raises them again for whoever had them before.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    scorer = Scorer.of_settings(settings) if settings.bundle is None else Scorer.of_bundle(load_bundle(settings.bundle))
+    with (
+        closing(_listen(settings.serve_host, settings.serve_port)) as listening,
+        closing(open_store(settings.serve_store, settings.topic_prefix)) as store,
+    ):
+        follower = Follower(store, settings.bootstrap_servers, settings.topics)
+        application = create_application(settings, scorer, store, Followed(follower, settings.serve_stale_seconds))
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("aiokafka").setLevel(logging.ERROR)
+        _log.info("scores by model %s, coefficients in %s", scorer.model.version, settings.serve_store)
+        config = uvicorn.Config(
+            application, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_SECONDS, server_header=False
+        )
+        uvicorn.Server(config).run([listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen, so that what cannot be is said in a sentence, before anything else is begun."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"the service cannot listen on {host}, port {port} ({error.strerror}); set STREAM_QA_SERVE_PORT"
+        ) from error

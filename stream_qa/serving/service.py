@@ -1,0 +1,59 @@
+"""A request from its pairs to their scores: checked, looked up once, scored, with what there is to say about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stream_qa.errors import OversizedRequestError
+from stream_qa.events import EntityKind
+from stream_qa.serving.answers import Answer, scores_answer
+from stream_qa.serving.followed import Followed
+from stream_qa.serving.look_up import LookUps
+from stream_qa.serving.metrics import ServiceMetrics
+from stream_qa.serving.scoring import Pairs, Scored, Scorer
+
+
+@dataclass(frozen=True)
+class ScoringService:
+    """Scores requests."""
+
+    scorer: Scorer
+    look_ups: LookUps
+    metrics: ServiceMetrics
+    most_pairs: int
+    followed: Followed
+
+    async def score(self, pairs: Pairs) -> tuple[Scored, Answer]:
+        """Return the scores of pairs, and the answer that says them.
+
+        Raises
+        ------
+        OversizedRequestError
+            There are too many.
+        UnfitRequestError
+            They have other features than the model.
+        """
+        self.check_count(max(len(pairs.member_of), len(pairs.members.ids), len(pairs.jobs.ids)))
+        self.scorer.check(pairs)
+        ids: dict[EntityKind, Sequence[str]] = {"member": pairs.members.ids, "job": pairs.jobs.ids}
+        with self.metrics.look_up_seconds.time():
+            found = await self.look_ups.look_up(ids, self.scorer.dimensions(pairs))
+        scored = self.scorer.score(pairs, found.held)
+        self.metrics.scores.inc(len(pairs.member_of))
+        notices = self.followed.notices()
+        if found.failure is not None:
+            self.metrics.degraded.inc()
+            notices = [f"{found.failure}: these are scores of the global model alone", *notices]
+        version = self.scorer.model.version
+        staleness = self.followed.staleness
+        return scored, scores_answer(scored, version, notices, staleness, personalised=found.failure is None)
+
+    def check_count(self, count: int) -> None:
+        """Check how much a request asks for at once.
+
+        Raises
+        ------
+        OversizedRequestError
+            It is too much.
+        """
+        if count > self.most_pairs:
+            raise OversizedRequestError(f"{count} at once, where this service takes at most {self.most_pairs}")

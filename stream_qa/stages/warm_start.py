@@ -1,0 +1,80 @@
+"""Entities that a bundle's training knew start from what it says of them, before any label of theirs.
+
+All of a model's entities start, by definition, when the model is taken up. Really they do so some at a time, and one
+that a label touches before its turn then: either way it starts from the same, and is published.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from stream_qa.coefficients import Publisher
+from stream_qa.learning import RandomEffect
+from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
+from stream_qa.learning.whitening import Whitenings
+from stream_qa.stages.state import Outcome, StateReader
+
+Belongs = Callable[[str], bool]
+"""Whether an entity belongs into a partition."""
+
+AT_A_TIME = 2_000
+
+_STARTED = b"started"
+
+
+def start_some(
+    effect: RandomEffect,
+    publisher: Publisher,
+    whitenings: Whitenings,
+    state: StateReader,
+    outcome: Outcome,
+    *,
+    belongs: Belongs | None = None,
+    most: int | None = AT_A_TIME,
+) -> bool:
+    """Let the next ``most`` entities of a model's start that are not known yet; return whether some are left.
+
+    Parameters
+    ----------
+    effect
+        That of the newest model.
+    publisher
+        Tells servers.
+    whitenings
+        Those of the table.
+    state
+        The table, what ``outcome`` changes included.
+    outcome
+        Gets the changes and messages.
+    belongs
+        Whether an entity belongs into the table's partition; ``None`` for all.
+    most
+        How many; ``None`` for all that are left.
+    """
+    if effect.start is None:
+        return False
+    number, place = _place(state)
+    if number != whitenings.newest.model_number:
+        place = 0
+    ids, until = effect.start.ids, len(effect.start.ids) if most is None else place + most
+    if place >= len(ids):
+        return False
+    mine = [entity_id for entity_id in ids[place:until] if belongs is None or belongs(entity_id)]
+    stored = state.get_many([entity_key(entity_id) for entity_id in mine])
+    new = [entity_id for entity_id, record in zip(mine, stored, strict=True) if record is None]
+    before = unpack_many(entity_type(effect.rule, len(whitenings.newest.scale)), [None] * len(new))
+    after = before.copy()
+    effect.start.start(after, new, effect.rule, whitenings.newest)
+    outcome.messages.extend(publisher.publish(new, before, after, whitenings, with_snapshots=True))
+    outcome.changes.update(zip(map(entity_key, new), pack_many(after), strict=True))
+    outcome.changes[_STARTED] = _encode((whitenings.newest.model_number, min(until, len(ids))))
+    return until < len(ids)
+
+
+def _place(state: StateReader) -> tuple[int, int]:
+    [record] = state.get_many([_STARTED])
+    return (-1, 0) if record is None else _decode(record)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(tuple[int, int]).decode

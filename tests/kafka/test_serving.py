@@ -1,0 +1,123 @@
+"""The scoring service as a process, over a real broker and beside a real worker."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from builders import application, engagement
+from ground import Ground, job_in
+
+from stream_qa.broker.ports import free_port
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+
+JOB = job_in(1)
+#: Leaves the processor to those who are waited for.
+_POLL_SECONDS = 0.05
+
+_number = count()
+
+
+@contextmanager
+def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
+    """Run ``stream-qa serve`` until the context is left, and check that it ends in order."""
+    port = free_port()
+    environment = {
+        "STREAM_QA_SERVE_PORT": str(port),
+        "STREAM_QA_SERVE_STORE": str(ground.directory / "store"),
+        **settings,
+    }
+    program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "serve"]
+    name = f"service-{next(_number)}"
+    process = ground.run(name, *program, **environment)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            while ready(client) is None:
+                time.sleep(_POLL_SECONDS)
+                assert process.poll() is None, ground.log_of(name).read_text()
+            yield client
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, ground.log_of(name).read_text()
+        assert "Traceback" not in ground.log_of(name).read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ready(client: httpx.Client) -> bool | None:
+    """Return whether it is ready; ``None`` where it does not answer."""
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return None
+
+
+def scored(client: httpx.Client) -> dict[str, Any]:
+    """Return how the member of the default application is scored against its job."""
+    body = {
+        "feature_schema": "two-and-one",
+        "member": {"member_id": "member-1", "features": [0.5, -1.0]},
+        "jobs": [{"job_id": JOB, "features": [2.0]}],
+    }
+    found: dict[str, Any] = client.post("/v1/scores/member", json=body).raise_for_status().json()
+    return found
+
+
+def test_an_engagement_changes_the_served_score_and_a_restarted_service_still_has_it(ground: Ground) -> None:
+    topics = ground.settings.topics
+
+    def send(topic: str, message: str) -> None:
+        asyncio.run(ground.produce(topic, [(JOB.encode(), message.encode())], 1))
+
+    with ground.worker(), service(ground) as client:
+        while not ready(client):
+            time.sleep(_POLL_SECONDS)
+        before = scored(client)
+        assert (before["members"]["member-1"]["version"], before["scores"][0]["probability"]) == (0, 0.25)
+
+        send(topics.applications, application(job_id=JOB).model_dump_json(exclude_none=True))
+        send(topics.engagements, engagement(job_id=JOB).model_dump_json(exclude_none=True))
+        after = before
+        while not (after["members"]["member-1"]["version"] and after["jobs"][JOB]["version"]):
+            time.sleep(_POLL_SECONDS)
+            after = scored(client)
+        (score,) = after["scores"]
+        assert score["member_log_odds"] > 0
+        assert score["job_log_odds"] > 0
+        assert score["probability"] > 0.25
+        assert [after["members"]["member-1"]["labels"], after["jobs"][JOB]["labels"]] == [1, 1]
+        assert (after["personalised"], after["notices"]) == (True, [])
+        assert after["stale_seconds"] is not None
+
+    # The broker is elsewhere now: what was kept is served, and it says what it lacks.
+    with service(ground, STREAM_QA_BROKER=f"127.0.0.1:{free_port()}") as client:
+        kept = scored(client)
+        assert kept["scores"] == after["scores"]
+        assert kept["notices"] == ["the coefficients are still being read from the topics"]
+        assert not ready(client)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"STREAM_QA_BUNDLE": "/no/bundle"}, "BundleError: "),
+        ({"STREAM_QA_SERVE_HOST": "203.0.113.1"}, "SettingsError: the service cannot listen on 203.0.113.1"),
+        ({"STREAM_QA_SERVE_STORE": "/proc/store"}, "DiskError: "),
+    ],
+)
+def test_it_refuses_to_start_with_a_sentence(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+    program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "serve"]
+    port = {"STREAM_QA_SERVE_PORT": str(free_port())}
+    done = subprocess.run(program, env=port | settings, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1

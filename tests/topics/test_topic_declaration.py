@@ -89,8 +89,8 @@ def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_declaration_is_refused(directory: Path) -> None:
     text = (directory / "scores.yaml").read_text()
-    (directory / "notifications.yaml").write_text(text.replace("name: scores", "name: notifications"))
-    with pytest.raises(TopicsError, match="no topic of this project: notifications"):
+    (directory / "companies.yaml").write_text(text.replace("name: scores", "name: companies"))
+    with pytest.raises(TopicsError, match="no topic of this project: companies"):
         load_declarations(directory)
 
 

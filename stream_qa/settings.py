@@ -76,6 +76,14 @@ class Settings(BaseSettings):
         float, Field(gt=0, allow_inf_nan=False, description="prior precision of a job's slope")
     ] = 16.0
     snapshot_every: Annotated[int, Field(ge=1, description="label steps of an entity between two full snapshots")] = 20
+    snapshot_seconds: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=31_536_000,
+            description="an entity's first change in each such period of event time brings a full snapshot as well",
+        ),
+    ] = 86_400.0
 
     max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
         DEFAULT_MAX_MESSAGE_BYTES

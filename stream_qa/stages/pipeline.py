@@ -174,4 +174,5 @@ def _publisher(settings: Settings, effect: RandomEffect) -> Publisher:
         deltas=settings.topics.coefficients,
         snapshots=settings.topics.coefficient_snapshots,
         snapshot_every=settings.snapshot_every,
+        snapshot_period=round(settings.snapshot_seconds * 1000),
     )

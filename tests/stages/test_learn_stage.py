@@ -445,6 +445,7 @@ def test_outputs_go_under_the_keys_of_their_topics() -> None:
         TOPICS.scores: b"job-9",
         TOPICS.examples: b"job-9",
         TOPICS.coefficients: b"member:member-7",
+        TOPICS.coefficient_snapshots: b"member:member-7",
     }
 
 

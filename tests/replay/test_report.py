@@ -61,6 +61,7 @@ def test_the_counts_of_a_replay() -> None:
             "final": {"negative": 1, "positive": 1},
         },
         "scores": 1,
+        "notifications": 0,
         "examples": 0,
         "deltas": 0,
         "snapshots": 0,

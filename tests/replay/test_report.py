@@ -88,6 +88,7 @@ def test_what_was_emitted_is_one_file_a_topic(tmp_path: Path) -> None:
         "coefficients.jsonl": b'{"version":1}\n',
         "coefficient-snapshots.jsonl": b"",
         "examples.jsonl": b"",
+        "notifications.jsonl": b"",
         "scores.jsonl": b"",
         "dead-letters.jsonl": b"",
     }

@@ -76,6 +76,14 @@ class Settings(BaseSettings):
         float, Field(gt=0, allow_inf_nan=False, description="prior precision of a job's slope")
     ] = 16.0
     snapshot_every: Annotated[int, Field(ge=1, description="label steps of an entity between two full snapshots")] = 20
+    snapshot_seconds: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=31_536_000,
+            description="an entity's first change in each such period of event time brings a full snapshot as well",
+        ),
+    ] = 86_400.0
 
     max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
         DEFAULT_MAX_MESSAGE_BYTES
@@ -113,6 +121,15 @@ class Settings(BaseSettings):
             "them; 0 for never",
         ),
     ] = 24.0
+    notify_per_job_and_day: Annotated[
+        int, Field(ge=0, le=1_000, description="most notifications of very high matches of a job on a day; 0 for none")
+    ] = 0
+    notify_probability: Annotated[
+        float, Field(ge=0, le=1, description="of an answer, from which on a match is very high")
+    ] = 0.8
+    notify_least_steps: Annotated[
+        int, Field(ge=0, description="label steps that must stand behind a score for a notification")
+    ] = 5
     partitioner: Annotated[
         Literal["murmur2", "unchecked"],
         Field(description="how producers choose partitions; what is not in that of its key is a dead letter"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import orjson
@@ -29,12 +29,16 @@ from stream_qa.errors import InvalidEventError, UnknownEntityError
 from stream_qa.events import EntityKind, wire
 from stream_qa.following import Follower
 from stream_qa.settings import Settings, load_settings
+from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.snapshots import publish_snapshots
 from stream_qa.topics import partition_counts
 
 commands = typer.Typer(no_args_is_help=True, help="What members and jobs have learned.")
 
 _SHOWN = 5
+
+T = TypeVar("T")
 
 NamesFile = Annotated[
     Path | None,
@@ -158,6 +162,29 @@ def watch(
         _run(_watch(settings, keys, changes, lambda *change: _show(*change, names=names, as_json=as_json)))
 
 
+@commands.command()
+def snapshot(
+    entities: Entities = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print how many there were as JSON.")] = False,
+) -> None:
+    """Publish full snapshots now, of some entities or of all, from the workers' changelogs.
+
+    With the settings of the workers, which may run meanwhile. For servers that lack something.
+
+    Example: stream-qa coefficients snapshot job:j-17
+    """
+    keys = None if not entities else {entity_key(*_entity(entity)) for entity in entities}
+    settings = load_settings()
+    published = _run(publish_snapshots(settings, build_pipeline(settings), keys))
+    if keys is not None and published < len(keys):
+        raise UnknownEntityError(f"{len(keys) - published} of {len(keys)} entities have learned nothing")
+    if as_json:
+        typer.echo(orjson.dumps({"snapshots": published}))
+    else:
+        typer.echo(f"{published} snapshots published")
+
+
 def _entity(text: str) -> tuple[EntityKind, str]:
     try:
         return entity_of(text.encode())
@@ -165,7 +192,7 @@ def _entity(text: str) -> tuple[EntityKind, str]:
         raise typer.BadParameter(f"{text!r} is neither member:ID nor job:ID") from None
 
 
-def _run(coroutine: Coroutine[Any, Any, CoefficientStore]) -> CoefficientStore:
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     # What the Kafka client logs about a failed connection comes back as our own error, in one sentence.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return asyncio.run(coroutine)

@@ -25,7 +25,7 @@ commands = typer.Typer(no_args_is_help=True, help="Input that could not be used:
 _LIST_AT_MOST = 50
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")]
-Stage = Annotated[str | None, typer.Option(help="Only of this stage: label, member, job.")]
+Stage = Annotated[str | None, typer.Option(help="Only of this stage: label, member, job, notify.")]
 Topic = Annotated[str | None, typer.Option(help="Only from this topic, with its prefix.")]
 Reason = Annotated[str | None, typer.Option(help="Only with this error, such as NotJSONError.")]
 Since = Annotated[datetime | None, typer.Option(formats=FORMATS, help="Only those kept then (UTC) or later.")]

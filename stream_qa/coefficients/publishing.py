@@ -9,6 +9,7 @@ from stream_qa.coefficients.messages import entity_key
 from stream_qa.errors import StateError
 from stream_qa.events import Message, wire
 from stream_qa.learning import RandomEffect
+from stream_qa.learning.arrays import Booleans, Integers
 from stream_qa.learning.entity import Records
 from stream_qa.learning.whitening import Whitenings
 
@@ -25,12 +26,15 @@ class Publisher:
         The topics.
     snapshot_every
         Versions between two snapshots of an entity.
+    snapshot_period
+        Milliseconds of event time: the first change of an entity in each such period brings a snapshot as well.
     """
 
     effect: RandomEffect
     deltas: str
     snapshots: str
     snapshot_every: int
+    snapshot_period: int
 
     def publish(
         self,
@@ -44,7 +48,7 @@ class Publisher:
         """Return the messages for entities, shape ``(n,)`` each, whose version has moved from before to after.
 
         They name the newest model of ``whitenings``, by which the entities have learned. There is a snapshot of each
-        that has come past a multiple of ``snapshot_every``; ``with_snapshots`` of all.
+        that has come past a multiple of ``snapshot_every`` or of ``snapshot_period``; ``with_snapshots`` of all.
 
         Raises
         ------
@@ -58,8 +62,13 @@ class Publisher:
         model_version = whitenings.newest.model_version
         if not np.isfinite(published).all():
             raise StateError(f"coefficients of a {self.effect.kind} are not finite")
+        in_full = (
+            with_snapshots
+            | _crossed(before["version"], after["version"], self.snapshot_every)
+            | _crossed(before["newest_at"], after["newest_at"], self.snapshot_period)
+        )
         messages = []
-        for entity_id, base_version, version, labels, newest_at, change, coefficients in zip(
+        for entity_id, base_version, version, labels, newest_at, change, coefficients, has_snapshot in zip(
             entity_ids,
             before["version"].tolist(),
             after["version"].tolist(),
@@ -67,6 +76,7 @@ class Publisher:
             after["newest_at"].tolist(),
             (published - base).astype("<f8"),
             published.astype("<f8"),
+            in_full.tolist(),
             strict=True,
         ):
             key = entity_key(self.effect.kind, entity_id)
@@ -81,7 +91,7 @@ class Publisher:
                 newest_at,
             )
             messages.append(Message(self.deltas, key, wire.encode(delta)))
-            if with_snapshots or version // self.snapshot_every > base_version // self.snapshot_every:
+            if has_snapshot:
                 snapshot = wire.Snapshot(
                     self.effect.kind,
                     entity_id,
@@ -93,3 +103,29 @@ class Publisher:
                 )
                 messages.append(Message(self.snapshots, key, wire.encode(snapshot)))
         return messages
+
+    def snapshots_of(self, entity_ids: Sequence[str], entities: Records, whitenings: Whitenings) -> list[Message]:
+        """Return a snapshot of each of ``entities``, shape ``(n,)``, as it was published last."""
+        kind = self.effect.kind
+        published = self.effect.published(entities["coefficients"], whitenings.scales(entities["model"]))
+        snapshots = [
+            wire.Snapshot(kind, entity_id, version, coefficients.tobytes(), model_version, labels, newest_at)
+            for entity_id, version, coefficients, model_version, labels, newest_at in zip(
+                entity_ids,
+                entities["version"].tolist(),
+                published.astype("<f8"),
+                whitenings.model_versions(entities["model"]),
+                entities["labels"].tolist(),
+                entities["newest_at"].tolist(),
+                strict=True,
+            )
+        ]
+        return [
+            Message(self.snapshots, entity_key(kind, snapshot.entity_id), wire.encode(snapshot))
+            for snapshot in snapshots
+        ]
+
+
+def _crossed(before: Integers, after: Integers, every: int) -> Booleans:
+    """Return which numbers have reached or passed a multiple of ``every``, shape ``(n,)``."""
+    return np.asarray(after // every > before // every)

@@ -40,6 +40,11 @@ def entity_key(entity_id: str) -> bytes:
     return _ENTITY + entity_id.encode()
 
 
+def entity_of(key: bytes) -> str | None:
+    """Return the id of an entity by its record's key; ``None`` for the key of anything else."""
+    return key.removeprefix(_ENTITY).decode() if key.startswith(_ENTITY) else None
+
+
 def contribution_key(origin: int, applied_at: int, application_id: str) -> bytes:
     """Return the key of what an application's label has added.
 

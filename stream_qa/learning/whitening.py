@@ -82,5 +82,9 @@ class Whitenings:
             return self._scales
         return np.asarray(self._scales[np.searchsorted(self._numbers, model_numbers)])
 
+    def model_versions(self, model_numbers: Integers) -> list[str]:
+        """Return the versions of the models of records ``(n,)`` by their numbers."""
+        return [self._known[index].model_version for index in np.searchsorted(self._numbers, model_numbers).tolist()]
+
 
 _decode = msgspec.json.Decoder(list[tuple[int, str, list[float]]]).decode

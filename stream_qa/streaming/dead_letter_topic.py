@@ -178,7 +178,7 @@ async def redrive(
 def _sources(settings: Settings) -> list[str]:
     """Return the topics that the stages read."""
     topics = settings.topics
-    return [topics.applications, topics.engagements, topics.ticks, topics.labels, topics.examples]
+    return [topics.applications, topics.engagements, topics.ticks, topics.labels, topics.examples, topics.scores]
 
 
 def _plan(settings: Settings, found: Lying, most: int | None) -> Redrive:

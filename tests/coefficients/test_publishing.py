@@ -14,7 +14,9 @@ from stream_qa.learning.whitening import Whitening, Whitenings
 
 DIMENSION = 3
 PRIOR = Prior(intercept_precision=2.0, slope_precision=7.0)
-PUBLISHER = Publisher(effect=RandomEffect("job", PRIOR), deltas="changes", snapshots="fulls", snapshot_every=4)
+PUBLISHER = Publisher(
+    effect=RandomEffect("job", PRIOR), deltas="changes", snapshots="fulls", snapshot_every=4, snapshot_period=1_000
+)
 WHITENINGS = Whitenings([Whitening(0, "model-5", PRIOR.scale(DIMENSION))])
 coefficients = st.lists(st.floats(-20, 20), min_size=DIMENSION, max_size=DIMENSION)
 
@@ -83,6 +85,31 @@ def test_a_snapshot_comes_when_a_multiple_of_its_distance_is_crossed(
 ) -> None:
     _, fulls = publish(entity(base_version, [0.0] * 3), entity(version, [1.0] * 3, labels=3, newest_at=5))
     assert [(full.version, full.labels, full.newest_at) for full in fulls] == [(version, 3, 5)] * snapshots
+
+
+@pytest.mark.parametrize(
+    ("base_moment", "moment", "snapshots"),
+    [(0, 999, 0), (0, 1_000, 1), (999, 1_000, 1), (1_000, 1_999, 0), (1_999, 2_000, 1), (1_500, 7_700, 1)],
+)
+def test_a_snapshot_comes_with_the_first_change_in_a_period_of_event_time(
+    base_moment: int, moment: int, snapshots: int
+) -> None:
+    before, after = entity(1, [0.0] * 3, newest_at=base_moment), entity(2, [1.0] * 3, newest_at=moment)
+    _, fulls = publish(before, after)
+    assert [(full.version, full.newest_at) for full in fulls] == [(2, moment)] * snapshots
+
+
+def test_snapshots_on_demand_are_those_that_were_published_last() -> None:
+    whitenings = WHITENINGS.followed_by(Whitening(9, "model-6", 2 * PRIOR.scale(DIMENSION)))
+    entities = np.concatenate([entity(3, [0.25, 0.5, 1.0], labels=2, newest_at=7), entity(4, [0.25, 0.5, 1.0])])
+    entities["model"] = [0, 9]
+    _, (old, new) = decoded(PUBLISHER.snapshots_of(["old", "new"], entities, whitenings))
+    assert (old.entity_id, old.version, old.labels, old.newest_at, old.model_version) == ("old", 3, 2, 7, "model-5")
+    assert (new.entity_id, new.version, new.model_version) == ("new", 4, "model-6")
+    assert new.coefficients == pytest.approx([2 * number for number in old.coefficients], abs=2.0**-24)
+    before = entity(2, [0.0] * 3)
+    _, fulls = decoded(PUBLISHER.publish(["old"], before, entities[:1], WHITENINGS, with_snapshots=True))
+    assert fulls == [old]
 
 
 def test_a_coefficient_that_rounds_to_zero_is_the_positive_zero() -> None:

@@ -18,7 +18,7 @@ import orjson
 import pytest
 import redis
 import rocksdict
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from changes import delta, snapshot
@@ -368,6 +368,39 @@ async def test_a_compacted_topic_says_the_same(learned: Learned, store: Coeffici
         await admin.close()
     await follow_to_the_end(ground, store)
     assert held(store) == learned.tables
+
+
+def test_snapshots_on_demand_bring_what_no_delta_says_any_more(learned: Learned, store: CoefficientStore) -> None:
+    ground, topics = learned.ground, learned.ground.settings.topics
+    environment, program = ground.whole_environment, [sys.executable, "-c", "from stream_qa.cli import main; main()"]
+    for partition, end in asyncio.run(ends_of(ground, topics.coefficients)).items():
+        asyncio.run(forget(ground, TopicPartition(topics.coefficients, partition), end))
+    asyncio.run(follow_to_the_end(ground, store))
+    lacking = {key for key, entity in learned.tables.items() if held(store).get(key) != entity}
+    assert 0 < len(lacking) < len(learned.tables)
+    one = "{}:{}".format(*min(lacking))
+    for entities, published in (([one], 1), ([], len(learned.tables))):
+        command = [*program, "coefficients", "snapshot", "--json", *entities]
+        done = subprocess.run(command, env=environment, capture_output=True, check=True)
+        assert orjson.loads(done.stdout) == {"snapshots": published}
+        asyncio.run(follow_to_the_end(ground, store))
+        assert held(store)[min(lacking)] == learned.tables[min(lacking)]
+    assert held(store) == learned.tables
+    command = [*program, "coefficients", "snapshot", "job:nobody"]
+    unknown = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert unknown.returncode == 1
+    assert b"1 of 1 entities have learned nothing" in unknown.stderr
+
+
+async def ends_of(ground: Ground, topic: str) -> dict[int, int]:
+    """Return where the partitions of a topic end."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=ground.settings.broker)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets([TopicPartition(topic, number) for number in range(PARTITIONS)])
+        return {place.partition: end for place, end in ends.items()}
+    finally:
+        await consumer.stop()
 
 
 async def test_without_a_broker_it_tries_again_until_it_is_stopped() -> None:

@@ -1,10 +1,10 @@
-"""``faust -A stream_qa.app worker``: the three stages, wired on one page.
+"""``faust -A stream_qa.app worker``: the stages, wired on one page.
 
 ::
 
     applications ──┐
                    ├─► label ──► labels ──► member ──► examples ──► job
-    engagements ───┘                           └─► scores
+    engagements ───┘                           └─► scores ──► notify
 
 Each agent hands the chunks of its topics to the lane of their partition (``streaming/lane.py``), which takes them
 through its stage (``stages/``) and commits what comes out.
@@ -32,3 +32,5 @@ except StreamQAError as error:
 app.read(settings.topics.applications, settings.topics.engagements, settings.topics.ticks, by="label")
 app.read(settings.topics.labels, by="member")
 app.read(settings.topics.examples, by="job")
+if settings.notify_per_job_and_day:
+    app.read(settings.topics.scores, by="notify")

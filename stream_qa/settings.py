@@ -129,6 +129,15 @@ class Settings(BaseSettings):
             "them; 0 for never",
         ),
     ] = 24.0
+    notify_per_job_and_day: Annotated[
+        int, Field(ge=0, le=1_000, description="most notifications of very high matches of a job on a day; 0 for none")
+    ] = 0
+    notify_probability: Annotated[
+        float, Field(ge=0, le=1, description="of an answer, from which on a match is very high")
+    ] = 0.8
+    notify_least_steps: Annotated[
+        int, Field(ge=0, description="label steps that must stand behind a score for a notification")
+    ] = 5
     partitioner: Annotated[
         Literal["murmur2", "unchecked"],
         Field(description="how producers choose partitions; what is not in that of its key is a dead letter"),

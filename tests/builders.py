@@ -12,6 +12,7 @@ from stream_qa.events import (
     Headers,
     Label,
     Record,
+    Score,
     Tick,
     TopicNames,
     WireDecoder,
@@ -159,6 +160,43 @@ def example(
     )
 
 
+def score(
+    application_id: str = "application-1",
+    *,
+    member_id: str = "member-1",
+    job_id: str = "job-1",
+    applied_at: int = START,
+    global_log_odds: float = 0.0,
+    member_log_odds: float = 0.5,
+    job_log_odds: float = 1.5,
+    probability: float = 0.9,
+    member_version: int = 3,
+    job_version: int = 4,
+) -> Score:
+    """Return a score, by default that of a very high match."""
+    return Score(
+        application_id=application_id,
+        member_id=member_id,
+        job_id=job_id,
+        applied_at=applied_at,
+        global_log_odds=global_log_odds,
+        member_log_odds=member_log_odds,
+        job_log_odds=job_log_odds,
+        log_odds=global_log_odds + member_log_odds + job_log_odds,
+        probability=probability,
+        model_version="none",
+        member_version=member_version,
+        job_version=job_version,
+    )
+
+
+def read_score(event: Score) -> wire.Score:
+    """Return a score as a stage has read it."""
+    [read] = WireDecoder(wire.Score, Decoder(Score)).decode([event.model_dump_json().encode()])
+    assert isinstance(read, wire.Score), read
+    return read
+
+
 def read_application(event: Application) -> wire.Application:
     """Return an application as a stage has read it."""
     [read] = WireDecoder(wire.Application, Decoder(Application)).decode([event.model_dump_json().encode()])
@@ -194,6 +232,8 @@ def as_record(event: Event, offset: int = 0, *, partition: int = 0, headers: Hea
             topic = topics.labels
         case Example(job_id=key):
             topic = topics.examples
+        case Score(job_id=key):
+            topic = topics.scores
         case _:
             raise TypeError(f"no stage reads {type(event).__name__}")
     return Record(topic, partition, offset, key.encode(), value, headers)

@@ -10,6 +10,7 @@ from stream_qa.events.example import Example
 from stream_qa.events.fields import Event
 from stream_qa.events.label import Label, LabelKind, Value
 from stream_qa.events.model import PublishedModel
+from stream_qa.events.notification import Notification
 from stream_qa.events.record import Headers, Message, Record, SourceRecord
 from stream_qa.events.score import Score
 from stream_qa.events.tick import Tick
@@ -27,6 +28,7 @@ __all__ = [
     "Label",
     "LabelKind",
     "Message",
+    "Notification",
     "PublishedModel",
     "Record",
     "Score",

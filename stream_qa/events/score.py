@@ -8,7 +8,7 @@ from stream_qa.events.fields import Count, Event, EventTime, Identifier, LogOdds
 
 
 class Score(Event):
-    """One per application, keyed by ``member_id``: made before anything was known of the outcome."""
+    """One per application, keyed by ``job_id``: made before anything was known of the outcome."""
 
     application_id: Identifier
     member_id: Identifier

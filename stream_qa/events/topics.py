@@ -13,6 +13,7 @@ class TopicNames:
     labels: str = "labels"
     examples: str = "examples"
     scores: str = "scores"
+    notifications: str = "notifications"
     coefficients: str = "coefficients"
     coefficient_snapshots: str = "coefficient-snapshots"
     models: str = "models"
@@ -20,6 +21,7 @@ class TopicNames:
     label_changelog: str = "label-changelog"
     member_changelog: str = "member-changelog"
     job_changelog: str = "job-changelog"
+    notify_changelog: str = "notify-changelog"
 
     @classmethod
     def with_prefix(cls, prefix: str) -> "TopicNames":
@@ -38,7 +40,9 @@ class TopicNames:
             self.ticks,
             self.labels,
             self.examples,
+            self.scores,
             self.label_changelog,
             self.member_changelog,
             self.job_changelog,
+            self.notify_changelog,
         )

@@ -190,6 +190,22 @@ class Score(Struct, frozen=True, gc=False):
     job_version: Count
 
 
+class Notification(Struct, frozen=True, gc=False):
+    """An application whose match is very high."""
+
+    application_id: Identifier
+    member_id: Identifier
+    job_id: Identifier
+    applied_at: EventTime
+    probability: float
+    global_log_odds: LogOdds
+    member_log_odds: LogOdds
+    job_log_odds: LogOdds
+    model_version: Identifier
+    number: int
+    explanation: str
+
+
 class Delta(Struct, frozen=True, gc=False):
     """The change of one entity's coefficients, packed as little-endian float64."""
 

@@ -77,9 +77,9 @@ class InProcessReplay:
         self._report = report
         self._partitions = partitions
         self._offsets: defaultdict[tuple[str, int], int] = defaultdict(int)
-        self._label, self._member, self._job = (
+        self._label, self._member, self._job, self._notify = (
             [new_state(f"{stage}-{partition}") for partition in range(partitions)]
-            for stage in ("label", "member", "job")
+            for stage in ("label", "member", "job", "notify")
         )
 
         for learner, states in ((pipeline.member, self._member), (pipeline.job, self._job)):
@@ -99,21 +99,23 @@ class InProcessReplay:
         return Share(count, lambda entity_id: partition_of(entity_id.encode(), count) == partition)
 
     def run(self, chunk: Sequence[LogEvent]) -> None:
-        """Take a chunk of events, in order, through all three stages."""
+        """Take a chunk of events, in order, through all stages."""
         events = (Message(event.topic, event.key, event.value) for event in chunk)
         labels: list[Message] = []
         for partition, records in self._by_partition(events).items():
             state, jobs = self._label[partition], self._job[partition]
             for outcome in label_to_the_end(self._pipeline.label, partition, records, state, jobs):
                 labels += self._take_in(outcome)
-        examples: list[Message] = []
+        learned: list[Message] = []
         for partition, records in self._by_partition(self._only(labels, self._topics.labels)).items():
-            state = self._member[partition]
-            examples += self._commit(
-                state, self._pipeline.member.process(partition, records, state, self._share(partition))
-            )
-        for partition, records in self._by_partition(self._only(examples, self._topics.examples)).items():
+            learned += self._learn(self._pipeline.member, partition, records, self._member[partition])
+        for partition, records in self._by_partition(self._only(learned, self._topics.examples)).items():
             self._learn(self._pipeline.job, partition, records, self._job[partition])
+        if (notify := self._pipeline.notify) is None:
+            return
+        for partition, records in self._by_partition(self._only(learned, self._topics.scores)).items():
+            state = self._notify[partition]
+            self._commit(state, notify.process(records, state))
 
     def _learn(
         self, learner: LearnStage[Any], partition: int, records: Sequence[SourceRecord], state: State

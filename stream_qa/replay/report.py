@@ -38,7 +38,15 @@ class Report:
         self._files: dict[str, BinaryIO] = {}
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
-            outputs = ("labels", "examples", "scores", "coefficients", "coefficient_snapshots", "dead_letters")
+            outputs = (
+                "labels",
+                "examples",
+                "scores",
+                "notifications",
+                "coefficients",
+                "coefficient_snapshots",
+                "dead_letters",
+            )
             for output in outputs:
                 path = self.directory / f"{output.replace('_', '-')}.jsonl"
                 self._files[getattr(self.topics, output)] = path.open("wb")
@@ -88,6 +96,7 @@ class Report:
                 "final": dict(sorted(self.final_labels.items())),
             },
             "scores": self.messages[self.topics.scores],
+            "notifications": self.messages[self.topics.notifications],
             "examples": self.messages[self.topics.examples],
             "deltas": self.messages[self.topics.coefficients],
             "snapshots": self.messages[self.topics.coefficient_snapshots],

@@ -65,6 +65,7 @@ class KafkaReplay:
             self._topics.labels,
             self._topics.examples,
             self._topics.scores,
+            self._topics.notifications,
             self._topics.coefficients,
             self._topics.coefficient_snapshots,
             self._topics.dead_letters,
@@ -149,6 +150,7 @@ class KafkaReplay:
             (self._topics.applications, self._topics.engagements),
             (self._topics.labels,),
             (self._topics.examples,),
+            (self._topics.scores,) if self._settings.notify_per_job_and_day else (),
         ):
             committed = await self._committed()
             ends = await self._consumer.end_offsets(self._places(*topics))

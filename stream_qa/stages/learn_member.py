@@ -46,7 +46,7 @@ class MemberOutput:
             step.version,
             label.job_version,
         )
-        return Message(self._topics.scores, label.member_id.encode(), wire.encode(score))
+        return Message(self._topics.scores, label.job_id.encode(), wire.encode(score))
 
     def _example(self, partition: int, step: Step[wire.Label]) -> Message:
         label = step.label

@@ -1,9 +1,9 @@
-"""The three stages, set up from the settings: the flow on one page.
+"""The stages, set up from the settings: the flow on one page.
 
 ::
 
     applications, engagements ─► label ─► labels ─► member ─► examples ─► job
-                                                      └─► scores
+                                                      └─► scores ─► notify
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from stream_qa.bundle import Bundle, EntityCoefficients, load_bundle, load_random_effects
 from stream_qa.coefficients import Publisher
 from stream_qa.errors import SettingsError
-from stream_qa.events import Application, Decoder, Engagement, Example, Label, Tick, WireDecoder, wire
+from stream_qa.events import Application, Decoder, Engagement, Example, Label, Score, Tick, WireDecoder, wire
 from stream_qa.labels import LabelPolicy, load_policy
 from stream_qa.learning import (
     SGD,
@@ -25,12 +25,14 @@ from stream_qa.learning import (
     Window,
 )
 from stream_qa.learning.starting import StartingCoefficients
+from stream_qa.products import NotificationPolicy
 from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
 from stream_qa.stages.expiry import Expiry
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.learn import LearnerInput, LearnStage
 from stream_qa.stages.models import Model, Models
+from stream_qa.stages.notify import NotifyStage
 
 _DAY = 86_400_000.0
 
@@ -44,6 +46,8 @@ class Pipeline:
     label: LabelStage
     member: LearnStage[wire.Label]
     job: LearnStage[wire.Example]
+    notify: NotifyStage | None
+    """``None`` where nobody is to be notified."""
 
 
 def build_pipeline(settings: Settings) -> Pipeline:
@@ -107,6 +111,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             warm_start=settings.warm_start,
             expiry=expiry,
         ),
+        notify=_notify(settings),
     )
 
 
@@ -155,6 +160,18 @@ def _expiry(settings: Settings, policy: LabelPolicy) -> Expiry:
             f"for {policy.retention / _DAY:g} days"
         )
     return Expiry(idle)
+
+
+def _notify(settings: Settings) -> NotifyStage | None:
+    if not settings.notify_per_job_and_day:
+        return None
+    return NotifyStage(
+        topics=settings.topics,
+        policy=NotificationPolicy(
+            settings.notify_per_job_and_day, settings.notify_probability, settings.notify_least_steps
+        ),
+        scores=WireDecoder(wire.Score, Decoder(Score, settings.max_message_bytes)),
+    )
 
 
 def _rule(settings: Settings) -> Rule:

@@ -64,7 +64,8 @@ class Lanes:
     def source_topics(self) -> tuple[str, ...]:
         """The topics that lanes read."""
         topics = self._settings.topics
-        return topics.applications, topics.engagements, topics.ticks, topics.labels, topics.examples
+        learned = topics.applications, topics.engagements, topics.ticks, topics.labels, topics.examples
+        return (*learned, topics.scores) if self._settings.notify_per_job_and_day else learned
 
     def session(self, place: Place) -> int | None:
         """Return the session in which a place may be read now; ``None`` while it may not."""

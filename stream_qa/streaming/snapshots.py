@@ -1,7 +1,7 @@
 """Snapshots on demand: what the learners' tables hold, by their changelogs, published in full."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any
@@ -59,7 +59,7 @@ async def publish_snapshots(settings: Settings, pipeline: Pipeline, keys: Collec
     for stage, changelog in stages:
         tables = await _read(settings.bootstrap_servers, changelog)
         async with _producer(settings.bootstrap_servers) as producer:
-            for snapshots in chain.from_iterable(_snapshots(stage, table, keys) for table in tables):
+            for snapshots in chain.from_iterable(snapshots_of(stage, table, keys) for table in tables):
                 sent = [await producer.send(snapshot.topic, snapshot.value, snapshot.key) for snapshot in snapshots]
                 await asyncio.gather(*sent)
                 published += len(snapshots)
@@ -111,8 +111,10 @@ def _fold(table: Table, records: list[Any]) -> None:
                 table[record.key] = record.value
 
 
-def _snapshots(stage: LearnStage[Any], table: Table, keys: Collection[bytes] | None) -> Iterator[list[Message]]:
-    """Yield the snapshots of a table's entities, some at a time."""
+def snapshots_of(
+    stage: LearnStage[Any], table: Mapping[bytes, bytes], keys: Collection[bytes] | None = None
+) -> Iterator[list[Message]]:
+    """Yield the snapshots of a table's entities, or of those with ``keys``, some at a time."""
     rule = stage.effect.rule
     dimension = unpack_layout(rule, table.get(LAYOUT), table.get(DIMENSION))
     if dimension is None:

@@ -77,7 +77,7 @@ class StageLanes:
             steps.came_back(len(records))
             return stages.job.process(partition, records, state, share())
 
-        return [
+        lanes = [
             Lane(
                 stage="label",
                 partition=partition,
@@ -111,6 +111,19 @@ class StageLanes:
                 process=self._guarded("job", learn_jobs),
             ),
         ]
+        notify = stages.notify
+        if notify is not None:
+            lanes.append(
+                Lane(
+                    stage=notify.name,
+                    partition=partition,
+                    sources=(topics.scores,),
+                    changelog=topics.notify_changelog,
+                    table=self._table(f"{notify.name}-{partition}"),
+                    process=self._guarded(notify.name, notify.process),
+                )
+            )
+        return lanes
 
     def _belongs(self, partition: int) -> Belongs | None:
         """Return what tells whether a job's events belong into a partition; ``None`` where that is not to be asked."""

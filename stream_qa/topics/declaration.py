@@ -43,6 +43,7 @@ class TopicDeclaration(BaseModel):
             "Label",
             "Example",
             "Score",
+            "Notification",
             "Delta",
             "Snapshot",
             "Tick",

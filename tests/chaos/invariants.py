@@ -10,9 +10,11 @@ from refolding import decoded, delta_of, final_outcomes, labels_in_process, publ
 
 from chaos.bad_inputs import bad_inputs
 from chaos.evidence import STAGES, Evidence, Table
+from stream_qa.coefficients import Coefficients, CoefficientStore, read_delta, read_snapshot
 from stream_qa.events import Decoder, Label, Snapshot
 from stream_qa.events.dead_letter import OFFSET, PARTITION, TOPIC
 from stream_qa.streaming.positions import CHANGELOG_MARK, POSITION, Mark
+from stream_qa.streaming.snapshots import snapshots_of
 
 Differences = list[str]
 
@@ -82,6 +84,28 @@ def jobs_learn_each_example_once(evidence: Evidence) -> Differences:
     ]
 
 
+def servers_hold_what_the_workers_do(evidence: Evidence) -> Differences:
+    """Check that a server that starts now holds the learners' tables, as their changelogs give them, bit for bit."""
+    topics = evidence.settings.topics
+    store = CoefficientStore()
+    store.apply([read_snapshot(record.key, record.value) for record in evidence.records(topics.coefficient_snapshots)])
+    store.apply([read_delta(record.key, record.value) for record in evidence.records(topics.coefficients)])
+    tables = CoefficientStore()
+    for stage in (evidence.pipeline.member, evidence.pipeline.job):
+        for partition in evidence.changelog(stage.name):
+            for messages in snapshots_of(stage, _folded(evidence, stage.name, partition)):
+                tables.apply([read_snapshot(message.key, message.value) for message in messages])
+    held, known = (
+        {(side, entity_id): _bits(each) for side, entity_id, each in one.entities()} for one in (store, tables)
+    )
+    gaps = [f"{store.metrics.gaps} deltas lack one before them"] if store.metrics.gaps else []
+    return gaps + [
+        f"{side} {entity_id}: a server holds {held.get((side, entity_id))}, the worker {known.get((side, entity_id))}"
+        for side, entity_id in sorted(held.keys() | known.keys())
+        if held.get((side, entity_id)) != known.get((side, entity_id))
+    ]
+
+
 def no_transaction_is_open(evidence: Evidence) -> Differences:
     """Check that a reader of committed records can read every topic to its end."""
     return [
@@ -142,6 +166,7 @@ INVARIANTS: tuple[Callable[[Evidence], Differences], ...] = (
     every_revision_is_there_once,
     members_learn_each_revision_once,
     jobs_learn_each_example_once,
+    servers_hold_what_the_workers_do,
     no_transaction_is_open,
     dead_letters_are_exactly_the_bad_inputs,
     a_fresh_worker_restores_the_changelog,
@@ -153,6 +178,10 @@ def all_differences(evidence: Evidence) -> dict[str, Differences]:
     """Return the differences by the invariant that does not hold."""
     found = {invariant.__name__: invariant(evidence) for invariant in INVARIANTS}
     return {name: differences for name, differences in found.items() if differences}
+
+
+def _bits(coefficients: Coefficients) -> tuple[int, bytes, int, int, str]:
+    return coefficients._replace(vector=coefficients.vector.tobytes())  # type: ignore[arg-type, return-value]
 
 
 def _worded_alike(outcomes: Mapping[str, Any], application_id: str) -> Any:  # noqa: ANN401

@@ -163,6 +163,11 @@ def cut(record: Record) -> list[Record]:
     return [structs.replace(record, value=b"cut")]
 
 
+def with_a_later_version(record: Record) -> list[Record]:
+    """Return a snapshot that says it is of a later version."""
+    return [structs.replace(record, value=(record.value or b"").replace(b'"version":', b'"version":9'))]
+
+
 def is_first(whole: Evidence) -> Callable[[Record], bool]:
     """Return whether a label is the first of a partition, which others follow."""
     return lambda record: any(record == records[0] for records in whole.topics[TOPICS.labels].values())
@@ -203,6 +208,11 @@ def with_table(tables: Mapping[str, Table], name: str) -> dict[str, Table]:
         ("jobs_learn_each_example_once", lambda whole: twice(whole, TOPICS.coefficients, is_of("job"))),
         ("jobs_learn_each_example_once", lambda whole: without(whole, TOPICS.coefficients, is_of("job"))),
         ("jobs_learn_each_example_once", lambda whole: without(whole, TOPICS.job_changelog)),
+        (
+            "servers_hold_what_the_workers_do",
+            lambda whole: with_log(whole, TOPICS.coefficient_snapshots, lambda _: True, with_a_later_version),
+        ),
+        ("servers_hold_what_the_workers_do", lambda whole: without(whole, TOPICS.job_changelog, is_of("entity/"))),
         ("no_transaction_is_open", lambda whole: replace(whole, not_readable={("labels", 2): 5})),
         ("dead_letters_are_exactly_the_bad_inputs", lambda whole: twice(whole, TOPICS.dead_letters)),
         ("dead_letters_are_exactly_the_bad_inputs", lambda whole: without(whole, TOPICS.dead_letters)),

@@ -135,7 +135,7 @@ def test_each_partition_of_each_stage_has_a_table_of_its_own() -> None:
     stages = InProcessReplay(
         build_pipeline(Settings()), 2, Report(TOPICS), lambda name: tables.setdefault(name, MemoryState())
     )
-    assert sorted(tables) == ["job-0", "job-1", "label-0", "label-1", "member-0", "member-1"]
+    assert sorted(tables) == [f"{stage}-{n}" for stage in ("job", "label", "member", "notify") for n in (0, 1)]
     job_id = next(f"job-{number}" for number in range(100) if partition_of(f"job-{number}".encode(), 2) == 1)
     value = orjson.dumps(
         {

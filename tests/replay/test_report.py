@@ -61,6 +61,7 @@ def test_the_counts_of_a_replay() -> None:
             "final": {"negative": 1, "positive": 1},
         },
         "scores": 1,
+        "notifications": 0,
         "examples": 0,
         "deltas": 0,
         "snapshots": 0,
@@ -87,6 +88,7 @@ def test_what_was_emitted_is_one_file_a_topic(tmp_path: Path) -> None:
         "coefficients.jsonl": b'{"version":1}\n',
         "coefficient-snapshots.jsonl": b"",
         "examples.jsonl": b"",
+        "notifications.jsonl": b"",
         "scores.jsonl": b"",
         "dead-letters.jsonl": b"",
     }

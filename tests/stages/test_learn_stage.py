@@ -444,7 +444,7 @@ def test_outputs_go_under_the_keys_of_their_topics() -> None:
     learner = Learner(MEMBER)
     learner.take(MEMBER.event(entity="member-7", value=1, job_id="job-9"))
     assert {message.topic: message.key for message in learner.messages} == {
-        TOPICS.scores: b"member-7",
+        TOPICS.scores: b"job-9",
         TOPICS.examples: b"job-9",
         TOPICS.coefficients: b"member:member-7",
         TOPICS.coefficient_snapshots: b"member:member-7",

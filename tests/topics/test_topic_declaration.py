@@ -45,7 +45,8 @@ def test_messages_are_schemas_of_the_events_package() -> None:
 
 def test_state_is_compacted_and_never_forgotten_by_age() -> None:
     compacted = {d.name for d in load_declarations() if d.config["cleanup.policy"] == "compact"}
-    assert compacted == {"models", "coefficient-snapshots", "label-changelog", "member-changelog", "job-changelog"}
+    changelogs = {"label-changelog", "member-changelog", "job-changelog", "notify-changelog"}
+    assert compacted == {"models", "coefficient-snapshots", *changelogs}
 
 
 def test_what_is_forgotten_by_age_is_so_by_its_arrival() -> None:
@@ -88,8 +89,8 @@ def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_declaration_is_refused(directory: Path) -> None:
     text = (directory / "scores.yaml").read_text()
-    (directory / "notifications.yaml").write_text(text.replace("name: scores", "name: notifications"))
-    with pytest.raises(TopicsError, match="no topic of this project: notifications"):
+    (directory / "companies.yaml").write_text(text.replace("name: scores", "name: companies"))
+    with pytest.raises(TopicsError, match="no topic of this project: companies"):
         load_declarations(directory)
 
 

@@ -292,6 +292,14 @@ class UnknownEntityError(StreamQAError):
     """
 
 
+class UnknownLetterError(StreamQAError):
+    """There is no such dead letter; retention may have taken it. See ``stream-qa dead-letters list`` for others."""
+
+
+class NothingChosenError(StreamQAError):
+    """It was not said which dead letters to send again. Name some, give a filter, or say ``--all``."""
+
+
 class ReplayStalledError(StreamQAError):
     """The workers made no progress for too long. Check that one runs, and what its log says."""
 

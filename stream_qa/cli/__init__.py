@@ -10,6 +10,7 @@ from stream_qa.cli import (
     broker,
     coefficients,
     config,
+    dead_letters,
     demo,
     evaluate,
     labels,
@@ -36,6 +37,7 @@ application.add_typer(config.commands, name="config")
 application.add_typer(labels.commands, name="labels")
 application.add_typer(models.commands, name="models")
 application.add_typer(coefficients.commands, name="coefficients")
+application.add_typer(dead_letters.commands, name="dead-letters")
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)

@@ -1,7 +1,12 @@
 """Dead letters: input that could not be used, its bytes untouched, with the reason in the headers.
 
-The headers have the names that Kafka Connect gives them, so that existing tools understand them.
+The headers have the names that Kafka Connect gives them, so that existing tools understand them. That a letter was sent
+again is noted in its partition, behind it: retention, which deletes from the front, forgets the letter first.
 """
+
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 from stream_qa.errors import RejectedError
 from stream_qa.events.record import Message, SourceRecord
@@ -13,6 +18,8 @@ OFFSET = f"{PREFIX}offset"
 STAGE = f"{PREFIX}stage"
 EXCEPTION_CLASS = f"{PREFIX}exception.class.name"
 EXCEPTION_MESSAGE = f"{PREFIX}exception.message"
+#: Of a note: the offset, in its own partition, of the letter that was sent again.
+REDRIVEN = "stream_qa.redriven.offset"
 
 
 def dead_letter(topic: str, stage: str, record: SourceRecord, error: RejectedError) -> Message:
@@ -27,3 +34,98 @@ def dead_letter(topic: str, stage: str, record: SourceRecord, error: RejectedErr
     }
     headers = [*record.headers, *((name, text.encode()) for name, text in reason.items())]
     return Message(topic, record.key, record.value, headers)
+
+
+class DeadLetter(Struct, frozen=True):
+    """What is known of a dead letter, without its bytes."""
+
+    partition: int
+    """Where it lies among the dead letters; with ``offset`` it names the letter."""
+    offset: int
+    kept_at: int
+    """When it was put there (ms)."""
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    stage: str
+    reason: str
+    """The error's class, without its module."""
+    message: str
+    failures: int
+    """How often it was put there: 1 for one that was never sent again."""
+    bytes: int
+    """The size of its value."""
+
+    @property
+    def name(self) -> str:
+        """How an operator names it: ``partition:offset``."""
+        return f"{self.partition}:{self.offset}"
+
+
+def read_letter(record: SourceRecord, kept_at: int) -> DeadLetter | None:
+    """Return what a record of the dead letters says; ``None`` for one that is no dead letter.
+
+    Parameters
+    ----------
+    record
+        A record of the topic.
+    kept_at
+        Its timestamp (ms).
+    """
+    # A letter that failed again has its reasons one after the other: the last one counts.
+    said = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
+    try:
+        return DeadLetter(
+            partition=record.partition,
+            offset=record.offset,
+            kept_at=kept_at,
+            source_topic=said[TOPIC],
+            source_partition=int(said[PARTITION]),
+            source_offset=int(said[OFFSET]),
+            stage=said[STAGE],
+            reason=said[EXCEPTION_CLASS].rpartition(".")[2],
+            message=said[EXCEPTION_MESSAGE],
+            failures=sum(name == TOPIC for name, _ in record.headers),
+            bytes=len(record.value or b""),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def redriven_note(topic: str, record: SourceRecord) -> Message:
+    """Return the note, for the partition of ``record``, that this dead letter was sent again."""
+    return Message(topic, record.key, None, [(REDRIVEN, str(record.offset).encode())])
+
+
+def redriven_offset(record: SourceRecord) -> int | None:
+    """Return the offset of the letter that was sent again, where ``record`` is a note of that; else ``None``."""
+    value = dict(record.headers).get(REDRIVEN) if record.value is None else None
+    return int(value) if value is not None and value.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead letters are meant; what is ``None`` does not matter."""
+
+    stage: str | None = None
+    source_topic: str | None = None
+    reason: str | None = None
+    since: int | None = None
+    """Kept then (ms) or later."""
+    until: int | None = None
+    """Kept before then (ms)."""
+    names: frozenset[str] | None = None
+
+    def __contains__(self, letter: DeadLetter) -> bool:
+        """Whether a letter is meant."""
+        wanted = (
+            (self.stage, letter.stage),
+            (self.source_topic, letter.source_topic),
+            (self.reason, letter.reason),
+        )
+        return (
+            all(asked in (None, found) for asked, found in wanted)
+            and (self.since is None or letter.kept_at >= self.since)
+            and (self.until is None or letter.kept_at < self.until)
+            and (self.names is None or letter.name in self.names)
+        )

@@ -1,7 +1,12 @@
 """Dead letters: the record as it was, and the reason under the names that Kafka Connect uses."""
 
-from stream_qa.errors import InvalidEventError, RejectedError
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_qa.errors import InvalidEventError, NotJSONError, RejectedError
 from stream_qa.events import Decoder, Engagement, Headers, Record, dead_letter
+from stream_qa.events.dead_letter import DeadLetter, Selection, read_letter, redriven_note, redriven_offset
 
 ORIGINAL: Headers = [("trace", b"\x00\xff"), ("trace", b"again"), ("empty", b""), ("null", None)]
 
@@ -47,3 +52,88 @@ def test_a_reason_in_any_language_can_be_written() -> None:
     assert isinstance(error, RejectedError)
     message = dead_letter("dead-letters", "label", record(), RejectedError("größer als erlaubt"))
     assert dict(message.headers)["__connect.errors.exception.message"] == "größer als erlaubt".encode()
+
+
+def kept(error: RejectedError, source: Record | None = None, offset: int = 17) -> Record:
+    """Return the record of a dead letter, at partition 0."""
+    message = dead_letter("dead-letters", "label", source or record(), error)
+    return Record("dead-letters", 0, offset, message.key, message.value, message.headers)
+
+
+def letter(**fields: str | int) -> DeadLetter:
+    found = read_letter(kept(InvalidEventError("applied_at: Field required")), kept_at=5_000)
+    assert found is not None
+    known = {name: getattr(found, name) for name in DeadLetter.__struct_fields__}
+    return DeadLetter(**{**known, **fields})
+
+
+def test_what_was_said_of_a_letter_is_read_back() -> None:
+    assert read_letter(kept(InvalidEventError("applied_at: Field required")), kept_at=5_000) == DeadLetter(
+        partition=0,
+        offset=17,
+        kept_at=5_000,
+        source_topic="eu-applications",
+        source_partition=3,
+        source_offset=42,
+        stage="label",
+        reason="InvalidEventError",
+        message="applied_at: Field required",
+        failures=1,
+        bytes=len(b"\xffno json"),
+    )
+
+
+def test_of_a_letter_that_failed_again_the_last_reason_counts() -> None:
+    first = kept(NotJSONError("first"))
+    again = Record("eu-engagements", 1, 99, first.key, first.value, first.headers)
+    found = read_letter(kept(InvalidEventError("second"), again), kept_at=0)
+    assert found is not None
+    assert (found.source_topic, found.source_offset, found.reason, found.failures) == (
+        "eu-engagements",
+        99,
+        "InvalidEventError",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    "headers", [[], ORIGINAL, kept(RejectedError("")).headers[:-1], [("__connect.errors.offset", b"x")]]
+)
+def test_what_is_no_dead_letter_is_not_taken_for_one(headers: Headers) -> None:
+    assert read_letter(Record("dead-letters", 0, 1, b"key", b"value", headers), kept_at=0) is None
+
+
+@given(st.integers(0, 2**63 - 1), st.none() | st.binary())
+def test_a_note_says_which_letter_was_sent_again_and_is_no_letter(offset: int, key: bytes | None) -> None:
+    source = record(key=key)
+    note = redriven_note("dead-letters", kept(RejectedError(""), source, offset))
+    noted = Record(note.topic, 0, offset + 1, note.key, note.value, note.headers)
+    assert redriven_offset(noted) == offset
+    assert read_letter(noted, kept_at=0) is None
+    assert redriven_offset(kept(RejectedError(""), source, offset)) is None
+
+
+def test_a_producer_cannot_make_a_letter_look_like_a_note() -> None:
+    """Headers of the source record are kept, whatever they are called."""
+    source = Record("eu-applications", 0, 1, b"key", b"value", [("stream_qa.redriven.offset", b"3")])
+    assert redriven_offset(kept(RejectedError(""), source)) is None
+
+
+@pytest.mark.parametrize(
+    ("selection", "meant"),
+    [
+        (Selection(), True),
+        (Selection(stage="label", source_topic="eu-applications", reason="InvalidEventError"), True),
+        (Selection(stage="member"), False),
+        (Selection(source_topic="applications"), False),
+        (Selection(reason="NotJSONError"), False),
+        (Selection(since=5_000, until=5_001), True),
+        (Selection(since=5_001), False),
+        (Selection(until=5_000), False),
+        (Selection(names=frozenset({"0:17", "0:18"})), True),
+        (Selection(names=frozenset({"1:17"})), False),
+        (Selection(names=frozenset({"0:17"}), stage="job"), False),
+    ],
+)
+def test_a_selection_means_what_all_of_its_filters_mean(selection: Selection, meant: bool) -> None:
+    assert (letter() in selection) is meant

@@ -147,13 +147,14 @@ class LearnStage(Generic[L]):
         steps: list[Step[L]] = []
         clocks = read_clocks(state)
         for start, end, today in parts_of(labels, whitenings.newest.model_number, clocks, share.partitions):
+            if start:
+                written.apply(outcome.changes)
             if labels[start].model_number > whitenings.newest.model_number:
                 self._start(whitenings, today, written, outcome, share=share, most=None)
                 whitenings = self._followed(whitenings, labels[start])
             steps += self._learn(
                 labels[start:end], vectors[start:end], whitenings, today=today, state=written, outcome=outcome
             )
-            written.apply(outcome.changes)
         today = day_of(clocks, share.partitions)
         unfinished = self._start(whitenings, today, written, outcome, share=share, most=AT_A_TIME)
         unfinished |= self.expiry.sweep(self.effect, self.publisher, state, outcome, today=today, dimension=dimension)
@@ -181,6 +182,7 @@ class LearnStage(Generic[L]):
         """Let entities start that the newest model knows; return whether some are left."""
         if not self.warm_start:
             return False
+        written.apply(outcome.changes)
         effect = self._effect(whitenings)
         since = self.expiry.since(today)
         some_left = start_some(

@@ -59,7 +59,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         The model bundle cannot be used.
     """
     policy = load_policy(settings.policy)
-    models = Models(_first_model(settings))
+    models = Models(first_model(settings))
     topics = settings.topics
     return Pipeline(
         models=models,
@@ -108,7 +108,14 @@ def build_pipeline(settings: Settings) -> Pipeline:
     )
 
 
-def _first_model(settings: Settings) -> Model:
+def first_model(settings: Settings) -> Model:
+    """Return the model with which a group of these settings begins.
+
+    Raises
+    ------
+    BundleError
+        The model bundle cannot be used.
+    """
     if settings.bundle is not None:
         return model_of(settings, load_bundle(settings.bundle), 0)
     rule, features = _rule(settings), Standardisation(settings.feature_bound)

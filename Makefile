@@ -21,8 +21,8 @@ $(INSTALLED): pyproject.toml
 demo: install ## Show it all in a minute: a real Kafka, a worker, and coefficients being learned
 	$(BIN)/stream-qa demo
 
-test: install ## Run all tests; says at the end which tiers ran
-	$(BIN)/pytest
+test: install ## Run all tests, two at a time; says at the end which tiers ran
+	$(BIN)/pytest -n 2 --dist loadfile
 
 chaos: install ## Break workers and a broker CHAOS_FAULTS times (200), and compare; CHAOS_SEED repeats a run
 	cd tests && ../$(BIN)/python -m chaos --faults $(CHAOS_FAULTS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) \
@@ -49,6 +49,9 @@ bench-rules: install ## Measure the learning rules, one label at a time and many
 bench-scoring: install ## Measure the scoring service over each store
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/scoring.py
 
+bench-freshness: install ## Measure from an engagement to a changed score in the service, by the rate of events
+	$(BIN)/python benchmarks/event_to_score.py
+
 evaluate: install ## Write docs/results.md anew from the table PULL_REQUESTS, where it is there
 	@test -f $(PULL_REQUESTS) || { echo "there is no $(PULL_REQUESTS)"; exit 1; }
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python examples/github_pull_requests/results.py $(PULL_REQUESTS) docs/results.md
@@ -69,4 +72,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint bench bench-rules bench-scoring evaluate compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint bench bench-rules bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker

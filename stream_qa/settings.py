@@ -60,6 +60,14 @@ class Settings(BaseSettings):
         float,
         Field(ge=0, allow_inf_nan=False, description="days until what was learned counts 1/e of it; 0 for always all"),
     ] = 365.0
+    idle_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="days of event time without a label after which members and jobs are dropped; 0 for never",
+        ),
+    ] = 730.0
     feature_bound: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="features are clipped to plus and minus this")
     ] = 20.0

@@ -6,12 +6,14 @@ labels are a function of the events.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from aiokafka import ConsumerRecord
 from label_oracle import Outcome, outcome_of
 
+from stream_qa.coefficients.messages import entity_of
 from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, Delta, Label, Message, Record
 from stream_qa.events.fields import Event
@@ -22,6 +24,7 @@ from stream_qa.replay.report import Report
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState
 from stream_qa.streaming.partitioner import partition_of
 
@@ -55,23 +58,29 @@ def refold(stage: LearnStage[Any], log: Log) -> Refolded:
     for partition, records in log.items():
         state = states[partition] = MemoryState()
         sources = [Record(record.topic, partition, record.offset, record.key, record.value) for record in records]
+        share = Share(len(log), partial(_is_in, partition, len(log)))
         # Where entities start from what a bundle knows of them, they do so before any label here.
         for source in [None, *sources] if stage.warm_start else sources:
-
-            def is_here(entity_id: str, partition: int = partition) -> bool:
-                return partition_of(entity_id.encode(), len(log)) == partition
-
-            outcome = stage.process(partition, [] if source is None else [source], state, is_here)
+            outcome = stage.process(partition, [] if source is None else [source], state, share)
             assert not outcome.unfinished
             state.apply(outcome.changes)
             for message in outcome.messages:
-                if message.topic == stage.publisher.deltas and message.value is not None:
+                if message.topic == stage.publisher.deltas and message.value is None:
+                    # What there was of the entity is over; it may begin anew.
+                    _, entity_id = entity_of(message.key)
+                    newest.pop(entity_id, None)
+                    versions = {key: vector for key, vector in versions.items() if key[0] != entity_id}
+                elif message.topic == stage.publisher.deltas and message.value is not None:
                     delta = delta_of(message.value)
                     assert delta.version == delta.base_version + 1
                     newest[delta.entity_id] = newest[delta.entity_id] + np.array(delta.change)
                     versions[delta.entity_id, delta.version] = newest[delta.entity_id]
             messages += outcome.messages
     return Refolded(versions, messages, states)
+
+
+def _is_in(partition: int, partitions: int, entity_id: str) -> bool:
+    return partition_of(entity_id.encode(), partitions) == partition
 
 
 def publishing_differences(deltas: Iterable[Delta], versions: Versions) -> list[str]:

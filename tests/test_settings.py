@@ -113,13 +113,14 @@ def test_the_prefix_stands_in_front_of_every_topic(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_names_of_the_topics() -> None:
-    assert TopicNames().all()[:10] == (
+    assert TopicNames().all()[:11] == (
         "applications",
         "engagements",
         "ticks",
         "labels",
         "examples",
         "scores",
+        "notifications",
         "coefficients",
         "coefficient-snapshots",
         "models",

@@ -37,18 +37,12 @@ class Publisher:
     snapshot_period: int
 
     def publish(
-        self,
-        entity_ids: Sequence[str],
-        before: Records,
-        after: Records,
-        whitenings: Whitenings,
-        *,
-        with_snapshots: bool = False,
+        self, entity_ids: Sequence[str], before: Records, after: Records, whitenings: Whitenings
     ) -> list[Message]:
         """Return the messages for entities, shape ``(n,)`` each, whose version has moved from before to after.
 
         They name the newest model of ``whitenings``, by which the entities have learned. There is a snapshot of each
-        that has come past a multiple of ``snapshot_every`` or of ``snapshot_period``; ``with_snapshots`` of all.
+        that has come past a multiple of ``snapshot_every`` or of ``snapshot_period``.
 
         Raises
         ------
@@ -62,10 +56,8 @@ class Publisher:
         model_version = whitenings.newest.model_version
         if not np.isfinite(published).all():
             raise StateError(f"coefficients of a {self.effect.kind} are not finite")
-        in_full = (
-            with_snapshots
-            | _crossed(before["version"], after["version"], self.snapshot_every)
-            | _crossed(before["newest_at"], after["newest_at"], self.snapshot_period)
+        in_full = _crossed(before["version"], after["version"], self.snapshot_every) | _crossed(
+            before["newest_at"], after["newest_at"], self.snapshot_period
         )
         messages = []
         for entity_id, base_version, version, labels, newest_at, change, coefficients, has_snapshot in zip(
@@ -103,6 +95,11 @@ class Publisher:
                 )
                 messages.append(Message(self.snapshots, key, wire.encode(snapshot)))
         return messages
+
+    def drop(self, entity_ids: Sequence[str]) -> list[Message]:
+        """Return the messages that tell servers to hold nothing of entities any more: tombstones on both topics."""
+        keys = [entity_key(self.effect.kind, entity_id) for entity_id in entity_ids]
+        return [Message(topic, key, None) for key in keys for topic in (self.deltas, self.snapshots)]
 
     def snapshots_of(self, entity_ids: Sequence[str], entities: Records, whitenings: Whitenings) -> list[Message]:
         """Return a snapshot of each of ``entities``, shape ``(n,)``, as it was published last."""

@@ -89,10 +89,10 @@ class Follower:
     topics: TopicNames
     partitions: Collection[int] | None = None
     on_changes: Callable[[Sequence[Change]], object] = lambda _changes: None
-    metrics: FollowerMetrics = field(default_factory=FollowerMetrics)
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    _fresh_at: float | None = None
+    metrics: FollowerMetrics = field(init=False, default_factory=FollowerMetrics)
+    _ready: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _fresh_at: float | None = field(init=False, default=None)
 
     @property
     def is_ready(self) -> bool:
@@ -185,6 +185,7 @@ class Follower:
         return _Reading(consumer, snapshots, deltas, ends, known, cold)
 
     async def _step(self, reading: _Reading) -> None:
+        await self._move_on(reading)
         consumer = reading.consumer
         fetched = await consumer.getmany(timeout_ms=_POLL_MILLISECONDS, max_records=_MOST_RECORDS)
         changes = [
@@ -201,13 +202,16 @@ class Follower:
         reading.known.update({place: reach.until for place, reach in reached.items()})
         if changes:
             self.on_changes(changes)
+        if not reading.catching_up:
+            await self._look_how_fresh(reading)
+
+    async def _move_on(self, reading: _Reading) -> None:
+        """From the snapshots to the deltas, and from there to being ready."""
         if reading.catching_up and await reading.has_reached_ends(reading.snapshots):
             reading.catching_up = False
-            consumer.resume(*reading.deltas)
-        if not reading.catching_up:
-            if not self.is_ready and await reading.has_reached_ends(reading.deltas):
-                self._ready.set()
-            await self._look_how_fresh(reading)
+            reading.consumer.resume(*reading.deltas)
+        if not reading.catching_up and not self.is_ready and await reading.has_reached_ends(reading.deltas):
+            self._ready.set()
 
     def _takes_tombstones(self, reading: _Reading, place: TopicPartition) -> bool:
         """Whether tombstones count: those of the snapshots are in no order with deltas that were applied before."""

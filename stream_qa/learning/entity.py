@@ -45,6 +45,11 @@ def entity_of(key: bytes) -> str | None:
     return key.removeprefix(_ENTITY).decode() if key.startswith(_ENTITY) else None
 
 
+def entity_range() -> tuple[bytes, bytes]:
+    """Return the half-open key range of all entities."""
+    return _ENTITY, _after(_ENTITY)
+
+
 def contribution_key(origin: int, applied_at: int, application_id: str) -> bytes:
     """Return the key of what an application's label has added.
 
@@ -65,6 +70,21 @@ def contribution_range(origin: int, since: int, until: int) -> tuple[bytes, byte
 def clock_key(origin: int) -> bytes:
     """Return the key of the event time that an origin has reached."""
     return _CLOCK + origin.to_bytes(4, "big")
+
+
+def origin_of(key: bytes) -> int:
+    """Return the origin whose event time is under a key."""
+    return int.from_bytes(key.removeprefix(_CLOCK), "big")
+
+
+def clock_range() -> tuple[bytes, bytes]:
+    """Return the half-open key range of the event times of all origins."""
+    return _CLOCK, _after(_CLOCK)
+
+
+def _after(prefix: bytes) -> bytes:
+    """Return the first key after all that begin with ``prefix``."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.entity import Records
 from stream_qa.learning.rule import Rule
@@ -31,14 +32,17 @@ class StartingCoefficients:
     def _row_of(self) -> dict[str, int]:
         return {entity_id: row for row, entity_id in enumerate(self.ids)}
 
-    def start(self, entities: Records, ids: Sequence[str], rule: Rule, whitening: Whitening) -> None:
+    def start(
+        self, entities: Records, ids: Sequence[str], rule: Rule, whitening: Whitening, since: int = NOT_BEGUN
+    ) -> None:
         """Let those of ``entities``, shape ``(n,)``, start that are new and were fitted, in place.
 
-        The start is their version 1.
+        The start is their version 1. Those without a label from ``since`` (ms) on do not start.
         """
         new = np.flatnonzero(entities["version"] == 0)
         rows = np.array([self._row_of.get(ids[number], -1) for number in new.tolist()], np.int64)
-        new, rows = new[rows >= 0], rows[rows >= 0]
+        starting = (rows >= 0) & (self.newest_at[rows] >= since)
+        new, rows = new[starting], rows[starting]
         labels = self.labels[rows]
         # Standardised features vary by 1, so whitened ones by the prior's variance.
         curvature = MOST_VARIANCE * labels[:, np.newaxis] * whitening.scale**2

@@ -9,6 +9,7 @@ from stream_qa.replay.log import LogEvent
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import Pipeline
+from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState, Outcome, State, StateReader
 from stream_qa.streaming.partitioner import partition_of
 
@@ -89,14 +90,13 @@ class InProcessReplay:
         """Let a learner do what it does without records: entities may start from what a bundle knows of them."""
         unfinished = learner.warm_start
         while unfinished:
-            outcome = learner.process(
-                partition,
-                [],
-                state,
-                lambda entity_id: partition_of(entity_id.encode(), self._partitions) == partition,
-            )
+            outcome = learner.process(partition, [], state, self._share(partition))
             self._commit(state, outcome)
             unfinished = outcome.unfinished
+
+    def _share(self, partition: int) -> Share:
+        count = self._partitions
+        return Share(count, lambda entity_id: partition_of(entity_id.encode(), count) == partition)
 
     def run(self, chunk: Sequence[LogEvent]) -> None:
         """Take a chunk of events, in order, through all stages."""
@@ -108,16 +108,19 @@ class InProcessReplay:
                 labels += self._take_in(outcome)
         learned: list[Message] = []
         for partition, records in self._by_partition(self._only(labels, self._topics.labels)).items():
-            state = self._member[partition]
-            learned += self._commit(state, self._pipeline.member.process(partition, records, state))
+            learned += self._learn(self._pipeline.member, partition, records, self._member[partition])
         for partition, records in self._by_partition(self._only(learned, self._topics.examples)).items():
-            state = self._job[partition]
-            self._commit(state, self._pipeline.job.process(partition, records, state))
+            self._learn(self._pipeline.job, partition, records, self._job[partition])
         if (notify := self._pipeline.notify) is None:
             return
         for partition, records in self._by_partition(self._only(learned, self._topics.scores)).items():
             state = self._notify[partition]
             self._commit(state, notify.process(records, state))
+
+    def _learn(
+        self, learner: LearnStage[Any], partition: int, records: Sequence[SourceRecord], state: State
+    ) -> list[Message]:
+        return self._commit(state, learner.process(partition, records, state, self._share(partition)))
 
     def _commit(self, state: State, outcome: Outcome) -> list[Message]:
         state.apply(outcome.changes)

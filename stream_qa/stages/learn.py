@@ -6,7 +6,7 @@ into chunks changes nothing: neither coefficients nor versions, to the last bit.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -36,10 +36,13 @@ from stream_qa.learning.plan import Batch
 from stream_qa.learning.rescaling import rescale
 from stream_qa.learning.rounds import learn
 from stream_qa.learning.whitening import WHITENINGS, Whitening, Whitenings
+from stream_qa.stages.expiry import NEVER, Expiry
+from stream_qa.stages.learn_parts import day_of, parts_of, read_clocks
 from stream_qa.stages.models import Model, Models
 from stream_qa.stages.overlay import Overlay
+from stream_qa.stages.share import ALL, Share
 from stream_qa.stages.state import Outcome, StateReader
-from stream_qa.stages.warm_start import AT_A_TIME, Belongs, start_some
+from stream_qa.stages.warm_start import AT_A_TIME, start_some
 
 L = TypeVar("L", bound=wire.Label | wire.Example)
 V = TypeVar("V")
@@ -92,6 +95,8 @@ class LearnStage(Generic[L]):
         Milliseconds from an application to the end of its revisions; what it added is remembered so long.
     warm_start
         Whether entities start from what the models' training knew of them.
+    expiry
+        When entities are over.
     """
 
     name: str
@@ -102,9 +107,10 @@ class LearnStage(Generic[L]):
     dead_letters: str
     retention: int
     warm_start: bool = False
+    expiry: Expiry = NEVER
 
     def process(
-        self, partition: int, records: Sequence[SourceRecord], state: StateReader, belongs: Belongs | None = None
+        self, partition: int, records: Sequence[SourceRecord], state: StateReader, share: Share = ALL
     ) -> Outcome:
         """Return what a chunk of one partition, in log order, changes and sends.
 
@@ -116,8 +122,8 @@ class LearnStage(Generic[L]):
             Its records.
         state
             The learner's table of the partition.
-        belongs
-            Whether an entity belongs into this partition; ``None`` for all.
+        share
+            What this partition is of all.
 
         Raises
         ------
@@ -139,13 +145,18 @@ class LearnStage(Generic[L]):
         whitenings = Whitenings.unpack(record, self.effect.whitening(dimension))
         vectors = np.array(features, np.float64)
         steps: list[Step[L]] = []
-        for start, end in pairwise(_newer_models(labels, whitenings.newest.model_number)):
+        clocks = read_clocks(state)
+        for start, end, today in parts_of(labels, whitenings.newest.model_number, clocks, share.partitions):
             if labels[start].model_number > whitenings.newest.model_number:
-                self._start(whitenings, written, outcome, belongs, most=None)
+                self._start(whitenings, today, written, outcome, share=share, most=None)
                 whitenings = self._followed(whitenings, labels[start])
-            steps += self._learn(labels[start:end], vectors[start:end], whitenings, written, outcome)
+            steps += self._learn(
+                labels[start:end], vectors[start:end], whitenings, today=today, state=written, outcome=outcome
+            )
             written.apply(outcome.changes)
-        unfinished = self._start(whitenings, written, outcome, belongs, most=AT_A_TIME)
+        today = day_of(clocks, share.partitions)
+        unfinished = self._start(whitenings, today, written, outcome, share=share, most=AT_A_TIME)
+        unfinished |= self.expiry.sweep(self.effect, self.publisher, state, outcome, today=today, dimension=dimension)
         if (packed := whitenings.pack()) != record:
             outcome.changes[WHITENINGS] = packed
         outcome.messages.extend(self.forward(partition, steps))
@@ -158,13 +169,23 @@ class LearnStage(Generic[L]):
         return whitenings.followed_by(Whitening(label.model_number, label.model_version, scale))
 
     def _start(
-        self, whitenings: Whitenings, written: Overlay, outcome: Outcome, belongs: Belongs | None, most: int | None
+        self,
+        whitenings: Whitenings,
+        today: int,
+        written: Overlay,
+        outcome: Outcome,
+        *,
+        share: Share,
+        most: int | None,
     ) -> bool:
         """Let entities start that the newest model knows; return whether some are left."""
         if not self.warm_start:
             return False
         effect = self._effect(whitenings)
-        some_left = start_some(effect, self.publisher, whitenings, written, outcome, belongs=belongs, most=most)
+        since = self.expiry.since(today)
+        some_left = start_some(
+            effect, self.publisher, whitenings, written, outcome, share=share, most=most, since=since
+        )
         written.apply(outcome.changes)
         return some_left
 
@@ -232,11 +253,18 @@ class LearnStage(Generic[L]):
             return [_vector(text) for text in texts]
 
     def _learn(
-        self, labels: Sequence[L], features: Floats, whitenings: Whitenings, state: StateReader, outcome: Outcome
+        self,
+        labels: Sequence[L],
+        features: Floats,
+        whitenings: Whitenings,
+        *,
+        today: int,
+        state: StateReader,
+        outcome: Outcome,
     ) -> list[Step[L]]:
         """Step the entities through the labels, with their features ``(n, k)``, that are news to them.
 
-        All by the newest model of ``whitenings``.
+        All by the newest model of ``whitenings``, and on one day of event time (ms).
         """
         entity_ids, entity_of = _distinct([self.source.entity_id(label) for label in labels])
         applications, application_of = _distinct(
@@ -251,13 +279,16 @@ class LearnStage(Generic[L]):
         contributions = unpack_many(contribution_type(rule, dimension), list(islice(stored, len(applications))))
         reached = {origin: unpack_moment(moment) for origin, moment in zip(origins, stored, strict=True)}
 
+        if (over := self.expiry.over(before, today)).any():
+            self.expiry.drop([entity_keys[number] for number in np.flatnonzero(over)], self.publisher, outcome)
+            before[over] = unpack_many(entity_type(rule, dimension), [None])
         clocks = dict(reached)
         rows = np.array(self._news(labels, application_of, contributions["revision"].tolist(), clocks), np.int64)
         fresh = [labels[row] for row in rows]
         after = before.copy()
         rescale(rule, after, contributions, whitenings)
         if self.warm_start and (fitted := self._effect(whitenings).start) is not None:
-            fitted.start(after, entity_ids, rule, whitenings.newest)
+            fitted.start(after, entity_ids, rule, whitenings.newest, self.expiry.since(today))
         seen = learn(
             rule,
             after,
@@ -330,18 +361,6 @@ def _vector(text: Raw) -> list[float] | InvalidEventError:
         return wire.vector(text)
     except MsgspecError as error:
         return InvalidEventError(f"features: {error}")
-
-
-def _newer_models(labels: Sequence[wire.Label | wire.Example], number: int) -> list[int]:
-    """Return the rows at which a model with a larger number begins, the first and the end included."""
-    if not labels:
-        return []
-    rows = [0]
-    for row, label in enumerate(labels):
-        if label.model_number > number:
-            number = label.model_number
-            rows.append(row)
-    return [*dict.fromkeys(rows), len(labels)]
 
 
 def _distinct(values: Sequence[V]) -> tuple[list[V], Integers]:

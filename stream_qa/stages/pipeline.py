@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from stream_qa.bundle import Bundle, EntityCoefficients, load_bundle, load_random_effects
 from stream_qa.coefficients import Publisher
+from stream_qa.errors import SettingsError
 from stream_qa.events import Application, Decoder, Engagement, Example, Label, Score, Tick, WireDecoder, wire
-from stream_qa.labels import load_policy
+from stream_qa.labels import LabelPolicy, load_policy
 from stream_qa.learning import (
     SGD,
     AdaptiveSGD,
@@ -27,6 +28,7 @@ from stream_qa.learning.starting import StartingCoefficients
 from stream_qa.products import NotificationPolicy
 from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
+from stream_qa.stages.expiry import Expiry
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.learn import LearnerInput, LearnStage
 from stream_qa.stages.models import Model, Models
@@ -57,9 +59,12 @@ def build_pipeline(settings: Settings) -> Pipeline:
         The label policy cannot be read.
     BundleError
         The model bundle cannot be used.
+    SettingsError
+        Entities would be dropped while their labels may be revised.
     """
     policy = load_policy(settings.policy)
-    models = Models(_first_model(settings))
+    models = Models(first_model(settings))
+    expiry = _expiry(settings, policy)
     topics = settings.topics
     return Pipeline(
         models=models,
@@ -87,6 +92,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             dead_letters=topics.dead_letters,
             retention=policy.retention,
             warm_start=settings.warm_start,
+            expiry=expiry,
         ),
         job=LearnStage(
             name="job",
@@ -103,12 +109,20 @@ def build_pipeline(settings: Settings) -> Pipeline:
             dead_letters=topics.dead_letters,
             retention=policy.retention,
             warm_start=settings.warm_start,
+            expiry=expiry,
         ),
         notify=_notify(settings),
     )
 
 
-def _first_model(settings: Settings) -> Model:
+def first_model(settings: Settings) -> Model:
+    """Return the model with which a group of these settings begins.
+
+    Raises
+    ------
+    BundleError
+        The model bundle cannot be used.
+    """
     if settings.bundle is not None:
         return model_of(settings, load_bundle(settings.bundle), 0)
     rule, features = _rule(settings), Standardisation(settings.feature_bound)
@@ -143,6 +157,16 @@ def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
 
 def _starting(fitted: EntityCoefficients) -> StartingCoefficients:
     return StartingCoefficients(fitted.ids, fitted.coefficients, fitted.labels, fitted.newest_at)
+
+
+def _expiry(settings: Settings, policy: LabelPolicy) -> Expiry:
+    idle = round(settings.idle_days * _DAY)
+    if 0 < idle < policy.retention:
+        raise SettingsError(
+            f"STREAM_QA_IDLE_DAYS is {settings.idle_days:g}, and labels may be revised "
+            f"for {policy.retention / _DAY:g} days"
+        )
+    return Expiry(idle)
 
 
 def _notify(settings: Settings) -> NotifyStage | None:

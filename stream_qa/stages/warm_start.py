@@ -4,18 +4,15 @@ All of a model's entities start, by definition, when the model is taken up. Real
 that a label touches before its turn then: either way it starts from the same, and is published.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from stream_qa.coefficients import Publisher
+from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
 from stream_qa.learning.whitening import Whitenings
+from stream_qa.stages.share import ALL, Share
 from stream_qa.stages.state import Outcome, StateReader
-
-Belongs = Callable[[str], bool]
-"""Whether an entity belongs into a partition."""
 
 AT_A_TIME = 2_000
 
@@ -29,8 +26,9 @@ def start_some(
     state: StateReader,
     outcome: Outcome,
     *,
-    belongs: Belongs | None = None,
+    share: Share = ALL,
     most: int | None = AT_A_TIME,
+    since: int = NOT_BEGUN,
 ) -> bool:
     """Let the next ``most`` entities of a model's start that are not known yet; return whether some are left.
 
@@ -46,10 +44,12 @@ def start_some(
         The table, what ``outcome`` changes included.
     outcome
         Gets the changes and messages.
-    belongs
-        Whether an entity belongs into the table's partition; ``None`` for all.
+    share
+        The table's partition: entities of others do not start here.
     most
         How many; ``None`` for all that are left.
+    since
+        Entities without a label from this moment (ms) on do not start.
     """
     if effect.start is None:
         return False
@@ -59,13 +59,16 @@ def start_some(
     ids, until = effect.start.ids, len(effect.start.ids) if most is None else place + most
     if place >= len(ids):
         return False
-    mine = [entity_id for entity_id in ids[place:until] if belongs is None or belongs(entity_id)]
+    mine = [entity_id for entity_id in ids[place:until] if share.has(entity_id)]
     stored = state.get_many([entity_key(entity_id) for entity_id in mine])
     new = [entity_id for entity_id, record in zip(mine, stored, strict=True) if record is None]
     before = unpack_many(entity_type(effect.rule, len(whitenings.newest.scale)), [None] * len(new))
     after = before.copy()
-    effect.start.start(after, new, effect.rule, whitenings.newest)
-    outcome.messages.extend(publisher.publish(new, before, after, whitenings, with_snapshots=True))
+    effect.start.start(after, new, effect.rule, whitenings.newest, since)
+    started = after["version"] > 0
+    new = [entity_id for entity_id, has_started in zip(new, started.tolist(), strict=True) if has_started]
+    before, after = before[started], after[started]
+    outcome.messages.extend(publisher.publish(new, before, after, whitenings))
     outcome.changes.update(zip(map(entity_key, new), pack_many(after), strict=True))
     outcome.changes[_STARTED] = _encode((whitenings.newest.model_number, min(until, len(ids))))
     return until < len(ids)

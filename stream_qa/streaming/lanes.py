@@ -199,8 +199,8 @@ class Lanes:
 
     async def _open_assigned(self, assigned: set[Place]) -> None:
         self._take_over(assigned)
-        await self._models.start()
-        await self._open(list(self._groups.values()))
+        # Both wait for the broker, and a worker that was killed is to be back soon.
+        await asyncio.gather(self._models.start(), self._open(list(self._groups.values())))
         for group in self._groups.values():
             group.start()
         self.room.set()

@@ -10,6 +10,7 @@ from stream_qa.events import SourceRecord
 from stream_qa.settings import Settings
 from stream_qa.stages.label import Belongs
 from stream_qa.stages.pipeline import Pipeline
+from stream_qa.stages.share import Share
 from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.streaming.bugs import Process, guarded
 from stream_qa.streaming.lane import Lane
@@ -63,8 +64,9 @@ class StageLanes:
         label, member, job = (self._table(f"{stage}-{partition}") for stage in ("label", "member", "job"))
         steps = ReplaySteps(round(self._settings.replay_step_hours * _HOUR), self._settings.order_seconds)
 
-        def is_here(entity_id: str) -> bool:
-            return partition_of(entity_id.encode(), self.partitions) == partition
+        def share() -> Share:
+            count = self.partitions
+            return Share(count, lambda entity_id: partition_of(entity_id.encode(), count) == partition)
 
         def make_labels(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
             outcome = stages.label.process(partition, records, state, job, self._belongs(partition))
@@ -73,7 +75,7 @@ class StageLanes:
 
         def learn_jobs(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
             steps.came_back(len(records))
-            return stages.job.process(partition, records, state, is_here)
+            return stages.job.process(partition, records, state, share())
 
         lanes = [
             Lane(
@@ -97,7 +99,7 @@ class StageLanes:
                 changelog=topics.member_changelog,
                 table=member,
                 process=self._guarded(
-                    "member", lambda records, state: stages.member.process(partition, records, state, is_here)
+                    "member", lambda records, state: stages.member.process(partition, records, state, share())
                 ),
             ),
             Lane(

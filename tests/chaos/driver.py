@@ -42,6 +42,9 @@ _SETTINGS = {
     "session_timeout_seconds": SESSION_SECONDS,
     "max_message_bytes": MAX_MESSAGE_BYTES,
     "snapshot_every": 5,
+    "notify_per_job_and_day": 1,
+    "notify_probability": 0.3,
+    "notify_least_steps": 0,
 }
 
 GOES_ON = "the_work_goes_on"

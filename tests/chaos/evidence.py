@@ -17,7 +17,7 @@ from stream_qa.topics import partition_counts
 
 Records = Mapping[int, Sequence[ConsumerRecord]]
 Table = Mapping[bytes, bytes]
-STAGES = ("label", "member", "job")
+STAGES = ("label", "member", "job", "notify")
 FRESH = "fresh"
 
 

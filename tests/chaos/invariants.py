@@ -11,8 +11,9 @@ from refolding import decoded, delta_of, final_outcomes, labels_in_process, publ
 from chaos.bad_inputs import bad_inputs
 from chaos.evidence import STAGES, Evidence, Table
 from stream_qa.coefficients import Coefficients, CoefficientStore, read_delta, read_snapshot
-from stream_qa.events import Decoder, Label, Snapshot
+from stream_qa.events import Decoder, Label, Message, Snapshot
 from stream_qa.events.dead_letter import OFFSET, PARTITION, TOPIC
+from stream_qa.stages.state import MemoryState
 from stream_qa.streaming.positions import CHANGELOG_MARK, POSITION, Mark
 from stream_qa.streaming.snapshots import snapshots_of
 
@@ -106,6 +107,23 @@ def servers_hold_what_the_workers_do(evidence: Evidence) -> Differences:
     ]
 
 
+def jobs_are_told_of_their_matches_once(evidence: Evidence) -> Differences:
+    """Fold the scores: that gives the notifications, each once, and their tables."""
+    topics, stage = evidence.settings.topics, evidence.pipeline.notify
+    assert stage is not None
+    messages: list[Message] = []
+    states = {partition: MemoryState() for partition in evidence.topics[topics.scores]}
+    for partition, records in evidence.topics[topics.scores].items():
+        for record in records:
+            outcome = stage.process([record], states[partition])
+            states[partition].apply(outcome.changes)
+            messages += outcome.messages
+    return [
+        *_message_differences(evidence, topics.notifications, messages),
+        *_table_differences(evidence, "notify", states),
+    ]
+
+
 def no_transaction_is_open(evidence: Evidence) -> Differences:
     """Check that a reader of committed records can read every topic to its end."""
     return [
@@ -166,6 +184,7 @@ INVARIANTS: tuple[Callable[[Evidence], Differences], ...] = (
     every_revision_is_there_once,
     members_learn_each_revision_once,
     jobs_learn_each_example_once,
+    jobs_are_told_of_their_matches_once,
     servers_hold_what_the_workers_do,
     no_transaction_is_open,
     dead_letters_are_exactly_the_bad_inputs,

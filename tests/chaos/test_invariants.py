@@ -26,7 +26,13 @@ from stream_qa.stages.state import Changes, MemoryState
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.positions import CHANGELOG_MARK, UNKNOWN_TOPIC, Mark
 
-SETTINGS = Settings(snapshot_every=3, max_message_bytes=MAX_MESSAGE_BYTES)
+SETTINGS = Settings(
+    snapshot_every=3,
+    max_message_bytes=MAX_MESSAGE_BYTES,
+    notify_per_job_and_day=1,
+    notify_probability=0.3,
+    notify_least_steps=0,
+)
 TOPICS = SETTINGS.topics
 CHUNK = 50
 
@@ -213,6 +219,9 @@ def with_table(tables: Mapping[str, Table], name: str) -> dict[str, Table]:
             lambda whole: with_log(whole, TOPICS.coefficient_snapshots, lambda _: True, with_a_later_version),
         ),
         ("servers_hold_what_the_workers_do", lambda whole: without(whole, TOPICS.job_changelog, is_of("entity/"))),
+        ("jobs_are_told_of_their_matches_once", lambda whole: twice(whole, TOPICS.notifications)),
+        ("jobs_are_told_of_their_matches_once", lambda whole: without(whole, TOPICS.notifications)),
+        ("jobs_are_told_of_their_matches_once", lambda whole: without(whole, TOPICS.notify_changelog)),
         ("no_transaction_is_open", lambda whole: replace(whole, not_readable={("labels", 2): 5})),
         ("dead_letters_are_exactly_the_bad_inputs", lambda whole: twice(whole, TOPICS.dead_letters)),
         ("dead_letters_are_exactly_the_bad_inputs", lambda whole: without(whole, TOPICS.dead_letters)),

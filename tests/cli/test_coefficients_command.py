@@ -86,6 +86,10 @@ def test_who_has_learned_nothing_or_is_no_entity_is_said(on_ground: Ground) -> N
     assert isinstance(unknown.exception, UnknownEntityError)
     assert "the global model decides" in str(unknown.exception)
     assert on_ground.settings.topics.coefficients
+    unknown = run("snapshot", "member:nobody")
+    assert isinstance(unknown.exception, UnknownEntityError)
+    assert "1 of 1 entities have learned nothing" in str(unknown.exception)
+    assert json.loads(run("snapshot", "--json").output) == {"snapshots": 0}
     nothing = run("get", "nobody")
     assert nothing.exit_code == 2
     assert "neither member:ID nor job:ID" in nothing.output
@@ -93,7 +97,7 @@ def test_who_has_learned_nothing_or_is_no_entity_is_said(on_ground: Ground) -> N
 
 def test_without_a_broker_it_says_so(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
     monkeypatch.setenv("STREAM_QA_BROKER", f"127.0.0.1:{unused_tcp_port}")
-    for arguments in (("get", "job:j"), ("top",), ("watch",)):
+    for arguments in (("get", "job:j"), ("top",), ("watch",), ("snapshot",)):
         assert isinstance(run(*arguments).exception, BrokerUnavailableError)
 
 

@@ -1,5 +1,7 @@
 """What servers get of an entity: deltas that add up exactly, and snapshots."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,7 +110,7 @@ def test_snapshots_on_demand_are_those_that_were_published_last() -> None:
     assert (new.entity_id, new.version, new.model_version) == ("new", 4, "model-6")
     assert new.coefficients == pytest.approx([2 * number for number in old.coefficients], abs=2.0**-24)
     before = entity(2, [0.0] * 3)
-    _, fulls = decoded(PUBLISHER.publish(["old"], before, entities[:1], WHITENINGS, with_snapshots=True))
+    _, fulls = decoded(replace(PUBLISHER, snapshot_every=1).publish(["old"], before, entities[:1], WHITENINGS))
     assert fulls == [old]
 
 

@@ -26,15 +26,16 @@ from ground import PARTITIONS, Ground, new_ground
 from redis_server import RedisServer
 
 from stream_qa.broker.ports import free_port
-from stream_qa.coefficients import CoefficientStore, MemoryBackend, Place, Verdict
+from stream_qa.coefficients import CoefficientStore, MemoryBackend, Place, Verdict, entity_key
 from stream_qa.coefficients.messages import key_of
 from stream_qa.errors import TopicMissingError, TopicReplacedError
 from stream_qa.events import EntityKind, TopicNames, wire
 from stream_qa.following import Follower, RocksDBBackend
 from stream_qa.following.redis import RedisBackend
-from stream_qa.learning.entity import entity_key, entity_type, unpack_many
+from stream_qa.learning import entity
 from stream_qa.simulation import Marketplace, simulate
 from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.streaming.snapshots import publish_snapshots
 from stream_qa.streaming.table import Table
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -95,20 +96,20 @@ def tables_of(ground: Ground) -> Entities:
     """Return what the tables of a worker that has ended hold, as servers get it."""
     found: Entities = {}
     pipeline = build_pipeline(ground.settings)
-    prefix = entity_key("")
+    prefix = entity.entity_key("")
     for stage in (pipeline.member, pipeline.job):
-        kind = entity_type(stage.effect.rule, 1 + FEATURES)
+        kind = entity.entity_type(stage.effect.rule, 1 + FEATURES)
         for partition in range(PARTITIONS):
             path = ground.directory / "worker" / "tables" / f"{stage.name}-{partition}"
             assert path.exists()
             with closing(Table(path, rocksdict.Cache(1 << 20), 64 << 10)) as table:
                 for key, record in table.scan(prefix, prefix + b"\xff"):
-                    entity = unpack_many(kind, [record])
-                    vector = stage.effect.published(entity["coefficients"])
+                    unpacked = entity.unpack_many(kind, [record])
+                    vector = stage.effect.published(unpacked["coefficients"])
                     found[stage.effect.kind, key.removeprefix(prefix).decode()] = Entity(
-                        int(entity["version"][0]),
-                        int(entity["labels"][0]),
-                        int(entity["newest_at"][0]),
+                        int(unpacked["version"][0]),
+                        int(unpacked["labels"][0]),
+                        int(unpacked["newest_at"][0]),
                         vector.tobytes(),
                     )
     return found
@@ -370,26 +371,20 @@ async def test_a_compacted_topic_says_the_same(learned: Learned, store: Coeffici
     assert held(store) == learned.tables
 
 
-def test_snapshots_on_demand_bring_what_no_delta_says_any_more(learned: Learned, store: CoefficientStore) -> None:
+async def test_snapshots_on_demand_bring_what_no_delta_says_any_more(learned: Learned, store: CoefficientStore) -> None:
     ground, topics = learned.ground, learned.ground.settings.topics
-    environment, program = ground.whole_environment, [sys.executable, "-c", "from stream_qa.cli import main; main()"]
-    for partition, end in asyncio.run(ends_of(ground, topics.coefficients)).items():
-        asyncio.run(forget(ground, TopicPartition(topics.coefficients, partition), end))
-    asyncio.run(follow_to_the_end(ground, store))
-    lacking = {key for key, entity in learned.tables.items() if held(store).get(key) != entity}
+    for partition, end in (await ends_of(ground, topics.coefficients)).items():
+        await forget(ground, TopicPartition(topics.coefficients, partition), end)
+    await follow_to_the_end(ground, store)
+    lacking = {key for key, known in learned.tables.items() if held(store).get(key) != known}
     assert 0 < len(lacking) < len(learned.tables)
-    one = "{}:{}".format(*min(lacking))
-    for entities, published in (([one], 1), ([], len(learned.tables))):
-        command = [*program, "coefficients", "snapshot", "--json", *entities]
-        done = subprocess.run(command, env=environment, capture_output=True, check=True)
-        assert orjson.loads(done.stdout) == {"snapshots": published}
-        asyncio.run(follow_to_the_end(ground, store))
-        assert held(store)[min(lacking)] == learned.tables[min(lacking)]
+    pipeline, one = build_pipeline(ground.settings), min(lacking)
+    assert await publish_snapshots(ground.settings, pipeline, {entity_key(*one)}) == 1
+    await follow_to_the_end(ground, store)
+    assert held(store)[one] == learned.tables[one]
+    assert await publish_snapshots(ground.settings, pipeline) == len(learned.tables)
+    await follow_to_the_end(ground, store)
     assert held(store) == learned.tables
-    command = [*program, "coefficients", "snapshot", "job:nobody"]
-    unknown = subprocess.run(command, env=environment, capture_output=True, check=False)
-    assert unknown.returncode == 1
-    assert b"1 of 1 entities have learned nothing" in unknown.stderr
 
 
 async def ends_of(ground: Ground, topic: str) -> dict[int, int]:

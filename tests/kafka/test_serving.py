@@ -14,9 +14,12 @@ from typing import Any
 import httpx
 import pytest
 from builders import application, engagement
-from ground import Ground, job_in
+from bundles import retrained
+from evaluation_ground import EvaluationGround
+from ground import Ground, job_in, new_ground
 
 from stream_qa.broker.ports import free_port
+from stream_qa.bundle import Bundle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -102,8 +105,40 @@ def test_an_engagement_changes_the_served_score_and_a_restarted_service_still_ha
     with service(ground, STREAM_QA_BROKER=f"127.0.0.1:{free_port()}") as client:
         kept = scored(client)
         assert kept["scores"] == after["scores"]
-        assert kept["notices"] == ["the coefficients are still being read from the topics"]
+        assert kept["notices"] == ["the topics are still being read to where they ended"]
         assert not ready(client)
+
+
+def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refused(
+    broker: str, tmp_path: Path, evaluation_ground: EvaluationGround
+) -> None:
+    first = evaluation_ground.bundle
+    second = retrained(first, tmp_path / "second", precision=2.0)
+    third = retrained(first, tmp_path / "third", precision=3.0)
+    other_scales = retrained(first, tmp_path / "other", bound=3.0)
+    ground = new_ground(broker, tmp_path, bundle=first.directory)
+
+    def scoring(client: httpx.Client, version: str) -> None:
+        while client.get("/v1/model").json()["model_version"] != version:
+            time.sleep(_POLL_SECONDS)
+
+    def publish(bundle: Bundle) -> None:
+        program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "models", "publish"]
+        subprocess.run([*program, str(bundle.directory)], env=ground.whole_environment, check=True, capture_output=True)
+
+    with service(ground) as client:
+        scoring(client, first.version)
+        publish(second)
+        scoring(client, second.version)
+        publish(other_scales)
+        publish(third)
+        scoring(client, third.version)
+    with service(ground) as client:
+        while not ready(client):
+            time.sleep(_POLL_SECONDS)
+        assert client.get("/v1/model").json()["model_version"] == third.version
+    logs = [path.read_text() for path in ground.directory.glob("service-*.log")]
+    assert all("other scales" in log for log in logs)
 
 
 @pytest.mark.parametrize(

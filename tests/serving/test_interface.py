@@ -18,14 +18,16 @@ from stream_qa.serving.application import create_application
 from stream_qa.serving.followed import Followed
 from stream_qa.serving.scoring import Scorer
 from stream_qa.settings import Settings
+from stream_qa.stages.pipeline import first_model
 
 Operation = APIOperation[Any, Any, Any, Any]
 Case = schemathesis.Case[Any]
 
 SETTINGS = Settings()
+SCORER = Scorer.of(first_model(SETTINGS))
 STORE = CoefficientStore()
 #: Without a bundle it scores any features, so more of what is made up gets as far as a score.
-SERVED = create_application(SETTINGS, Scorer.of_settings(SETTINGS), STORE, Followed(Following(), 30))
+SERVED = create_application(SETTINGS, lambda: SCORER, STORE, Followed(Following(), 30))
 DESCRIPTION = SERVED.openapi()
 FOUND = list(schemathesis.openapi.from_dict(DESCRIPTION).get_all_operations())
 OPERATIONS: list[Operation] = [found.ok() for found in FOUND if isinstance(found, Ok)]

@@ -268,7 +268,7 @@ def test_a_store_that_hangs_holds_up_no_request_for_longer_than_it_may() -> None
 def test_until_the_topics_are_read_it_is_not_ready_and_scores_say_so(store: CoefficientStore) -> None:
     following = Following(is_ready=False)
     with client_of(store, following) as client:
-        reason = "the coefficients are still being read from the topics"
+        reason = "the topics are still being read to where they ended"
         early = client.get("/readyz")
         assert (early.status_code, early.json()) == (503, {"detail": reason})
         found = answer(client, "/v1/scores/member", AGAINST_JOBS)
@@ -295,7 +295,7 @@ def test_when_the_coefficients_are_not_followed_any_more_it_goes_on_but_is_not_r
     with client_of(store, Following(failure=BrokerUnavailableError("no broker"))) as client:
         gone = client.get("/readyz")
         assert gone.status_code == 503
-        assert gone.json()["detail"] == "the coefficients are not followed any more: no broker"
+        assert gone.json()["detail"] == "the topics are not followed any more: no broker"
         found = answer(client, "/v1/scores/member", AGAINST_JOBS)
         assert found["scores"][0]["log_odds"] == 3.0
         assert found["notices"] == [gone.json()["detail"]]

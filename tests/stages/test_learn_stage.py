@@ -31,6 +31,7 @@ from stream_qa.learning.rule import Columns, Fields, Labels
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState, Outcome
 
 PIPELINE = build_pipeline(Settings())
@@ -38,6 +39,7 @@ TOPICS = TopicNames()
 RETENTION = 28 * DAY
 FEATURES = 2
 PARTITION = 3
+ORIGINS = 2
 
 E = TypeVar("E", bound=Event)
 
@@ -107,7 +109,7 @@ class Learner:
         return self.take_records(as_records(events, partition=PARTITION))
 
     def take_records(self, records: Sequence[Record]) -> Outcome:
-        outcome = self.side.stage.process(PARTITION, records, self.state)
+        outcome = self.side.stage.process(PARTITION, records, self.state, Share(ORIGINS))
         self.state.apply(outcome.changes)
         self.messages += outcome.messages
         return outcome
@@ -238,7 +240,7 @@ def log_of(side: Side, labels: Sequence[Told]) -> list[Label | Example]:
     watermarks = [START, START]
     events = []
     for said in labels:
-        origin = said.application % 2
+        origin = said.application % ORIGINS
         watermarks[origin] += said.days * DAY
         generator = np.random.default_rng(said.application)
         events.append(

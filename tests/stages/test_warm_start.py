@@ -18,6 +18,7 @@ from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.models import Model, Models
 from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState
 
 TOPICS = TopicNames()
@@ -110,7 +111,7 @@ def test_every_entity_that_the_model_knows_is_published_as_its_version_1_with_a_
 
 def test_only_those_of_the_partition_start_there() -> None:
     state = MemoryState()
-    outcome = learner().process(0, [], state, lambda member: member != "member-1")
+    outcome = learner().process(0, [], state, Share(2, lambda member: member != "member-1"))
     assert [delta.entity_id for delta in deltas(outcome.messages)] == ["member-0", "member-2"]
     assert not outcome.unfinished
 

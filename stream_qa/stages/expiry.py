@@ -1,0 +1,112 @@
+"""Entities of which nothing was heard for long lose what they learned, and servers are told.
+
+Whether an entity is over when a label touches it follows from the log: from the day of event time that the slowest
+origin had reached by then. Those that no label touches any more are found by sweeps over the table, some at a time.
+When a sweep comes by decides when space is given back, and nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+import numpy as np
+
+from stream_qa.coefficients import Publisher
+from stream_qa.labels.event_time import NOT_BEGUN
+from stream_qa.labels.policy import DAY
+from stream_qa.learning import RandomEffect
+from stream_qa.learning.arrays import Booleans
+from stream_qa.learning.entity import Records, entity_of, entity_range, entity_type, unpack_many
+from stream_qa.stages.state import Outcome, StateReader
+
+#: Entities that a sweep looks at in one chunk.
+AT_A_TIME = 2_000
+#: How many there are while an entity is idle.
+_SWEEPS_AN_IDLE_TIME = 16
+_SWEEP = b"sweep"
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """When entities are over.
+
+    Parameters
+    ----------
+    idle
+        Milliseconds of event time without a label; 0 for never. Not below the time for which labels are revised: so
+        what an entity learns is never over at once, and nothing of an entity that is over can be taken back any more.
+    """
+
+    idle: int = 0
+
+    def since(self, today: int) -> int:
+        """Return the event time (ms) from which on an entity must have had a label, so as not to be over."""
+        return today - self.idle + 1 if self.idle and today > NOT_BEGUN else NOT_BEGUN
+
+    def over(self, entities: Records, today: int) -> Booleans:
+        """Return which of ``entities``, shape ``(n,)``, are over on a day (ms)."""
+        return np.asarray((entities["version"] > 0) & (entities["newest_at"] < self.since(today)))
+
+    def sweep(
+        self,
+        effect: RandomEffect,
+        publisher: Publisher,
+        state: StateReader,
+        outcome: Outcome,
+        *,
+        today: int,
+        dimension: int,
+    ) -> bool:
+        """Drop the next entities that are over; return whether a sweep is on.
+
+        Parameters
+        ----------
+        effect
+            Of the entities.
+        publisher
+            Tells servers.
+        state
+            The table before the chunk.
+        outcome
+            What the chunk has changed; gets the changes and messages.
+        today
+            The day of event time (ms).
+        dimension
+            How many coefficients there are.
+        """
+        if not self.idle or today == NOT_BEGUN:
+            return False
+        [record] = state.get_many([_SWEEP])
+        start, end = entity_range()
+        sweep, cursor = (NOT_BEGUN, b"") if record is None else _decode(record)
+        if not cursor:
+            period = max(DAY, self.idle // _SWEEPS_AN_IDLE_TIME)
+            # By its own moment, not by that of the chunk: what it finds does not depend on when it comes by.
+            due = today - today % period
+            if due <= sweep:
+                return False
+            sweep, cursor = due, start
+        found = list(islice(state.scan(cursor, end), AT_A_TIME))
+        until = found[-1][0] + b"\0" if len(found) == AT_A_TIME else end
+        now = {**dict(found), **{key: stored for key, stored in outcome.changes.items() if cursor <= key < until}}
+        keys = [key for key, stored in now.items() if stored is not None]
+        entities = unpack_many(entity_type(effect.rule, dimension), [now[key] for key in keys])
+        over = np.flatnonzero(self.over(entities, sweep)).tolist()
+        self.drop([keys[number] for number in over], publisher, outcome)
+        cursor = b"" if until == end else until
+        outcome.changes[_SWEEP] = _encode((sweep, cursor))
+        return bool(cursor)
+
+    @staticmethod
+    def drop(keys: Sequence[bytes], publisher: Publisher, outcome: Outcome) -> None:
+        """Drop the entities under ``keys``."""
+        outcome.changes.update(dict.fromkeys(keys))
+        ids = [entity_id for key in keys if (entity_id := entity_of(key)) is not None]
+        outcome.messages.extend(publisher.drop(ids))
+
+
+NEVER = Expiry()
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[int, bytes]).decode

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from evaluation_ground import EvaluationGround
 from ground import Ground, job_in, new_ground
 
 from stream_qa.broker.ports import free_port
-from stream_qa.bundle import Bundle
+from stream_qa.bundle import MANIFEST, Bundle
+from stream_qa.events import PublishedModel
+from stream_qa.streaming import model_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -123,8 +126,14 @@ def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refu
             time.sleep(_POLL_SECONDS)
 
     def publish(bundle: Bundle) -> None:
-        program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "models", "publish"]
-        subprocess.run([*program, str(bundle.directory)], env=ground.whole_environment, check=True, capture_output=True)
+        digest = sha256((bundle.directory / MANIFEST).read_bytes()).hexdigest()
+        model = PublishedModel(
+            version=bundle.version,
+            feature_schema=str(bundle.feature_schema),
+            location=str(bundle.directory),
+            sha256=digest,
+        )
+        asyncio.run(model_topic.publish([broker], ground.settings.topics.models, model))
 
     with service(ground) as client:
         scoring(client, first.version)

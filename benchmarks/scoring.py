@@ -156,7 +156,7 @@ def serve(location: str, entities: int, port: int) -> None:
         weights = np.linspace(-0.1, 0.1, FEATURES)
         model = LinearModel(-1.0, weights, weights, features, features, "bench")
         scorer = Scorer(model, features, features, FeatureSchema("v1", FEATURES, FEATURES))
-        served = create_application(Settings(), scorer, store, Followed(Still(), 30))
+        served = create_application(Settings(), lambda: scorer, store, Followed(Still(), 30))
         uvicorn.run(served, port=port, log_level="warning", access_log=False)
 
 

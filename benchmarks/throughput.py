@@ -83,6 +83,8 @@ def through_worker(
         "STREAM_QA_TOPIC_PREFIX": prefix,
         "STREAM_QA_DATA_DIRECTORY": str(state),
         "STREAM_QA_WEB_ENABLED": "false",
+        # A simulated log has as much in a day as a marketplace in seconds: cut by days, its chunks would be tiny.
+        "STREAM_QA_REPLAY_STEP_HOURS": "0",
     }
     stream_qa("topics", "apply", "--partitions", str(PARTITIONS), environment=environment)
     os.environ.update(environment)

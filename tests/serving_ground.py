@@ -72,9 +72,9 @@ def application(
 ) -> FastAPI:
     """Return a service over a store, with these settings in place of the defaults."""
     changed = Settings().model_copy(update=settings)
-    return create_application(
-        changed, model_scorer(), store, Followed(following or Following(), changed.serve_stale_seconds)
-    )
+    followed = Followed(following or Following(), changed.serve_stale_seconds)
+    scorer = model_scorer()
+    return create_application(changed, lambda: scorer, store, followed)
 
 
 @contextmanager

@@ -89,10 +89,10 @@ class Follower:
     topics: TopicNames
     partitions: Collection[int] | None = None
     on_changes: Callable[[Sequence[Change]], object] = lambda _changes: None
-    metrics: FollowerMetrics = field(default_factory=FollowerMetrics)
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    _fresh_at: float | None = None
+    metrics: FollowerMetrics = field(init=False, default_factory=FollowerMetrics)
+    _ready: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _stopping: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _fresh_at: float | None = field(init=False, default=None)
 
     @property
     def is_ready(self) -> bool:

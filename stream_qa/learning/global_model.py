@@ -42,6 +42,9 @@ class GlobalModel(Protocol):
             Their members' features, raw, shape ``(n, k)``: read already, for the job's effect.
         """
 
+    def score(self, member_features: Floats, job_features: Floats) -> Floats:
+        """Return the log-odds, shape ``(n,)``, of raw features, shapes ``(n, k)`` and ``(n, l)``: the model's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class BaseRate:

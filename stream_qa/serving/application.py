@@ -1,6 +1,6 @@
 """The service's HTTP interface, put together on one page."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -28,7 +28,9 @@ Requests carry the features; the service has the global model and the newest coe
 parts: the global model's, the member's and the job's."""
 
 
-def create_application(settings: Settings, scorer: Scorer, store: CoefficientStore, followed: Followed) -> FastAPI:
+def create_application(
+    settings: Settings, scorer: Callable[[], Scorer], store: CoefficientStore, followed: Followed
+) -> FastAPI:
     """Return the service.
 
     Parameters
@@ -36,11 +38,11 @@ def create_application(settings: Settings, scorer: Scorer, store: CoefficientSto
     settings
         Limits, token and the products' policies.
     scorer
-        The model.
+        Returns what scores now.
     store
         Where coefficients are looked up.
     followed
-        Keeps the store up to date while the service runs.
+        Keeps store and model up to date while the service runs.
     """
     metrics = ServiceMetrics(store.metrics, followed)
     look_ups = LookUps(store, settings.serve_look_up_seconds)

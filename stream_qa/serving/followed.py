@@ -1,4 +1,4 @@
-"""Whether the coefficients are followed: what readiness means here."""
+"""Whether the topics are followed: what readiness means here."""
 
 import asyncio
 import logging
@@ -10,11 +10,11 @@ _log = logging.getLogger(__name__)
 
 
 class Follower(Protocol):
-    """Keeps a store up to date."""
+    """Keeps a store and a model up to date."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether all that the topics had when it began is in the store."""
+        """Whether all that the topics had when it began is here."""
 
     @property
     def staleness(self) -> float | None:
@@ -59,7 +59,7 @@ class Followed:
         """Return why scores are not, or no more, as fresh as they should be; ``None`` where they are."""
         if self._ended is not None:
             return self._ended
-        return None if self._follower.is_ready else "the coefficients are still being read from the topics"
+        return None if self._follower.is_ready else "the topics are still being read to where they ended"
 
     @property
     def staleness(self) -> float | None:
@@ -79,8 +79,8 @@ class Followed:
     async def _run(self) -> None:
         try:
             await self._follower.run()
-            self._ended = "the coefficients are not followed any more"
+            self._ended = "the topics are not followed any more"
         except Exception as error:  # noqa: BLE001 # whatever ended it
             # The service goes on with what the store has; readiness says so, and whoever runs it decides.
-            _log.exception("the coefficients are not followed any more")
-            self._ended = f"the coefficients are not followed any more: {error}"
+            _log.exception("the topics are not followed any more")
+            self._ended = f"the topics are not followed any more: {error}"

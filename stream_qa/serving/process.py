@@ -8,13 +8,15 @@ from contextlib import closing
 
 import uvicorn
 
-from stream_qa.bundle import load_bundle
 from stream_qa.errors import SettingsError
-from stream_qa.following import Follower, open_store
+from stream_qa.following import open_store
 from stream_qa.serving.application import create_application
 from stream_qa.serving.followed import Followed
 from stream_qa.serving.scoring import Scorer
+from stream_qa.serving.topics import TopicsFollower
 from stream_qa.settings import Settings
+from stream_qa.stages.models import Models
+from stream_qa.stages.pipeline import first_model
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10
@@ -35,16 +37,16 @@ def run(settings: Settings) -> None:
     # The server answers signals while it runs, then raises them again for whoever had them before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    scorer = Scorer.of_settings(settings) if settings.bundle is None else Scorer.of_bundle(load_bundle(settings.bundle))
+    models = Models(first_model(settings))
     with (
         closing(_listen(settings.serve_host, settings.serve_port)) as listening,
         closing(open_store(settings.serve_store, settings.topic_prefix)) as store,
     ):
-        follower = Follower(store, settings.bootstrap_servers, settings.topics)
-        application = create_application(settings, scorer, store, Followed(follower, settings.serve_stale_seconds))
+        followed = Followed(TopicsFollower(settings, store, models), settings.serve_stale_seconds)
+        application = create_application(settings, lambda: Scorer.of(models.newest), store, followed)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("aiokafka").setLevel(logging.ERROR)
-        _log.info("scores by model %s, coefficients in %s", scorer.model.version, settings.serve_store)
+        _log.info("began with model %s, coefficients are in %s", models.first.version, settings.serve_store)
         config = uvicorn.Config(
             application, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_SECONDS, server_header=False
         )

@@ -2,29 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from stream_qa.bundle import Bundle
 from stream_qa.coefficients import LookedUp
 from stream_qa.errors import UnfitRequestError
 from stream_qa.events import EntityKind
-from stream_qa.learning import BaseRate, FeatureSchema, Standardisation, probability, published_log_odds
+from stream_qa.learning import FeatureSchema, GlobalModel, Standardisation, probability, published_log_odds
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.global_model import brought_or
-from stream_qa.settings import Settings
-
-
-class ScoringModel(Protocol):
-    """A global model that scores by features alone."""
-
-    @property
-    def version(self) -> str:
-        """The model bundle that it is of; ``none`` without one."""
-
-    def score(self, member_features: Floats, job_features: Floats) -> Floats:
-        """Return the log-odds, shape ``(n,)``, of raw features, shapes ``(n, k)`` and ``(n, l)``."""
+from stream_qa.stages.models import Model
 
 
 class Side(NamedTuple):
@@ -84,23 +72,17 @@ class Scored:
 class Scorer:
     """Scores pairs as the workers do, from what servers hold."""
 
-    model: ScoringModel
+    model: GlobalModel
     member_features: Standardisation
     job_features: Standardisation
     feature_schema: FeatureSchema | None
     """``None`` where there is no bundle: any will do, and what features mean is between producers and clients."""
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> "Scorer":
-        """Return what scores by a model bundle."""
-        model = bundle.global_model
-        return cls(model, model.member_features, model.job_features, bundle.feature_schema)
-
-    @classmethod
-    def of_settings(cls, settings: Settings) -> "Scorer":
-        """Return what scores without a bundle, as workers do with the same settings."""
-        features = Standardisation(settings.feature_bound)
-        return cls(BaseRate(settings.base_rate), features, features, None)
+    def of(cls, model: Model) -> "Scorer":
+        """Return what scores as the stages do by a model."""
+        # A job's effect is over the member's features, and the other way round.
+        return cls(model.global_model, model.job_effect.features, model.member_effect.features, model.feature_schema)
 
     def check(self, pairs: Pairs) -> None:
         """Check that pairs have the features that the model is for.

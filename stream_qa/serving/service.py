@@ -1,6 +1,6 @@
 """A request from its pairs to their scores: checked, looked up once, scored, with what there is to say about it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stream_qa.errors import OversizedRequestError
@@ -16,7 +16,8 @@ from stream_qa.serving.scoring import Pairs, Scored, Scorer
 class ScoringService:
     """Scores requests."""
 
-    scorer: Scorer
+    current: Callable[[], Scorer]
+    """Returns what scores now: another one when a new model was published."""
     look_ups: LookUps
     metrics: ServiceMetrics
     most_pairs: int
@@ -33,17 +34,18 @@ class ScoringService:
             They have other features than the model.
         """
         self.check_count(max(len(pairs.member_of), len(pairs.members.ids), len(pairs.jobs.ids)))
-        self.scorer.check(pairs)
+        scorer = self.current()
+        scorer.check(pairs)
         ids: dict[EntityKind, Sequence[str]] = {"member": pairs.members.ids, "job": pairs.jobs.ids}
         with self.metrics.look_up_seconds.time():
-            found = await self.look_ups.look_up(ids, self.scorer.dimensions(pairs))
-        scored = self.scorer.score(pairs, found.held)
+            found = await self.look_ups.look_up(ids, scorer.dimensions(pairs))
+        scored = scorer.score(pairs, found.held)
         self.metrics.scores.inc(len(pairs.member_of))
         notices = self.followed.notices()
         if found.failure is not None:
             self.metrics.degraded.inc()
             notices = [f"{found.failure}: these are scores of the global model alone", *notices]
-        version = self.scorer.model.version
+        version = scorer.model.version
         staleness = self.followed.staleness
         return scored, scores_answer(scored, version, notices, staleness, personalised=found.failure is None)
 

@@ -63,9 +63,10 @@ def model_routes(service: ScoringService) -> APIRouter:
     @router.get("/model")
     async def model() -> ModelAnswer:
         """Say which model this service scores by, and which features it is for."""
-        schema = service.scorer.feature_schema
+        scorer = service.current()
+        schema = scorer.feature_schema
         return ModelAnswer(
-            model_version=service.scorer.model.version,
+            model_version=scorer.model.version,
             feature_schema=None if schema is None else schema.name,
             member_features=None if schema is None else schema.member_features,
             job_features=None if schema is None else schema.job_features,

@@ -64,7 +64,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         Entities would be dropped while their labels may be revised.
     """
     policy = load_policy(settings.policy)
-    models = Models(_first_model(settings))
+    models = Models(first_model(settings))
     expiry = _expiry(settings, policy)
     topics = settings.topics
     return Pipeline(
@@ -116,7 +116,14 @@ def build_pipeline(settings: Settings) -> Pipeline:
     )
 
 
-def _first_model(settings: Settings) -> Model:
+def first_model(settings: Settings) -> Model:
+    """Return the model with which a group of these settings begins.
+
+    Raises
+    ------
+    BundleError
+        The model bundle cannot be used.
+    """
     if settings.bundle is not None:
         return model_of(settings, load_bundle(settings.bundle), 0)
     rule, features = _rule(settings), Standardisation(settings.feature_bound)

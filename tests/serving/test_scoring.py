@@ -16,6 +16,7 @@ from stream_qa.learning.arrays import Floats
 from stream_qa.learning.entity import entity_type, pack_many, unpack_many
 from stream_qa.serving.scoring import Pairs, Scored, Scorer, Side
 from stream_qa.settings import Settings
+from stream_qa.stages.pipeline import first_model
 
 SCORER = model_scorer()
 numbers = st.floats(-30, 30)
@@ -136,7 +137,7 @@ def test_other_features_than_the_models_are_refused(schema: str, member: list[fl
 
 
 def test_without_a_bundle_any_features_are_scored_by_the_base_rate_and_what_was_learned() -> None:
-    by = Scorer.of_settings(Settings(base_rate=0.25))
+    by = Scorer.of(first_model(Settings(base_rate=0.25)))
     asked = pairs([[1.0, 2.0]], [[3.0]], [(0, 0)], schema="whatever")
     by.check(asked)
     scored = score(asked, held(np.array([[0.5, 2.0]]), model="none"), held(np.zeros((1, 3)), model="none"), by)

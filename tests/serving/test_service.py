@@ -3,6 +3,8 @@
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,10 +12,13 @@ import numpy as np
 import pytest
 from builders import START
 from pydantic import SecretStr
+from redis_server import RedisServer
 from serving_ground import MODEL, SCHEMA, Following, application, learn, listening
 
+from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore, MemoryBackend
 from stream_qa.errors import BrokerUnavailableError, DiskError
+from stream_qa.following import open_store
 from stream_qa.learning import LOG_ODDS_BOUND
 from stream_qa.serving.answers import (
     CoefficientsAnswer,
@@ -249,6 +254,29 @@ def test_without_its_store_the_global_model_scores_alone_and_it_says_so() -> Non
     assert "stream_qa_serve_degraded_total 1.0" in metrics
 
 
+@pytest.mark.redis
+def test_a_shared_store_that_goes_away_and_comes_back_takes_no_request_with_it(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    own = RedisServer(redis_server.program, tmp_path, free_port())
+    own.start()
+    try:
+        store = open_store(own.url, cached_seconds=0)
+        learn(store, "member", "m-1", [0.5, 2.0])
+        with closing(store), client_of(store) as client:
+            assert answer(client, "/v1/scores/member", AGAINST_JOBS)["scores"][0]["member_log_odds"] == 2.5
+            own.stop()
+            without = answer(client, "/v1/scores/member", AGAINST_JOBS)
+            assert (without["personalised"], without["scores"][0]["log_odds"]) == (False, -0.25)
+            assert "these are scores of the global model alone" in without["notices"][0]
+            own.start()
+            learn(store, "member", "m-1", [0.5, 1.0])
+            again = answer(client, "/v1/scores/member", AGAINST_JOBS)
+            assert (again["personalised"], again["scores"][0]["member_log_odds"]) == (True, 1.5)
+    finally:
+        own.stop()
+
+
 def test_a_store_that_hangs_holds_up_no_request_for_longer_than_it_may() -> None:
     backend = HangingBackend()
     others = set(threading.enumerate())
@@ -268,7 +296,7 @@ def test_a_store_that_hangs_holds_up_no_request_for_longer_than_it_may() -> None
 def test_until_the_topics_are_read_it_is_not_ready_and_scores_say_so(store: CoefficientStore) -> None:
     following = Following(is_ready=False)
     with client_of(store, following) as client:
-        reason = "the coefficients are still being read from the topics"
+        reason = "the topics are still being read to where they ended"
         early = client.get("/readyz")
         assert (early.status_code, early.json()) == (503, {"detail": reason})
         found = answer(client, "/v1/scores/member", AGAINST_JOBS)
@@ -295,7 +323,7 @@ def test_when_the_coefficients_are_not_followed_any_more_it_goes_on_but_is_not_r
     with client_of(store, Following(failure=BrokerUnavailableError("no broker"))) as client:
         gone = client.get("/readyz")
         assert gone.status_code == 503
-        assert gone.json()["detail"] == "the coefficients are not followed any more: no broker"
+        assert gone.json()["detail"] == "the topics are not followed any more: no broker"
         found = answer(client, "/v1/scores/member", AGAINST_JOBS)
         assert found["scores"][0]["log_odds"] == 3.0
         assert found["notices"] == [gone.json()["detail"]]

@@ -1,0 +1,95 @@
+"""However the two topics are interleaved, repeated, compacted and cut off, a server ends with what was learned."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from changes import delta, snapshot, tombstone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_qa.coefficients import Change, Coefficients, CoefficientStore, Tombstone
+
+GRID = 2.0**-24
+LIFE = 1_000_000
+"""Event time between the beginnings of two lives of the entity (ms)."""
+
+
+class History(NamedTuple):
+    """What a learner has written of an entity that lived at least once, and lives."""
+
+    deltas: list[Change]
+    snapshots: list[Change]
+    lives_since: int
+    """Where the deltas of the last life begin."""
+    version: int
+    total: float
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """Draw lives, the deltas of each between a few versions, snapshots at some of them, and the ends of all but one."""
+    deltas: list[Change] = []
+    snapshots: list[Change] = []
+    lives_since = version = 0
+    total = 0.0
+    for life in range(draw(st.integers(1, 3))):
+        if life:
+            deltas.append(tombstone())
+            snapshots.append(tombstone())
+        lives_since, version, total = len(deltas), 0, 0.0
+        for steps, change, in_full in draw(
+            st.lists(st.tuples(st.integers(1, 3), st.integers(-(2**28), 2**28), st.booleans()), min_size=1, max_size=6)
+        ):
+            moment = (1 + life) * LIFE + version + steps
+            deltas.append(delta(version, version + steps, [change * GRID], newest_at=moment))
+            version, total = version + steps, total + change * GRID
+            if in_full:
+                snapshots.append(snapshot(version, [total], newest_at=moment))
+    return History(deltas, snapshots, lives_since, version, total)
+
+
+def compacted(snapshots: Sequence[Change], data: st.DataObject) -> list[Change]:
+    """Return the last, and some of those before it, as a compacted topic has them."""
+    return [each for each in snapshots[:-1] if data.draw(st.booleans())] + list(snapshots[-1:])
+
+
+def retained_since(history: History, first: Sequence[Change]) -> int:
+    """Return the last place from which the deltas go on where the snapshots that were read first have come to."""
+    for change in reversed(first):
+        if isinstance(change, Tombstone):
+            break
+        for place, each in enumerate(history.deltas):
+            if not isinstance(each, Tombstone) and (each.version, each.newest_at) == (change.version, change.newest_at):
+                return place + 1 if place >= history.lives_since else 0
+    return history.lives_since
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories(), st.data())
+def test_a_server_that_starts_at_any_time_ends_with_what_was_learned(history: History, data: st.DataObject) -> None:
+    store = CoefficientStore()
+    # A cold start: the snapshots that there are by then, with their tombstones, and then the deltas still retained.
+    known = data.draw(st.integers(0, len(history.snapshots)))
+    first = compacted(history.snapshots[:known], data)
+    for change in first:
+        store.apply([change])
+    later = [each for each in history.snapshots[known:] if not isinstance(each, Tombstone)]
+    place = data.draw(st.integers(0, retained_since(history, first)))
+    rewinds = data.draw(st.integers(0, 2))
+    since = place
+    while place < len(history.deltas) or later:
+        # Whichever of the topics is read next; the snapshots that were written meanwhile come at any time.
+        if later and (place == len(history.deltas) or data.draw(st.booleans())):
+            store.apply([later.pop(0)])
+        else:
+            size = data.draw(st.integers(1, len(history.deltas) - place))
+            store.apply(history.deltas[place : place + size])
+            place += size
+            if rewinds and data.draw(st.booleans()):
+                rewinds -= 1
+                place = data.draw(st.integers(since, place))
+    held = store.get("member", "entity-1")
+    assert isinstance(held, Coefficients)
+    assert held.version == history.version
+    assert held.vector.tobytes() == np.array([history.total]).tobytes()

@@ -5,7 +5,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY topics topics
 COPY stream_qa stream_qa
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
-    && /opt/stream-qa/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[onnx]"
+    && /opt/stream-qa/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[onnx,redis,serve]"
 
 FROM python:3.12-slim
 ENV PATH=/opt/stream-qa/bin:$PATH \

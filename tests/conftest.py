@@ -1,5 +1,6 @@
 """What all tests share: a real broker, and a summary that tells a tier which ran from one which could not."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -29,7 +30,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Taken out of the environment because it is no setting: the settings refuse STREAM_QA_* variables they do not know.
 TEST_BROKER = os.environ.pop("STREAM_QA_TEST_BROKER", None)
 
-_tier_of: dict[str, str] = {}
+_TIER = "tier"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Get Kafka's jars before several processes of this session look for them at once."""
+    if getattr(session.config.option, "numprocesses", None):
+        with contextlib.suppress(BrokerStartError):
+            java_with_kafka(lambda _: None)
 
 
 @pytest.fixture(scope="session")
@@ -117,10 +126,10 @@ def rows(evaluation_ground: EvaluationGround) -> Replayed:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Remember the tier of each test: its marker, or the most demanding of several."""
+    """Note the tier of each test, its marker or the most demanding of several, where its report will have it."""
     for item in items:
         marked = [tier for tier in TIERS if item.get_closest_marker(tier)]
-        _tier_of[item.nodeid] = marked[-1] if marked else TIERS[0]
+        item.user_properties.append((_TIER, marked[-1] if marked else TIERS[0]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -131,7 +140,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons: dict[str, str] = {}
     for category in [*OUTCOMES, "skipped"]:
         for report in terminalreporter.stats.get(category, []):
-            tier = _tier_of.get(report.nodeid, NOT_COLLECTED)  # a whole module, skipped or broken
+            # A whole module that is skipped or broken has none.
+            tier = dict(getattr(report, "user_properties", ())).get(_TIER, NOT_COLLECTED)
             counts.setdefault(tier, Counter())[OUTCOMES.get(category, category)] += 1
             if category == "skipped":
                 reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

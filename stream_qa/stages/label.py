@@ -1,5 +1,6 @@
 """The label stage: applications and engagements of a job's partition in, revisions of labels out."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -98,11 +99,28 @@ class LabelStage:
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
         messages = [*rejected, *self._labels(model, partition, chunk.revisions, jobs)]
         chunk.counted.update(refused)
-        return Outcome(chunk.changes | taking_up, messages, chunk.unfinished, chunk.counted, chunk.lessons)
+        return Outcome(
+            chunk.changes | taking_up,
+            messages,
+            chunk.unfinished,
+            chunk.counted,
+            chunk.lessons,
+            reasons=Counter(revision.verdict.reason for revision in chunk.revisions),
+            ages=[
+                revision.verdict.happened_at - revision.application.applied_at
+                for revision in chunk.revisions
+                if revision.verdict.value is not None
+            ],
+        )
 
     def event_times(self, records: Sequence[SourceRecord]) -> list[int]:
         """Return when each record happened (ms); 0 for one that does not say, which is no event."""
         return [wire.event_time(record.value) for record in records]
+
+    def watermark(self, state: StateReader) -> int:
+        """Return the event time (ms) of a partition; ``NOT_BEGUN`` before both inputs have begun."""
+        (record,) = state.get_many([CLOCK])
+        return Clock.unpack(record).watermark(self.policy.lateness)
 
     def tick(self, partition: int, state: StateReader, quiet: Quiet) -> Message | None:
         """Return the message that moves the event time of quiet inputs on; ``None`` where there is nothing to move."""

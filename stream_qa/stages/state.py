@@ -40,6 +40,10 @@ class Outcome(NamedTuple):
     """How much of the input was used and changes nothing, by why."""
     lessons: int = 0
     """How many of the messages are labels that change what is learned, so that examples of them will come."""
+    reasons: Mapping[str, int] = MappingProxyType({})
+    """How many of the messages are labels, by why they say what they say."""
+    ages: Sequence[int] = ()
+    """Event time (ms) from the application to what the label says, of each of those that have a value."""
 
 
 class MemoryState:

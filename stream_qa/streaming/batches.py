@@ -1,6 +1,7 @@
 """What one transaction writes: record batches, filled message by message, a few for each partition."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -86,6 +87,13 @@ class Batches:
     def destinations(self) -> list[Destination]:
         """Return the partitions that are written to."""
         return list(self._batches)
+
+    def counts(self) -> Counter[str]:
+        """Return how many records there are for each topic."""
+        counts: Counter[str] = Counter()
+        for (topic, _), batches in self._batches.items():
+            counts[topic] += sum(batch.count for batch in batches)
+        return counts
 
     def rounds(self) -> Iterator[list[Placed]]:
         """Yield the batches in an order that keeps each partition's: one of a partition at a time, and not too many."""

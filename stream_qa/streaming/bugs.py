@@ -58,6 +58,8 @@ class _Search:
         self._messages: list[Message] = []
         self._counted: Counter[str] = Counter()
         self._lessons = 0
+        self._reasons: Counter[str] = Counter()
+        self._ages: list[int] = []
         self._found = False
         self._unfinished = False
 
@@ -73,7 +75,9 @@ class _Search:
         if not self._found:
             return None
         changes = dict(self._state.changes)
-        return Outcome(changes, self._messages, self._unfinished, self._counted, self._lessons)
+        return Outcome(
+            changes, self._messages, self._unfinished, self._counted, self._lessons, self._reasons, self._ages
+        )
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
         middle = len(records) // 2
@@ -93,6 +97,8 @@ class _Search:
                 self._unfinished = outcome.unfinished
                 self._counted.update(outcome.counted)
                 self._lessons += outcome.lessons
+                self._reasons.update(outcome.reasons)
+                self._ages += outcome.ages
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"

@@ -10,6 +10,7 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from stream_qa.errors import HangingTransactionError, TopicReplacedError
 from stream_qa.streaming import fetched
 from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,11 @@ _LOOK_UP_SECONDS = 1.0
 
 
 async def catch_up(
-    lanes: Sequence[Lane], bootstrap_servers: Sequence[str], topic_ids: Mapping[str, bytes], tombstones_kept: int
+    lanes: Sequence[Lane],
+    bootstrap_servers: Sequence[str],
+    topic_ids: Mapping[str, bytes],
+    tombstones_kept: int,
+    counts: Counts,
 ) -> int:
     """Read the changelogs of ``lanes`` from where their tables are to their ends; return how many records it took.
 
@@ -39,6 +44,8 @@ async def catch_up(
         The ids of the changelogs, where the broker tells them.
     tombstones_kept
         Milliseconds for which the changelogs keep deletions: an older table would keep what was deleted.
+    counts
+        Where it is told how far this is.
 
     Raises
     ------
@@ -61,18 +68,23 @@ async def catch_up(
     try:
         await consumer.start()
         reading = {TopicPartition(lane.changelog, lane.partition): lane for lane in lanes}
-        return await _Reading(consumer, reading, topic_ids).run(tombstones_kept)
+        return await _Reading(consumer, reading, topic_ids, counts).run(tombstones_kept)
     finally:
         await consumer.stop()
 
 
 class _Reading:
     def __init__(
-        self, consumer: AIOKafkaConsumer, lanes: dict[TopicPartition, Lane], topic_ids: Mapping[str, bytes]
+        self,
+        consumer: AIOKafkaConsumer,
+        lanes: dict[TopicPartition, Lane],
+        topic_ids: Mapping[str, bytes],
+        counts: Counts,
     ) -> None:
         self._consumer = consumer
         self._lanes = lanes
         self._topic_ids = topic_ids
+        self._counts = counts
 
     async def run(self, tombstones_kept: int) -> int:
         consumer = self._consumer
@@ -94,14 +106,25 @@ class _Reading:
         consumer.assign(list(remaining))
         for place in remaining:
             consumer.seek(place, starts[place])
-        total = sum(ends[place] - starts[place] for place in remaining)
+        left = {place: ends[place] - starts[place] for place in remaining}
+        self._counts.restoring += sum(left.values())
+        try:
+            return await self._read(ends, left)
+        finally:
+            self._counts.restoring -= sum(left.values())
+
+    async def _read(self, ends: Mapping[TopicPartition, int], left: dict[TopicPartition, int]) -> int:
+        """Read until nothing is ``left``: how many offsets there are before ``ends``."""
+        total = sum(left.values())
         began = reported = time.monotonic()
         count = 0
-        while remaining:
+        while any(left.values()):
             for place, end, changes in await self._take():
                 count += changes
-                if end >= ends[place]:
-                    remaining.discard(place)
+                self._counts.restored += changes
+                self._counts.restoring -= left[place]
+                left[place] = max(0, ends[place] - end)
+                self._counts.restoring += left[place]
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
                 _log.info(

@@ -9,6 +9,7 @@ from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming import transport
 from stream_qa.streaming.lanes import Lanes
+from stream_qa.streaming.metrics_page import add_metrics
 from stream_qa.streaming.readiness import add_readiness
 from stream_qa.streaming.recovery import LaneTables
 from stream_qa.streaming.sources import Chunk
@@ -68,6 +69,7 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
             web_port=settings.web_port,
         )
         add_readiness(self, self.lanes)
+        add_metrics(self, self.lanes, pipeline.label, settings.topic_prefix)
 
     def read(self, *topics: str, by: str) -> None:
         """Add the agent that hands the chunks of ``topics`` to the stage ``by``."""

@@ -11,6 +11,7 @@ from stream_qa.errors import CorruptTableError, FencedError, ModelMissingError, 
 from stream_qa.events import Message
 from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.lane import Lane, Work
+from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.sources import Chunk
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class LaneGroup:
         Says where a stage's message goes.
     reopen
         Makes the lanes ready again after an error that the changelogs mend, as after an assignment.
+    counts
+        Where what is committed is counted.
     model_here
         Returns when a model is here that a label names.
     most
@@ -81,6 +84,7 @@ class LaneGroup:
         destine: Destine,
         reopen: Callable[["LaneGroup"], Awaitable[None]],
         *,
+        counts: Counts,
         model_here: Callable[[str], Awaitable[None]],
         most: int,
         pause: float,
@@ -92,6 +96,7 @@ class LaneGroup:
         self.transactions = transactions
         self._destine = destine
         self._reopen = reopen
+        self._counts = counts
         self._model_here = model_here
         self._most = most
         self._pause = pause
@@ -152,6 +157,7 @@ class LaneGroup:
                 await self._work()
             except (OutcomeUnknownError, FencedError, CorruptTableError, ModelMissingError) as error:
                 self._drop()
+                self._counts.interrupted(error)
                 self._fenced += isinstance(error, FencedError)
                 if self._fenced > _FENCED_AT_MOST:
                     raise
@@ -203,11 +209,19 @@ class LaneGroup:
     async def _commit(self, work: Mapping[Lane, Work]) -> dict[Destination, int]:
         """Write what the stages emit and the changelogs in one transaction; return each partition's last offset."""
         batches = Batches()
-        for lane, (changes, messages, _) in work.items():
-            for message in messages:
+        for lane, done in work.items():
+            for message in done.messages:
                 batches.add(self._destine(message), message.key, message.value, message.headers)
-            batches.add_all((lane.changelog, lane.partition), changes)
-        return await self.transactions.commit(batches)
+            batches.add_all((lane.changelog, lane.partition), done.changes)
+        began = time.monotonic()
+        offsets = await self.transactions.commit(batches)
+        self._counts.committed(
+            ((lane.stage, done) for lane, done in work.items()),
+            batches.counts(),
+            seconds=time.monotonic() - began,
+            now=round(time.time() * 1000),
+        )
+        return offsets
 
     def _store(self, work: Mapping[Lane, Work], offsets: Mapping[Destination, int]) -> None:
         """Write to the tables what is committed; what this does not get to is caught up from the changelogs."""

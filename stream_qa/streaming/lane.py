@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stream_qa.events import Message
+from stream_qa.stages.state import Outcome
 from stream_qa.streaming.bugs import Process
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark, Origin, Position, position_key
 from stream_qa.streaming.sources import Chunk, Order, Sources
@@ -26,6 +27,12 @@ class Work(NamedTuple):
     """To the table, and as the records of the changelog: the new positions are among them."""
     messages: list[Message]
     positions: dict[str, int]
+    records: int = 0
+    """How many records it is of."""
+    since: int | None = None
+    """When the first of them came (ms); ``None`` where there is none."""
+    outcome: Outcome | None = None
+    """What the stage has made of them, where it was called."""
 
 
 @dataclass(eq=False)
@@ -124,6 +131,7 @@ class Lane:
         records, positions = self.waiting.take(most, self.positions)
         changes: dict[bytes, bytes | None] = {}
         messages: list[Message] = []
+        outcome: Outcome | None = None
         if records or self._unfinished:
             outcome = self.process(records, self.table)
             changes, messages, self._unfinished = outcome.changes, outcome.messages, outcome.unfinished
@@ -135,7 +143,7 @@ class Lane:
             return None
         for topic, offset in positions.items():
             changes[position_key(topic)] = Position(offset, self.origins[topic]).pack()
-        return Work(changes, messages, positions)
+        return Work(changes, messages, positions, len(records), records[0].timestamp if records else None, outcome)
 
     def _count(self, counted: Mapping[str, int]) -> None:
         """Say what is used and changes nothing when it is seen first: a misspelt kind would go unnoticed."""

@@ -1,8 +1,10 @@
 """All lanes of a worker: opened when partitions are assigned, dropped when they are taken away."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+
+from aiokafka.errors import KafkaError
 
 from stream_qa.errors import BrokerUnavailableError, StateError
 from stream_qa.events import Message
@@ -12,6 +14,7 @@ from stream_qa.streaming.batches import Destination
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup, group_of, telling
 from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.model_follower import ModelFollower
 from stream_qa.streaming.opening import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Opening, Place, Source
 from stream_qa.streaming.partitioner import partition_of
@@ -48,7 +51,8 @@ class Lanes:
         self._failed = failed
         self._stage_lanes = StageLanes(settings, pipeline)
         self._connections = Connections(settings.bootstrap_servers, settings.app_id, settings.topics.all())
-        self._opener = Opening(settings, self._connections)
+        self.counts = Counts(settings.topics.dead_letters)
+        self._opener = Opening(settings, self._connections, self.counts)
         self._models = ModelFollower(settings, pipeline.models, failed)
         self._groups: dict[int, LaneGroup] = {}
         self._lanes: dict[Place, Lane] = {}
@@ -84,6 +88,27 @@ class Lanes:
     def places(self) -> list[Place]:
         """Return the places that are read here."""
         return list(self._lanes)
+
+    def all(self) -> list[Lane]:
+        """Return the lanes that are this worker's, open or not."""
+        return [lane for group in self._groups.values() for lane in group.lanes]
+
+    async def lag(self) -> Counter[tuple[str, str]] | None:
+        """Return how many records of open lanes are not processed yet, by stage and topic; ``None`` where none says."""
+        opened = [(lane, topic) for lane in self.all() if lane.is_open for topic in lane.sources]
+        if self._source is None or not opened:
+            return Counter()
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                bounds = await self._source.bounds([(topic, lane.partition) for lane, topic in opened])
+        except (KafkaError, OSError, TimeoutError):
+            return None
+        lag: Counter[tuple[str, str]] = Counter()
+        for lane, topic in opened:
+            # It may have moved on, or ended, since the broker was asked.
+            position = lane.positions[topic]
+            lag[lane.stage, topic] += max(0, bounds[topic, lane.partition][1] - position)
+        return lag
 
     async def problem(self) -> str | None:
         """Return why records are not being processed now; ``None`` when they are."""
@@ -236,6 +261,7 @@ class Lanes:
             Transactions(self._connections, transactional_id, timeout),
             self._destination,
             self._reopen,
+            counts=self.counts,
             model_here=self._models.wait_for,
             most=max(1, settings.chunk_records // len(partitions)),
             pause=settings.commit_milliseconds / 1000,

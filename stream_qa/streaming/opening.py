@@ -21,6 +21,7 @@ from stream_qa.settings import Settings
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.group import LaneGroup, group_of
+from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin
 from stream_qa.streaming.resuming import resume_at
 from stream_qa.streaming.topic_check import check_topics, tombstones_kept
@@ -56,9 +57,12 @@ class Opening:
         The worker's settings.
     connections
         The worker's connections to the broker.
+    counts
+        Where it is told how far catching up is.
     """
 
-    def __init__(self, settings: Settings, connections: Connections) -> None:
+    def __init__(self, settings: Settings, connections: Connections, counts: Counts) -> None:
+        self._counts = counts
         self._settings = settings
         self._connections = connections
         self._tombstones_kept = tombstones_kept()
@@ -102,7 +106,8 @@ class Opening:
         await asyncio.gather(*(group.transactions.initialise() for group in groups))
         topic_ids = await self._connections.topic_ids()
         lanes = [lane for group in groups for lane in group.lanes]
-        count = await catch_up(lanes, self._settings.bootstrap_servers, topic_ids, self._tombstones_kept)
+        servers = self._settings.bootstrap_servers
+        count = await catch_up(lanes, servers, topic_ids, self._tombstones_kept, self._counts)
         bounds = await source.bounds([(topic, lane.partition) for lane in lanes for topic in lane.sources])
         positions = {
             lane: {

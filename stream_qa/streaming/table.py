@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import rocksdict
 
@@ -13,6 +13,21 @@ from stream_qa.stages.state import Changes
 from stream_qa.streaming.positions import CHANGELOG_MARK, Mark, Position, position_key
 
 _log = logging.getLogger(__name__)
+
+
+#: RocksDB's names of the sizes.
+_SIZES = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables", "rocksdb.estimate-num-keys")
+
+
+class Sizes(NamedTuple):
+    """How large a table is."""
+
+    disk: int
+    """Bytes of its files."""
+    buffers: int
+    """Bytes of its write buffers."""
+    records: int
+    """Estimated: deletions and overwritten records may count."""
 
 
 class Table:
@@ -87,6 +102,14 @@ class Table:
         """Return how far the table holds its changelog; ``None`` where that is not known."""
         (record,) = self.get_many([CHANGELOG_MARK])
         return None if record is None else Mark.unpack(record)
+
+    def sizes(self) -> Sizes:
+        """Return how large it is."""
+        try:
+            disk, buffers, records = (self._database.property_int_value(name) or 0 for name in _SIZES)
+        except Exception as error:
+            raise self._translated(error) from error
+        return Sizes(disk, buffers, records)
 
     def close(self) -> None:
         """Close the database; its lock is free when this returns."""

@@ -14,6 +14,7 @@ from stream_qa.cli import application
 from stream_qa.settings import PREFIX, Settings, load_settings
 
 REPOSITORY = Path(__file__).parents[2]
+OURS = ["topics", "worker", "scores"]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 
 
@@ -47,7 +48,7 @@ def test_the_schema_is_one_that_finds_errors(compose: dict[str, Any], tmp_path: 
     assert "portz" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["topics", "worker"])
+@pytest.mark.parametrize("name", OURS)
 def test_every_variable_is_a_setting_with_a_good_value(
     compose: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,10 +61,10 @@ def test_every_variable_is_a_setting_with_a_good_value(
 
 
 def test_no_other_service_sets_our_variables(compose: dict[str, Any]) -> None:
-    assert [name for name, service in compose["services"].items() if environment(service)] == ["topics", "worker"]
+    assert [name for name, service in compose["services"].items() if environment(service)] == OURS
 
 
-@pytest.mark.parametrize("name", ["topics", "worker"])
+@pytest.mark.parametrize("name", OURS)
 def test_our_services_go_to_the_listener_for_containers(compose: dict[str, Any], name: str) -> None:
     advertised = listeners(compose["services"]["kafka"], "KAFKA_ADVERTISED_LISTENERS")
     assert environment(compose["services"][name])[f"{PREFIX}BROKER"] == advertised["INTERNAL"]
@@ -102,11 +103,24 @@ def test_the_workers_web_port_is_the_published_one(compose: dict[str, Any]) -> N
     assert compose["services"]["worker"]["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 
+def test_the_scoring_service_can_be_run_by_the_image_and_reached(compose: dict[str, Any]) -> None:
+    service = compose["services"]["scores"]
+    assert service["command"] == ["stream-qa", "serve"]
+    assert re.search(r"\[[a-z,]*\bserve\b", DOCKERFILE)
+    port = Settings.model_fields["serve_port"].default
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    (volume,) = service["volumes"]
+    name, _, mounted = volume.partition(":")
+    assert name in compose["volumes"]
+    assert environment(service)[f"{PREFIX}SERVE_STORE"].startswith(f"{mounted}/")
+
+
 def test_each_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert "healthcheck" in services["kafka"]
     assert services["topics"]["depends_on"] == {"kafka": {"condition": "service_healthy"}}
-    assert services["worker"]["depends_on"] == {"topics": {"condition": "service_completed_successfully"}}
+    for name in ("worker", "scores"):
+        assert services[name]["depends_on"] == {"topics": {"condition": "service_completed_successfully"}}
 
 
 def test_the_topics_command_exists(compose: dict[str, Any]) -> None:

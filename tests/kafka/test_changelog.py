@@ -17,6 +17,7 @@ from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.positions import CHANGELOG_MARK, Mark
 from stream_qa.streaming.table import Table
 from stream_qa.streaming.transactions import Transactions
@@ -34,6 +35,7 @@ class Changelog:
         self.broker, self.name = broker, name
         self.connections = Connections([broker], "test", [name])
         self.writer = Transactions(self.connections, name, 30)
+        self.counts = Counts("dead-letters")
         self.lane = Lane("member", 0, (), name, table, lambda _records, _state: Outcome({}, []))
 
     async def make(self) -> None:
@@ -59,7 +61,7 @@ class Changelog:
     async def catch_up(self) -> int:
         """Do as a worker does."""
         await self.writer.initialise()
-        return await catch_up([self.lane], [self.broker], await self.connections.topic_ids(), WEEK)
+        return await catch_up([self.lane], [self.broker], await self.connections.topic_ids(), WEEK, self.counts)
 
     def contents(self) -> dict[bytes, bytes]:
         items = dict(self.lane.table.scan(b"", b"\xff"))
@@ -90,6 +92,7 @@ async def test_a_table_takes_over_what_it_lacks_and_no_more(changelog: Changelog
     await changelog.write({b"a": b"1", b"b": b"1", b"c": b"1"})
     last = await changelog.write({b"a": b"2", b"b": None})
     assert await changelog.catch_up() == 5
+    assert (changelog.counts.restored, changelog.counts.restoring) == (5, 0)
     assert changelog.contents() == {b"a": b"2", b"c": b"1"}
     mark = changelog.lane.table.mark()
     assert mark is not None

@@ -7,19 +7,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from builders import application, engagement
+from builders import DAY, START, application, engagement
 from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import Ground, job_in, new_ground
+from refolding import decoded
 
 from stream_qa.broker.ports import free_port
-from stream_qa.bundle import Bundle
+from stream_qa.bundle import MANIFEST, Bundle
+from stream_qa.events import Decoder, PublishedModel, Score
+from stream_qa.streaming import model_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -75,6 +79,13 @@ def scored(client: httpx.Client) -> dict[str, Any]:
     return found
 
 
+def newest_score(ground: Ground) -> Score:
+    """Return the worker's score of the second application, when it is there."""
+    found = asyncio.run(ground.read(ground.settings.topics.scores, until=lambda records: len(records) > 1))
+    scores = decoded(Decoder(Score), [record for records in found.values() for record in records])
+    return next(score for score in scores if score.application_id == "application-2")
+
+
 def test_an_engagement_changes_the_served_score_and_a_restarted_service_still_has_it(ground: Ground) -> None:
     topics = ground.settings.topics
 
@@ -101,6 +112,15 @@ def test_an_engagement_changes_the_served_score_and_a_restarted_service_still_ha
         assert (after["personalised"], after["notices"]) == (True, [])
         assert after["stale_seconds"] is not None
 
+        # The worker, asked the same by an application, says the same.
+        another = application("application-2", job_id=JOB, applied_at=START + 2 * DAY)
+        send(topics.applications, another.model_dump_json(exclude_none=True))
+        of_worker = newest_score(ground)
+        for part in ("global_log_odds", "member_log_odds", "job_log_odds", "log_odds", "probability"):
+            assert score[part] == pytest.approx(getattr(of_worker, part), abs=1e-6)
+        assert of_worker.member_version == after["members"]["member-1"]["version"]
+        assert of_worker.job_version == after["jobs"][JOB]["version"]
+
     # The broker is elsewhere now: what was kept is served, and it says what it lacks.
     with service(ground, STREAM_QA_BROKER=f"127.0.0.1:{free_port()}") as client:
         kept = scored(client)
@@ -123,8 +143,14 @@ def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refu
             time.sleep(_POLL_SECONDS)
 
     def publish(bundle: Bundle) -> None:
-        program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "models", "publish"]
-        subprocess.run([*program, str(bundle.directory)], env=ground.whole_environment, check=True, capture_output=True)
+        digest = sha256((bundle.directory / MANIFEST).read_bytes()).hexdigest()
+        model = PublishedModel(
+            version=bundle.version,
+            feature_schema=str(bundle.feature_schema),
+            location=str(bundle.directory),
+            sha256=digest,
+        )
+        asyncio.run(model_topic.publish([broker], ground.settings.topics.models, model))
 
     with service(ground) as client:
         scoring(client, first.version)

@@ -1,6 +1,8 @@
 """The interface against its own description, with requests that schemathesis makes up: never an error of the server."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -68,3 +70,12 @@ def test_the_examples_of_the_description_are_answered(address: str, path: str) -
     body = DESCRIPTION["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     examples = DESCRIPTION["components"]["schemas"][body.rpartition("/")[2]]["examples"]
     assert [httpx.post(f"{address}{path}", json=example).status_code for example in examples] == [200]
+
+
+def test_the_page_about_the_service_names_every_path_and_every_metric(address: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    paths = set(re.findall(r"`(?:GET|POST) (/[^`?]*)", page))
+    assert paths == {*DESCRIPTION["paths"], "/openapi.json", "/"}
+    exposed = re.findall(r"^# TYPE (\w+) ", httpx.get(f"{address}/metrics").text, re.MULTILINE)
+    # A counter has a second metric for when it was made.
+    assert set(re.findall(r"`(stream_qa_\w+)`", page)) == {name for name in exposed if not name.endswith("_created")}

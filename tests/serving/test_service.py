@@ -3,6 +3,8 @@
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,10 +12,13 @@ import numpy as np
 import pytest
 from builders import START
 from pydantic import SecretStr
+from redis_server import RedisServer
 from serving_ground import MODEL, SCHEMA, Following, application, learn, listening
 
+from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore, MemoryBackend
 from stream_qa.errors import BrokerUnavailableError, DiskError
+from stream_qa.following import open_store
 from stream_qa.learning import LOG_ODDS_BOUND
 from stream_qa.serving.answers import (
     CoefficientsAnswer,
@@ -247,6 +252,29 @@ def test_without_its_store_the_global_model_scores_alone_and_it_says_so() -> Non
     assert found["scores"][0]["log_odds"] == found["scores"][0]["global_log_odds"] == -0.25
     assert (coefficients.status_code, "no disk" in coefficients.json()["detail"]) == (503, True)
     assert "stream_qa_serve_degraded_total 1.0" in metrics
+
+
+@pytest.mark.redis
+def test_a_shared_store_that_goes_away_and_comes_back_takes_no_request_with_it(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    own = RedisServer(redis_server.program, tmp_path, free_port())
+    own.start()
+    try:
+        store = open_store(own.url, cached_seconds=0)
+        learn(store, "member", "m-1", [0.5, 2.0])
+        with closing(store), client_of(store) as client:
+            assert answer(client, "/v1/scores/member", AGAINST_JOBS)["scores"][0]["member_log_odds"] == 2.5
+            own.stop()
+            without = answer(client, "/v1/scores/member", AGAINST_JOBS)
+            assert (without["personalised"], without["scores"][0]["log_odds"]) == (False, -0.25)
+            assert "these are scores of the global model alone" in without["notices"][0]
+            own.start()
+            learn(store, "member", "m-1", [0.5, 1.0])
+            again = answer(client, "/v1/scores/member", AGAINST_JOBS)
+            assert (again["personalised"], again["scores"][0]["member_log_odds"]) == (True, 1.5)
+    finally:
+        own.stop()
 
 
 def test_a_store_that_hangs_holds_up_no_request_for_longer_than_it_may() -> None:

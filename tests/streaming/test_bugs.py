@@ -25,7 +25,14 @@ def count(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
             raise KeyError("a bug")
         number += 1
         messages.append(Message("out", record.key, b"%d" % number))
-    return Outcome({b"seen": b"%d" % number}, messages, counted={"seen": len(records)}, lessons=2 * len(records))
+    return Outcome(
+        {b"seen": b"%d" % number},
+        messages,
+        counted={"seen": len(records)},
+        lessons=2 * len(records),
+        reasons={"numbered": len(records)},
+        ages=[record.offset for record in records],
+    )
 
 
 def records(values: Sequence[bytes]) -> list[Record]:
@@ -46,6 +53,7 @@ def test_all_but_the_poisonous_records_are_processed_as_if_those_were_not_there(
     assert [message for message in outcome.messages if message.topic == "out"] == expected.messages
     assert outcome.changes.get(b"seen", b"5") == expected.changes[b"seen"]
     assert (outcome.counted.get("seen", 0), outcome.lessons) == (len(good), 2 * len(good))
+    assert (outcome.reasons.get("numbered", 0), outcome.ages) == (len(good), expected.ages)
     letters = [message for message in outcome.messages if message.topic == "dead-letters"]
     assert [int(dict(letter.headers)[OFFSET] or b"") for letter in letters] == [
         record.offset for record in chunk if record.value == POISON

@@ -23,6 +23,7 @@ from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.streaming.batches import Batches, Destination
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.positions import CHANGELOG_MARK, Origin, Position
 from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.table import Table
@@ -101,6 +102,7 @@ class Group:
             stage: Lane(stage, 2, (f"{stage}-source",), f"{stage}-changelog", table, Process(stage))
             for stage, table in self.tables.items()
         }
+        self.counts = Counts("dead-letters")
         self.failures: list[BaseException] = []
         self.failed = asyncio.Event()
         self.commits = 0
@@ -117,6 +119,7 @@ class Group:
             self.log,
             lambda message: (message.topic, 5),
             self.reopen,
+            counts=self.counts,
             model_here=self.model_here,
             most=most,
             pause=pause,
@@ -262,6 +265,9 @@ async def test_after_an_error_the_lanes_are_dropped_opened_again_and_go_on(group
     assert group.reopened == 1
     assert group.models_awaited == (["model-5"] if isinstance(error, ModelMissingError) else [])
     assert contents(group.tables["label"]) == [b"0", b"1"]
+    assert group.counts.interruptions == {type(error).__name__: 1}
+    assert group.counts.events == {"label": 2}
+    assert group.counts.messages == {"label-output": 2, "label-changelog": 3}
     assert group.failures == []
 
 

@@ -1,0 +1,170 @@
+"""``GET /metrics``: the worker's numbers in Prometheus' text format. No id of a member or a job is ever a label."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import faust
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from stream_qa.errors import StateError
+from stream_qa.labels.event_time import NOT_BEGUN
+from stream_qa.stages.label import LabelStage
+from stream_qa.streaming.lanes import Lanes
+from stream_qa.streaming.table import Sizes
+
+PATH = "/metrics"
+
+Values = Iterable[tuple[tuple[str, ...], float]]
+"""Values with those of their labels."""
+
+
+class WorkerCollector(Collector):
+    """Makes metrics of what a worker has counted, and of what it is at this moment.
+
+    Parameters
+    ----------
+    lanes
+        The worker's lanes.
+    label
+        The stage that keeps event time.
+    prefix
+        In front of the topics' names on the broker; not in the metrics, so that rules fit all groups.
+    """
+
+    def __init__(self, lanes: Lanes, label: LabelStage, prefix: str) -> None:
+        self._lanes = lanes
+        self._label = label
+        self._prefix = prefix
+        self.lag: Mapping[tuple[str, str], int] | None = None
+        """Records that are not processed yet, by stage and topic; ``None`` where no broker said."""
+        self.ready = False
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics, those without a value too."""
+        yield from self._counted()
+        yield from self._present()
+
+    def _counted(self) -> Iterator[Metric]:
+        counts = self._lanes.counts
+        yield _counter("events", "Records that a stage has processed.", ["stage"], _by_one(counts.events))
+        yield _counter(
+            "events_without_effect",
+            "Input that was used and changes nothing.",
+            ["stage"],
+            _by_one(counts.without_effect),
+        )
+        written = ((self._topic(topic), count) for topic, count in counts.messages.items())
+        yield _counter("messages", "Records that were written, by topic.", ["topic"], _by_one(dict(written)))
+        yield _counter("labels", "Revisions of labels, by what they say.", ["reason"], _by_one(counts.labels))
+        yield HistogramMetricFamily(
+            "stream_qa_label_age_seconds",
+            "Event time from an application to what its label says, of labels with a value.",
+            counts.label_ages.buckets(),
+            counts.label_ages.sum,
+        )
+        yield _counter("dead_letters", "Input that could not be used.", ["stage", "reason"], counts.dead.items())
+        delays = HistogramMetricFamily(
+            "stream_qa_delay_seconds",
+            "Time from when a record came into its topic until a stage had processed it, and that was committed.",
+            labels=["stage"],
+        )
+        for stage, delay in counts.delays.items():
+            delays.add_metric([stage], delay.buckets(), delay.sum)
+        yield delays
+        yield HistogramMetricFamily(
+            "stream_qa_transaction_seconds",
+            "Time that a transaction took to be written and committed.",
+            counts.transaction_seconds.buckets(),
+            counts.transaction_seconds.sum,
+        )
+        yield _counter(
+            "interruptions",
+            "Times at which partitions went back to what is committed, by error.",
+            ["reason"],
+            _by_one(counts.interruptions),
+        )
+        yield _counter("fenced", "Times at which another took this worker's place.", [], [((), counts.fenced)])
+        yield _counter("restored_records", "Changelog records read back.", [], [((), counts.restored)])
+
+    def _present(self) -> Iterator[Metric]:
+        lanes = self._lanes.all()
+        yield _gauge("restoring_records", "Changelog records still to read.", [], [((), self._lanes.counts.restoring)])
+        yield _gauge("ready", "Whether records are being processed, as /readyz says.", [], [((), float(self.ready))])
+        states = Counter("open" if lane.is_open else "closed" for lane in lanes)
+        yield _gauge(
+            "lanes",
+            "Stages' partitions that are this worker's, by whether they are processed.",
+            ["state"],
+            [((state,), states[state]) for state in ("open", "closed")],
+        )
+        yield _gauge(
+            "watermark_seconds",
+            "Event time of a partition, since the epoch.",
+            ["partition"],
+            ((partition, moment / 1000) for partition, moment in self._watermarks()),
+        )
+        yield _gauge(
+            "lag_records",
+            "Records of a stage's input that are not processed yet.",
+            ["stage", "topic"],
+            (((stage, self._topic(topic)), lag) for (stage, topic), lag in (self.lag or {}).items()),
+        )
+        sizes: defaultdict[str, Sizes] = defaultdict(lambda: Sizes(0, 0, 0))
+        for lane in lanes:
+            sizes[lane.stage] = Sizes(*map(sum, zip(sizes[lane.stage], lane.table.sizes(), strict=True)))
+        for name, what, values in (
+            ("table_disk_bytes", "What the tables of a stage take on disk.", (each.disk for each in sizes.values())),
+            ("table_buffer_bytes", "What their write buffers take.", (each.buffers for each in sizes.values())),
+            ("table_records", "How many records they have, about.", (each.records for each in sizes.values())),
+        ):
+            yield _gauge(name, what, ["stage"], (((stage,), value) for stage, value in zip(sizes, values, strict=True)))
+
+    def _watermarks(self) -> Iterator[tuple[tuple[str], int]]:
+        for lane in self._lanes.all():
+            if lane.stage == self._label.name and lane.is_open:
+                try:
+                    moment = self._label.watermark(lane.table)
+                except StateError:
+                    # Damage that reading has met is mended by the lane's next chunk.
+                    continue
+                if moment != NOT_BEGUN:
+                    yield (str(lane.partition),), moment
+
+    def _topic(self, name: str) -> str:
+        return name.removeprefix(self._prefix)
+
+
+def add_metrics(app: faust.App, lanes: Lanes, label: LabelStage, prefix: str) -> None:
+    """Add the page to Faust's web server."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    collector = WorkerCollector(lanes, label, prefix)
+    registry.register(collector)
+
+    async def metrics(view: Any, _request: Any) -> Any:  # noqa: ANN401 # Faust's own
+        collector.lag = await lanes.lag()
+        collector.ready = await lanes.problem() is None
+        return view.bytes(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.page(PATH)(metrics)
+
+
+def _by_one(counts: Mapping[str, float]) -> Values:
+    return (((name,), count) for name, count in counts.items())
+
+
+def _counter(name: str, what: str, labels: list[str], values: Values) -> Metric:
+    family = CounterMetricFamily(f"stream_qa_{name}", what, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def _gauge(name: str, what: str, labels: list[str], values: Values) -> Metric:
+    family = GaugeMetricFamily(f"stream_qa_{name}", what, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family

@@ -1,0 +1,166 @@
+"""Alert rules and dashboard: what they name exists, and each alert is given when it should be, and only then."""
+
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from monitoring import ALERTS, DASHBOARD, DEPLOY, Query, exported, names_in, program, queries
+
+EXPORTED = exported()
+PAGE = (DEPLOY.parent / "docs" / "operations.md").read_text()
+#: Minutes of a trial.
+MINUTES = 60
+
+Series = dict[str, str]
+"""Values a minute, in promtool's notation, by series."""
+
+READING = {
+    'stream_qa_lag_records{instance="a", stage="label", topic="applications"}': "500x60",
+    'stream_qa_lag_records{instance="a", stage="label", topic="engagements"}': "0x60",
+}
+TRIALS: dict[str, tuple[Series, Series]] = {
+    "StreamQAWorkerDown": ({'up{job="stream-qa"}': "0x60"}, {'up{job="stream-qa"}': "1x60", 'up{job="other"}': "0x60"}),
+    "StreamQANotReady": ({"stream_qa_ready": "0x60"}, {"stream_qa_ready": "0x50 1x10"}),
+    "StreamQARestoreStands": (
+        {"stream_qa_restoring_records": "700x60", "stream_qa_restored_records_total": "300x60"},
+        {"stream_qa_restoring_records": "7000-100x60", "stream_qa_restored_records_total": "0+100x60"},
+    ),
+    "StreamQAStageStands": (
+        {**READING, 'stream_qa_events_total{instance="a", stage="member"}': "0+100x60"},
+        {**READING, 'stream_qa_events_total{instance="a", stage="label"}': "0+100x60"},
+    ),
+    "StreamQALagging": (
+        {**READING, 'stream_qa_events_total{instance="a", stage="label"}': "0+30x60"},
+        {**READING, 'stream_qa_events_total{instance="a", stage="label"}': "0+60x60"},
+    ),
+    "StreamQADeadLetters": (
+        {
+            'stream_qa_events_total{stage="label"}': "0+100x60",
+            'stream_qa_dead_letters_total{stage="label", reason="NotJSONError"}': "0+2x60",
+        },
+        {
+            'stream_qa_events_total{stage="label"}': "0+1000x60",
+            'stream_qa_dead_letters_total{stage="label", reason="NotJSONError"}': "0+2x60",
+        },
+    ),
+    "StreamQABug": (
+        {'stream_qa_dead_letters_total{stage="job", reason="PoisonousRecordError"}': "_x50 1x10"},
+        {'stream_qa_dead_letters_total{stage="job", reason="NotJSONError"}': "0+1x60"},
+    ),
+    "StreamQAFenced": (
+        {"stream_qa_fenced_total": "0x50 0+1x10"},
+        {"stream_qa_fenced_total": "0x50 1x10"},
+    ),
+    "StreamQAInterruptions": (
+        {'stream_qa_interruptions_total{reason="OutcomeUnknownError"}': "0+2x60"},
+        {'stream_qa_interruptions_total{reason="OutcomeUnknownError"}': "0x50 4x10"},
+    ),
+    "StreamQASlowTransactions": (
+        {
+            'stream_qa_transaction_seconds_bucket{le="1"}': "0+97x60",
+            'stream_qa_transaction_seconds_bucket{le="2.5"}': "0+100x60",
+            'stream_qa_transaction_seconds_bucket{le="+Inf"}': "0+100x60",
+        },
+        {
+            'stream_qa_transaction_seconds_bucket{le="0.5"}': "0+100x60",
+            'stream_qa_transaction_seconds_bucket{le="1"}': "0+100x60",
+            'stream_qa_transaction_seconds_bucket{le="+Inf"}': "0+100x60",
+        },
+    ),
+    "StreamQAEventTimeStands": (
+        {
+            'stream_qa_watermark_seconds{instance="a", partition="0"}': "5000x60",
+            'stream_qa_events_total{stage="label"}': "0+1x60",
+        },
+        # It has gone to another worker, and moves on there.
+        {
+            'stream_qa_watermark_seconds{instance="a", partition="0"}': "5000x30 _x30",
+            'stream_qa_watermark_seconds{instance="b", partition="0"}': "_x30 5000+60x30",
+            'stream_qa_events_total{stage="label"}': "0+1x60",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("query", queries(), ids=lambda query: query.name)
+def test_a_query_names_metrics_that_a_worker_exports(query: Query) -> None:
+    assert names_in(query.text) or query.text.startswith("up{")
+    assert names_in(query.text) <= EXPORTED
+
+
+def test_every_metric_is_seen_by_somebody() -> None:
+    ours = {name for name in EXPORTED if name.startswith("stream_qa_")}
+    asked = set().union(*(names_in(query.text) for query in queries()))
+    assert {name for name in ours - asked if not name.endswith(("_sum", "_count"))} == set()
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_says_how_urgent_it_is_and_the_page_says_what_to_do(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["annotations"]["summary"]
+    assert rule["annotations"]["runbook"] == "docs/operations.md#alerts"
+    assert re.search(
+        rf"^\| `{rule['alert']}` \| {rule['labels']['severity']} \| [^|]+ \| [^|]+ \|$", PAGE, re.MULTILINE
+    )
+
+
+def test_the_page_has_no_alert_that_does_not_exist() -> None:
+    assert set(re.findall(r"`(StreamQA\w+)`", PAGE)) == {rule["alert"] for rule in ALERTS}
+
+
+def test_no_two_panels_lie_on_each_other() -> None:
+    covered = Counter(
+        (x, y)
+        for panel in DASHBOARD["panels"]
+        for place in [panel["gridPos"]]
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    )
+    assert set(covered.values()) == {1}
+    assert max(x for x, _ in covered) < 24
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def promtool(*arguments: str) -> None:
+    done = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_takes_the_rules_and_its_configuration() -> None:
+    promtool("check", "config", str(DEPLOY / "prometheus" / "prometheus.yaml"))
+
+
+def test_prometheus_takes_the_queries_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"q{number}", "expr": query.text} for number, query in enumerate(queries())]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    promtool("check", "rules", str(tmp_path / "rules.yaml"))
+
+
+def test_each_alert_is_given_when_it_should_be_and_only_then(tmp_path: Path) -> None:
+    assert TRIALS.keys() == {rule["alert"] for rule in ALERTS}
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": [
+                {
+                    "expr": f'count by (alertname) (ALERTS{{alertname="{alert}", alertstate="firing"}})',
+                    "eval_time": f"{MINUTES}m",
+                    "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1}] if given else [],
+                }
+            ],
+        }
+        for alert, trial in TRIALS.items()
+        for series, given in zip(trial, (True, False), strict=True)
+    ]
+    document = {
+        "rule_files": [str(DEPLOY / "prometheus" / "alerts.yaml")],
+        "evaluation_interval": "1m",
+        "tests": tests,
+    }
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document))
+    promtool("test", "rules", str(tmp_path / "tests.yaml"))

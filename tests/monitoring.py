@@ -1,0 +1,64 @@
+"""What deploy/ asks Prometheus, and what workers export."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from stream_qa.settings import Settings
+from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.streaming.lanes import Lanes
+from stream_qa.streaming.metrics_page import WorkerCollector
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+ALERTS: list[dict[str, Any]] = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())["groups"][0]["rules"]
+DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
+#: What Grafana would put in place of its own variable.
+RATE_INTERVAL = "1m"
+
+
+class Query(NamedTuple):
+    """A query, and which alert or panel asks it."""
+
+    name: str
+    text: str
+
+
+def queries() -> list[Query]:
+    """Return all of them, with Grafana's variable filled in."""
+    panels = [
+        Query(f"{panel['title']} {target['refId']}", target["expr"].replace("$__rate_interval", RATE_INTERVAL))
+        for panel in DASHBOARD["panels"]
+        for target in panel["targets"]
+    ]
+    return [*(Query(rule["alert"], rule["expr"]) for rule in ALERTS), *panels]
+
+
+def names_in(text: str) -> set[str]:
+    """Return the metrics that a query names."""
+    return set(re.findall(r"\b(?:stream_qa_|process_)\w+", text))
+
+
+def exported() -> set[str]:
+    """Return the names, as queries use them, of what a worker exports."""
+    settings = Settings()
+    pipeline = build_pipeline(settings)
+    lanes = Lanes(settings, pipeline, lambda error: pytest.fail(str(error)))
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(WorkerCollector(lanes, pipeline.label, settings.topic_prefix))
+    endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    return {f"{family.name}{ending}" for family in registry.collect() for ending in endings.get(family.type, [""])}
+
+
+def program(name: str) -> str:
+    """Return the path of one of Prometheus' programs; skip where it is not installed."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed: apt-get install prometheus")
+    return path

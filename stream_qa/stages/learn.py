@@ -10,11 +10,11 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
-from msgspec import MsgspecError, Raw, Struct
+from msgspec import Struct
 
 from stream_qa.coefficients import Publisher
-from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError, StateFormatError
-from stream_qa.events import Message, SourceRecord, WireDecoder, dead_letter, wire
+from stream_qa.errors import StateFormatError
+from stream_qa.events import Message, SourceRecord, dead_letter
 from stream_qa.labels.event_time import pack_moment, unpack_moment
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Floats, Integers
@@ -38,27 +38,14 @@ from stream_qa.learning.rounds import learn
 from stream_qa.learning.whitening import WHITENINGS, Whitening, Whitenings
 from stream_qa.stages.expiry import NEVER, Expiry
 from stream_qa.stages.learn_parts import day_of, parts_of, read_clocks
-from stream_qa.stages.models import Model, Models
+from stream_qa.stages.learner_input import L, LearnerInput, Read
+from stream_qa.stages.models import Models
 from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.share import ALL, Share
 from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.stages.warm_start import AT_A_TIME, start_some
 
-L = TypeVar("L", bound=wire.Label | wire.Example)
 V = TypeVar("V")
-
-
-@dataclass(frozen=True)
-class LearnerInput(Generic[L]):
-    """What a random effect reads of a label."""
-
-    effect: Callable[[Model], RandomEffect]
-    """How the entities learn by a model."""
-    decoder: WireDecoder[L]
-    entity_id: Callable[[L], str]
-    features: Callable[[L], Raw]
-    offset: Callable[[L], float]
-    """The log-odds of everything but this effect."""
 
 
 class Step(Struct, Generic[L], frozen=True, gc=False):
@@ -135,29 +122,28 @@ class LearnStage(Generic[L]):
             A label names a model that is not here.
         """
         outcome = Outcome({}, [])
-        labels, features = self._decode(records, state, outcome)
-        written = Overlay(state)
-        written.apply(outcome.changes)
-        record, layout = written.get_many([WHITENINGS, LAYOUT])
-        dimension = unpack_layout(self.effect.rule, layout, None)
+        labels, vectors, _, dimension = self._read(records, state, outcome)
         if dimension is None:
             return outcome
+        [record] = state.get_many([WHITENINGS])
         whitenings = Whitenings.unpack(record, self.effect.whitening(dimension))
-        vectors = np.array(features, np.float64)
+        features = np.array(vectors, np.float64)
+        written = Overlay(state)
         steps: list[Step[L]] = []
         clocks = read_clocks(state)
         for start, end, today in parts_of(labels, whitenings.newest.model_number, clocks, share.partitions):
+            if start:
+                written.apply(outcome.changes)
             if labels[start].model_number > whitenings.newest.model_number:
                 self._start(whitenings, today, written, outcome, share=share, most=None)
                 whitenings = self._followed(whitenings, labels[start])
             steps += self._learn(
-                labels[start:end], vectors[start:end], whitenings, today=today, state=written, outcome=outcome
+                labels[start:end], features[start:end], whitenings, today=today, state=written, outcome=outcome
             )
-            written.apply(outcome.changes)
         today = day_of(clocks, share.partitions)
         unfinished = self._start(whitenings, today, written, outcome, share=share, most=AT_A_TIME)
         unfinished |= self.expiry.sweep(self.effect, self.publisher, state, outcome, today=today, dimension=dimension)
-        if (packed := whitenings.pack()) != record:
+        if (labels or self.warm_start) and (packed := whitenings.pack()) != record:
             outcome.changes[WHITENINGS] = packed
         outcome.messages.extend(self.forward(partition, steps))
         return outcome._replace(unfinished=unfinished)
@@ -181,6 +167,7 @@ class LearnStage(Generic[L]):
         """Let entities start that the newest model knows; return whether some are left."""
         if not self.warm_start:
             return False
+        written.apply(outcome.changes)
         effect = self._effect(whitenings)
         since = self.expiry.since(today)
         some_left = start_some(
@@ -199,35 +186,14 @@ class LearnStage(Generic[L]):
         """How the entities learn by the first model."""
         return self.source.effect(self.models.first)
 
-    def _decode(
-        self, records: Sequence[SourceRecord], state: StateReader, outcome: Outcome
-    ) -> tuple[list[L], list[list[float]]]:
-        """Return the labels and their features; what is none, or has another number of them, is rejected."""
+    def _read(self, records: Sequence[SourceRecord], state: StateReader, outcome: Outcome) -> Read[L]:
+        """Return the labels in a chunk; what cannot be used goes to the dead letters."""
         layout, of_format_1 = state.get_many([LAYOUT, DIMENSION])
-        dimension = self._dimension(unpack_layout(self.effect.rule, layout, of_format_1))
-        labels: list[L] = []
-        vectors: list[list[float]] = []
-        decoded = self.source.decoder.decode(record.value for record in records)
-        read = iter(self._features([label for label in decoded if not isinstance(label, RejectedError)]))
-        for record, label in zip(records, decoded, strict=True):
-            try:
-                if isinstance(label, RejectedError):
-                    raise label
-                features = next(read)
-                if isinstance(features, RejectedError):
-                    raise features
-                if dimension is None:
-                    dimension = 1 + len(features)
-                if 1 + len(features) != dimension:
-                    raise FeatureSchemaMismatchError(f"{len(features)} features where {dimension - 1} are learned")
-            except RejectedError as error:
-                outcome.messages.append(dead_letter(self.dead_letters, self.name, record, error))
-            else:
-                labels.append(label)
-                vectors.append(features)
-        if dimension is not None and (labels or self.warm_start or of_format_1 is not None):
-            outcome.changes.update(self._layout(dimension, layout, of_format_1))
-        return labels, vectors
+        read = self.source.read(records, self._dimension(unpack_layout(self.effect.rule, layout, of_format_1)))
+        outcome.messages.extend(dead_letter(self.dead_letters, self.name, *rejected) for rejected in read.rejected)
+        if read.dimension is not None and (read.labels or self.warm_start or of_format_1 is not None):
+            outcome.changes.update(self._layout(read.dimension, layout, of_format_1))
+        return read
 
     def _layout(self, dimension: int, layout: bytes | None, of_format_1: bytes | None) -> dict[bytes, bytes | None]:
         """Return what changes where the table's layout is of an older format, or not written yet."""
@@ -243,14 +209,6 @@ class LearnStage(Generic[L]):
         if count is not None and 1 + count != stored:
             raise StateFormatError(f"the table has {stored - 1} features, the model bundle {count}")
         return stored
-
-    def _features(self, labels: Sequence[L]) -> Sequence[list[float] | InvalidEventError]:
-        """Return the features of each label, or why they are none."""
-        texts = [self.source.features(label) for label in labels]
-        try:
-            return wire.vectors(texts)
-        except MsgspecError:
-            return [_vector(text) for text in texts]
 
     def _learn(
         self,
@@ -354,13 +312,6 @@ class LearnStage(Generic[L]):
             over = [key for key, _ in state.scan(start, end)]
             over += [key for key in outcome.changes if start <= key < end]
             outcome.changes.update(dict.fromkeys(over))
-
-
-def _vector(text: Raw) -> list[float] | InvalidEventError:
-    try:
-        return wire.vector(text)
-    except MsgspecError as error:
-        return InvalidEventError(f"features: {error}")
 
 
 def _distinct(values: Sequence[V]) -> tuple[list[V], Integers]:

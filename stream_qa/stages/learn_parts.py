@@ -60,7 +60,7 @@ def parts_of(
         if before is None or label.watermark > before:
             clocks[label.origin] = label.watermark
             # Only the slowest one's moving on moves the day, or the last one's beginning.
-            if before is None or before < today + DAY:
+            if before is None or before < today + DAY <= label.watermark:
                 day = day_of(clocks, origins)
         if day != today or label.model_number > model_number:
             if row > start:

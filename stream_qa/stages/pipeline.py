@@ -30,7 +30,8 @@ from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
 from stream_qa.stages.expiry import Expiry
 from stream_qa.stages.label import LabelStage
-from stream_qa.stages.learn import LearnerInput, LearnStage
+from stream_qa.stages.learn import LearnStage
+from stream_qa.stages.learner_input import LearnerInput
 from stream_qa.stages.models import Model, Models
 from stream_qa.stages.notify import NotifyStage
 

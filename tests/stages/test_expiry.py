@@ -108,6 +108,16 @@ def test_one_that_comes_again_begins_anew() -> None:
     assert followed(messages)["member-0"].version == 1
 
 
+@pytest.mark.parametrize(("milliseconds", "over"), [(0, True), (1, False)])
+def test_it_is_over_when_its_newest_label_is_as_old_as_the_limit(milliseconds: int, over: bool) -> None:
+    entities = unpack_many(entity_type(learner().effect.rule, 2), [None])
+    entities["version"], entities["newest_at"] = 3, FIRST_DAY - IDLE_DAYS * DAY + milliseconds
+    assert Expiry(IDLE_DAYS * DAY).over(entities, FIRST_DAY).tolist() == [over]
+    assert Expiry(IDLE_DAYS * DAY).over(entities, NOT_BEGUN).tolist() == [False]
+    entities["version"] = 0
+    assert Expiry(IDLE_DAYS * DAY).over(entities, FIRST_DAY).tolist() == [False]
+
+
 def test_a_label_in_time_keeps_it() -> None:
     state, messages = run(learner(), [[told(0, 0)], [told(0, 59)], [told(1, 110)]])
     assert known(state) == ["entity/member-0", "entity/member-1"]

@@ -62,23 +62,15 @@ class DeadLetter(Struct, frozen=True):
         return f"{self.partition}:{self.offset}"
 
 
-def read_letter(record: SourceRecord, kept_at: int) -> DeadLetter | None:
-    """Return what a record of the dead letters says; ``None`` for one that is no dead letter.
-
-    Parameters
-    ----------
-    record
-        A record of the topic.
-    kept_at
-        Its timestamp (ms).
-    """
+def read_letter(record: SourceRecord) -> DeadLetter | None:
+    """Return what a record of the dead letters says; ``None`` for one that is no dead letter."""
     # A letter that failed again has its reasons one after the other: the last one counts.
     said = {name: value.decode(errors="replace") for name, value in record.headers if value is not None}
     try:
         return DeadLetter(
             partition=record.partition,
             offset=record.offset,
-            kept_at=kept_at,
+            kept_at=record.timestamp,
             source_topic=said[TOPIC],
             source_partition=int(said[PARTITION]),
             source_offset=int(said[OFFSET]),

@@ -36,6 +36,10 @@ class SourceRecord(Protocol):
     def headers(self) -> Headers:
         """The headers, in their order."""
 
+    @property
+    def timestamp(self) -> int:
+        """When the topic says that it came, or was sent (ms); 0 where it was never in one."""
+
 
 class Record(Struct, frozen=True, gc=False):
     """A source record that did not come from a broker: a line of a log, a record put aside."""
@@ -46,6 +50,7 @@ class Record(Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    timestamp: int = 0
 
 
 class Message(Struct, frozen=True, gc=False):

@@ -103,6 +103,11 @@ class WaitingEngagement(Struct, frozen=True, gc=False, array_like=True):
             engagement, record.topic, record.partition, record.offset, record.key, record.value, list(record.headers)
         )
 
+    @property
+    def timestamp(self) -> int:
+        """When it came is not kept."""
+        return 0
+
 
 class SilentNegative(Struct, frozen=True, gc=False, array_like=True):
     """What silence says of an application that may still be answered."""

@@ -96,7 +96,7 @@ async def letter_at(settings: Settings, partition: int, offset: int) -> tuple[De
         if place in ends and begin[place] <= offset < ends[place]:
             async with aclosing(_records(consumer, {place: ends[place]}, {place: offset})) as records:
                 async for record in records:
-                    letter = read_letter(record, record.timestamp)
+                    letter = read_letter(record)
                     if record.offset == offset and letter is not None:
                         return letter, record
                     break
@@ -243,7 +243,7 @@ async def _lying(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int],
         async for record in records:
             if (offset := redriven_offset(record)) is not None:
                 found.redriven.add((record.partition, offset))
-            elif (letter := read_letter(record, record.timestamp)) is None:
+            elif (letter := read_letter(record)) is None:
                 found.others += 1
             elif letter in chosen:
                 found.letters.append(letter)

@@ -24,7 +24,7 @@ class Fetched(NamedTuple):
 
 def record(place: TopicPartition, found: Any) -> Record:  # noqa: ANN401 # the library's own, in C
     """Return a record as the stages know it."""
-    return Record(place.topic, place.partition, found.offset, found.key, found.value, found.headers)
+    return Record(place.topic, place.partition, found.offset, found.key, found.value, found.headers, found.timestamp)
 
 
 def change(_place: TopicPartition, found: Any) -> tuple[bytes, bytes | None]:  # noqa: ANN401

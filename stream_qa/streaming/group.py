@@ -215,8 +215,12 @@ class LaneGroup:
             batches.add_all((lane.changelog, lane.partition), done.changes)
         began = time.monotonic()
         offsets = await self.transactions.commit(batches)
-        seconds = time.monotonic() - began
-        self._counts.committed(((lane.stage, done) for lane, done in work.items()), batches.counts(), seconds)
+        self._counts.committed(
+            ((lane.stage, done) for lane, done in work.items()),
+            batches.counts(),
+            seconds=time.monotonic() - began,
+            now=round(time.time() * 1000),
+        )
         return offsets
 
     def _store(self, work: Mapping[Lane, Work], offsets: Mapping[Destination, int]) -> None:

@@ -29,6 +29,8 @@ class Work(NamedTuple):
     positions: dict[str, int]
     records: int = 0
     """How many records it is of."""
+    since: int | None = None
+    """When the first of them came (ms); ``None`` where there is none."""
     outcome: Outcome | None = None
     """What the stage has made of them, where it was called."""
 
@@ -141,7 +143,7 @@ class Lane:
             return None
         for topic, offset in positions.items():
             changes[position_key(topic)] = Position(offset, self.origins[topic]).pack()
-        return Work(changes, messages, positions, len(records), outcome)
+        return Work(changes, messages, positions, len(records), records[0].timestamp if records else None, outcome)
 
     def _count(self, counted: Mapping[str, int]) -> None:
         """Say what is used and changes nothing when it is seen first: a misspelt kind would go unnoticed."""

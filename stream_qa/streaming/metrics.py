@@ -4,7 +4,7 @@ What is counted is what was committed. Of a transaction whose end is not known n
 later that it was committed.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -16,6 +16,7 @@ from stream_qa.streaming.lane import Work
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 _LABEL_AGES = (_MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY, 14 * _DAY, 28 * _DAY)
+_DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, _MINUTE, 5 * _MINUTE, 30 * _MINUTE, _HOUR, 6 * _HOUR)
 _TRANSACTIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -69,6 +70,11 @@ class Counts:
         """Seconds of event time from an application to what its label says, of labels with a value."""
         self.dead: Counter[tuple[str, str]] = Counter()
         """Dead letters, by stage and class of error."""
+        self.delays: defaultdict[str, Distribution] = defaultdict(lambda: Distribution(_DELAYS))
+        """Seconds from when a record came into its topic until it was processed and committed, by stage.
+
+        Of the first record of each lane in a transaction.
+        """
         self.transaction_seconds = Distribution(_TRANSACTIONS)
         """How long transactions that were committed took."""
         self.interruptions: Counter[str] = Counter()
@@ -83,7 +89,7 @@ class Counts:
         """How often another worker, or a timeout, took a transactional id from this one."""
         return self.interruptions[FencedError.__name__]
 
-    def committed(self, work: Iterable[tuple[str, Work]], written: Mapping[str, int], seconds: float) -> None:
+    def committed(self, work: Iterable[tuple[str, Work]], written: Mapping[str, int], seconds: float, now: int) -> None:
         """Count a transaction.
 
         Parameters
@@ -94,11 +100,16 @@ class Counts:
             How many records it has for each topic.
         seconds
             How long it took.
+        now
+            When it was committed (ms).
         """
         self.transaction_seconds.add([seconds])
         self.messages.update(written)
-        for stage, (_, messages, _, records, outcome) in work:
+        for stage, (_, messages, _, records, since, outcome) in work:
             self.events[stage] += records
+            if since is not None:
+                # The clock is another one than the broker's.
+                self.delays[stage].add([max(0, now - since) / 1000])
             if outcome is not None:
                 self.without_effect[stage] += sum(outcome.counted.values())
                 self.labels.update(outcome.reasons)

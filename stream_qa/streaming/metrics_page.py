@@ -66,6 +66,14 @@ class WorkerCollector(Collector):
             counts.label_ages.sum,
         )
         yield _counter("dead_letters", "Input that could not be used.", ["stage", "reason"], counts.dead.items())
+        delays = HistogramMetricFamily(
+            "stream_qa_delay_seconds",
+            "Time from when a record came into its topic until a stage had processed it, and that was committed.",
+            labels=["stage"],
+        )
+        for stage, delay in counts.delays.items():
+            delays.add_metric([stage], delay.buckets(), delay.sum)
+        yield delays
         yield HistogramMetricFamily(
             "stream_qa_transaction_seconds",
             "Time that a transaction took to be written and committed.",

@@ -57,18 +57,18 @@ def test_a_reason_in_any_language_can_be_written() -> None:
 def kept(error: RejectedError, source: Record | None = None, offset: int = 17) -> Record:
     """Return the record of a dead letter, at partition 0."""
     message = dead_letter("dead-letters", "label", source or record(), error)
-    return Record("dead-letters", 0, offset, message.key, message.value, message.headers)
+    return Record("dead-letters", 0, offset, message.key, message.value, message.headers, timestamp=5_000)
 
 
 def letter(**fields: str | int) -> DeadLetter:
-    found = read_letter(kept(InvalidEventError("applied_at: Field required")), kept_at=5_000)
+    found = read_letter(kept(InvalidEventError("applied_at: Field required")))
     assert found is not None
     known = {name: getattr(found, name) for name in DeadLetter.__struct_fields__}
     return DeadLetter(**{**known, **fields})
 
 
 def test_what_was_said_of_a_letter_is_read_back() -> None:
-    assert read_letter(kept(InvalidEventError("applied_at: Field required")), kept_at=5_000) == DeadLetter(
+    assert read_letter(kept(InvalidEventError("applied_at: Field required"))) == DeadLetter(
         partition=0,
         offset=17,
         kept_at=5_000,
@@ -86,7 +86,7 @@ def test_what_was_said_of_a_letter_is_read_back() -> None:
 def test_of_a_letter_that_failed_again_the_last_reason_counts() -> None:
     first = kept(NotJSONError("first"))
     again = Record("eu-engagements", 1, 99, first.key, first.value, first.headers)
-    found = read_letter(kept(InvalidEventError("second"), again), kept_at=0)
+    found = read_letter(kept(InvalidEventError("second"), again))
     assert found is not None
     assert (found.source_topic, found.source_offset, found.reason, found.failures) == (
         "eu-engagements",
@@ -100,7 +100,7 @@ def test_of_a_letter_that_failed_again_the_last_reason_counts() -> None:
     "headers", [[], ORIGINAL, kept(RejectedError("")).headers[:-1], [("__connect.errors.offset", b"x")]]
 )
 def test_what_is_no_dead_letter_is_not_taken_for_one(headers: Headers) -> None:
-    assert read_letter(Record("dead-letters", 0, 1, b"key", b"value", headers), kept_at=0) is None
+    assert read_letter(Record("dead-letters", 0, 1, b"key", b"value", headers)) is None
 
 
 @given(st.integers(0, 2**63 - 1), st.none() | st.binary())
@@ -109,7 +109,7 @@ def test_a_note_says_which_letter_was_sent_again_and_is_no_letter(offset: int, k
     note = redriven_note("dead-letters", kept(RejectedError(""), source, offset))
     noted = Record(note.topic, 0, offset + 1, note.key, note.value, note.headers)
     assert redriven_offset(noted) == offset
-    assert read_letter(noted, kept_at=0) is None
+    assert read_letter(noted) is None
     assert redriven_offset(kept(RejectedError(""), source, offset)) is None
 
 

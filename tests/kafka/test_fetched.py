@@ -1,6 +1,7 @@
 """What was fetched, taken with its exact range of offsets; and connections that are lost while they are written to."""
 
 import asyncio
+import time
 from itertools import count
 
 import pytest
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 _names = count()
 
 
-async def test_ranges_have_no_holes_and_records_are_the_committed_ones(
+async def test_ranges_have_no_holes_and_records_are_the_committed_ones(  # noqa: PLR0915 # one log, from its beginning
     broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Committed, aborted and control records in turn: the positions pass all of them, the records are of the first."""
@@ -40,6 +41,7 @@ async def test_ranges_have_no_holes_and_records_are_the_committed_ones(
     transactions = Transactions(connections, name, 30)
     await transactions.initialise()
     committed: dict[int, bytes] = {}
+    began = int(time.time() * 1000)
 
     async def write(value: bytes) -> None:
         batches = Batches()
@@ -81,7 +83,9 @@ async def test_ranges_have_no_holes_and_records_are_the_committed_ones(
     await connections.stop()
     assert position == end
     assert {record.offset: record.value for record in records} == committed
-    assert records[0] == Record(name, 0, 0, b"key", b"good 0a", [("header", None)])
+    first = records[0]
+    assert first == Record(name, 0, 0, b"key", b"good 0a", [("header", None)], first.timestamp)
+    assert first.timestamp >= began
 
 
 def test_writing_to_a_connection_that_was_just_lost_is_an_error_of_the_connection(broker: str) -> None:

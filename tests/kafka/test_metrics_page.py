@@ -100,6 +100,9 @@ def test_its_metrics_are_those_of_the_page_and_say_what_the_topics_hold(ground: 
         assert reasons["opened"] == APPLICATIONS
         ages = {sample.labels.get("le"): sample.value for sample in found["stream_qa_label_age_seconds"].samples}
         assert (ages["600.0"], ages["3600.0"], ages["+Inf"]) == (0, APPLICATIONS / 2, APPLICATIONS / 2)
+        delays = found["stream_qa_delay_seconds"].samples
+        assert {sample.labels["stage"] for sample in delays if sample.value} == {"label", "member", "job"}
+        assert all(sample.value < 120 for sample in delays if sample.name.endswith("_sum"))
         events = values(found["stream_qa_events_total"], "stage")
         assert events["label"] >= APPLICATIONS * 1.5 + 2
         assert (events["member"], events["job"]) == (len(held["labels"]), len(held["examples"]))

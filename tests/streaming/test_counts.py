@@ -14,10 +14,11 @@ from stream_qa.streaming.lane import Work
 from stream_qa.streaming.metrics import Counts, Distribution
 
 HOUR = 3_600_000
+NOW = 1_767_571_200_000
 
 
 def work(outcome: Outcome, records: int) -> Work:
-    return Work(outcome.changes, outcome.messages, {}, records, outcome)
+    return Work(outcome.changes, outcome.messages, {}, records, outcome=outcome)
 
 
 def rejected(error: NotJSONError | InvalidEventError, number: int) -> Message:
@@ -57,8 +58,10 @@ def test_a_transaction_is_counted_with_what_its_stages_made_of_it() -> None:
         reasons={"opened": 2, "explicit:message": 1},
         ages=[2 * HOUR],
     )
-    counts.committed([("label", work(label, 5)), ("label", work(label, 5))], {"labels": 2, "dead-letters": 4}, 0.02)
-    counts.committed([("member", Work({}, [], {}, 3, Outcome({}, []))), ("label", Work({}, [], {}))], {}, 0.3)
+    counts.committed(
+        [("label", work(label, 5)), ("label", work(label, 5))], {"labels": 2, "dead-letters": 4}, 0.02, NOW
+    )
+    counts.committed([("member", Work({}, [], {}, 3)), ("label", Work({}, [], {}))], {}, 0.3, NOW)
     assert counts.events == {"label": 10, "member": 3}
     assert counts.without_effect["label"] == 6
     assert counts.messages == {"labels": 2, "dead-letters": 4}
@@ -74,8 +77,21 @@ def test_a_dead_letter_that_failed_before_is_counted_by_its_last_error() -> None
     first = rejected(NotJSONError("x"), 1)
     again = Record("applications", 0, 7, first.key, first.value, first.headers)
     message = dead_letter("dead-letters", "label", again, InvalidEventError("y"))
-    counts.committed([("label", work(Outcome({}, [message]), 1))], {"dead-letters": 1}, 0.01)
+    counts.committed([("label", work(Outcome({}, [message]), 1))], {"dead-letters": 1}, 0.01, NOW)
     assert counts.dead == {("label", "InvalidEventError"): 1}
+
+
+def test_how_long_records_took_is_counted_by_stage_for_the_first_of_each_partition() -> None:
+    counts = Counts("dead-letters")
+    came = {"label": [NOW - 40, NOW - 200], "member": [NOW - 3 * HOUR], "job": [NOW + 5]}
+    work = [(stage, Work({}, [], {}, 10, since)) for stage, moments in came.items() for since in moments]
+    counts.committed([*work, ("notify", Work({}, [], {}))], {}, 0.01, NOW)
+    assert {stage: round(delay.sum, 6) for stage, delay in counts.delays.items()} == {
+        "label": 0.24,
+        "member": 10_800,
+        "job": 0,
+    }
+    assert dict(counts.delays["label"].buckets())["0.05"] == 1
 
 
 def test_interruptions_are_counted_by_error_and_those_by_another_worker_alone() -> None:

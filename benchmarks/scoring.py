@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import http.client
 import multiprocessing
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -49,8 +51,8 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seconds", type=float, default=3.0, help="of each store and kind in a round")
     options = arguments.parse_args()
-    print("| store | request | requests a second | p50, ms | p99, ms | look-up, share of the time |")
-    print("|---|---|---|---|---|---|")
+    print("| store | request | requests a second | p50, ms | p99, ms | CPU, ms | look-up, share of the time |")
+    print("|---|---|---|---|---|---|---|")
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stores = {"dictionary": "", "RocksDB": str(directory / "store")}
@@ -62,8 +64,8 @@ def main() -> None:
         bodies = {kind: requests(path, count, options.entities) for kind, path, count in KINDS}
         for _ in range(options.rounds):
             for kind, path, _ in KINDS:
-                for name, connection in services.items():
-                    figures[name, kind].measure(connection, path, bodies[kind], options.seconds)
+                for name, served in services.items():
+                    figures[name, kind].measure(served, path, bodies[kind], options.seconds)
         for (name, kind), found in figures.items():
             print(f"| {name} | {kind} | {found.row()} |")
 
@@ -76,10 +78,13 @@ class Figures:
     rates: list[float] = field(default_factory=list)
     """Requests a second of each round."""
     looking_up: float = 0.0
+    cpu: float = 0.0
+    """Seconds of the service's process."""
 
-    def measure(self, connection: http.client.HTTPConnection, path: str, bodies: list[bytes], seconds: float) -> None:
+    def measure(self, served: "Service", path: str, bodies: list[bytes], seconds: float) -> None:
         """Ask for ``seconds``."""
-        before, began, count = looked_up(connection), time.perf_counter(), 0
+        connection = served.connection
+        before, cpu, began, count = looked_up(connection), cpu_seconds(served.pid), time.perf_counter(), 0
         while time.perf_counter() < began + seconds:
             asked = time.perf_counter()
             connection.request("POST", path, bodies[count % len(bodies)], {"Content-Type": "application/json"})
@@ -90,6 +95,7 @@ class Figures:
             if response.status != http.client.OK or b'"personalised":true' not in answer:
                 raise RuntimeError(answer[:500].decode())
         self.rates.append(count / (time.perf_counter() - began))
+        self.cpu += cpu_seconds(served.pid) - cpu
         self.looking_up += looked_up(connection) - before
 
     def row(self) -> str:
@@ -97,7 +103,21 @@ class Figures:
         p50, p99 = (1000 * float(np.quantile(self.seconds, q)) for q in (0.5, 0.99))
         rate, least, most = np.median(self.rates), min(self.rates), max(self.rates)
         share = self.looking_up / sum(self.seconds)
-        return f"{rate:.0f} ({least:.0f} to {most:.0f}) | {p50:.1f} | {p99:.1f} | {share:.0%}"
+        cpu = 1000 * self.cpu / len(self.seconds)
+        return f"{rate:.0f} ({least:.0f} to {most:.0f}) | {p50:.1f} | {p99:.1f} | {cpu:.1f} | {share:.0%}"
+
+
+class Service(NamedTuple):
+    """A service, as its client sees it."""
+
+    connection: http.client.HTTPConnection
+    pid: int
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def looked_up(connection: http.client.HTTPConnection) -> float:
@@ -128,8 +148,8 @@ def requests(path: str, count: int, entities: int) -> list[bytes]:
 
 
 @contextmanager
-def service(location: str, entities: int) -> Iterator[http.client.HTTPConnection]:
-    """Run a service over a store, in a process, and give a connection to it."""
+def service(location: str, entities: int) -> Iterator[Service]:
+    """Run a service over a store, in a process, and connect to it."""
     port = free_port()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(location, entities, port))
     process.start()
@@ -141,7 +161,7 @@ def service(location: str, entities: int) -> Iterator[http.client.HTTPConnection
                     break
                 except ConnectionError:
                     time.sleep(0.1)
-            yield connection
+            yield Service(connection, process.pid or 0)
     finally:
         process.terminate()
         process.join()

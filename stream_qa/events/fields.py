@@ -3,7 +3,6 @@
 ``Field`` speaks to pydantic, ``Meta`` says the same to msgspec, by which the stages read (``wire.py``).
 """
 
-import math
 from typing import Annotated
 
 from msgspec import Meta
@@ -21,12 +20,6 @@ def within_id_bytes(value: str) -> str:
     if not value.isascii() and len(value.encode()) > MAX_ID_BYTES:
         raise ValueError(f"longer than {MAX_ID_BYTES} bytes in UTF-8")
     return value
-
-
-def _finite(values: list[float]) -> list[float]:
-    if not all(map(math.isfinite, values)):
-        raise ValueError("all numbers should be finite")
-    return values
 
 
 Identifier = Annotated[
@@ -60,8 +53,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 #: Wide enough for anything a bounded score can be, narrow enough that sums stay finite.
 LogOdds = Annotated[float, Field(ge=-1e9, le=1e9), Meta(ge=-1e9, le=1e9)]
 Features = Annotated[
-    list[float],
-    AfterValidator(_finite),
+    list[Number],
     Field(max_length=MAX_FEATURES, description="in the order of the feature schema, without the intercept"),
     Meta(max_length=MAX_FEATURES),
 ]

@@ -18,6 +18,7 @@ from chaos.faults import FAULTS, GENTLE, NotStruckError, Scene
 from chaos.feed import Feed
 from chaos.invariants import Differences, all_differences
 from chaos.log import MAX_MESSAGE_BYTES, draw_log
+from chaos.server import Held, Server
 from chaos.workers import READY, WORKER, WorkerPlace, supervise
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.errors import ReplayStalledError
@@ -145,7 +146,7 @@ class Round:
         feed = Feed(ground.settings.bootstrap_servers, log, EVENTS_A_SECOND, PARTITIONS)
         run = _Run(self, ground, broker, places, fresh, feed, result)
         asyncio.run(run.run())
-        evidence = collect(ground, feed.delivered, [place.data_directory for place in places])
+        evidence = collect(ground, feed.delivered, [place.data_directory for place in places], run.followed)
         for invariant, differences in all_differences(evidence).items():
             result.differences.setdefault(invariant, []).extend(differences)
         result.deliveries, result.retries = feed.sent, feed.retries
@@ -166,12 +167,15 @@ class _Run:
     """Without local state, at the end."""
     feed: Feed
     result: RoundResult
+    followed: Held = field(default_factory=dict)
+    """What a server holds at the end that has followed the coefficients all the time."""
 
     async def run(self) -> None:
         """Begin, let the faults strike, wait until all is done, and end."""
         supervisor = asyncio.create_task(supervise([*self.places, self.fresh]))
         stop = asyncio.Event()
         feeding = asyncio.create_task(self.feed.run(stop))
+        server = Server(self.ground.settings, self.ground.directory / "server")
         try:
             settings = self.ground.settings
             async with Commits(settings.bootstrap_servers, settings.topics.label_changelog, PARTITIONS) as commits:
@@ -184,7 +188,7 @@ class _Run:
                 if await commits.back(began, _PATIENCE_SECONDS) is None:
                     self.result.add(GOES_ON, f"no work at the beginning: {self.places[0].log_tail()}")
                 else:
-                    await self._strike(scene, feeding)
+                    await self._strike(scene, feeding, server)
             stop.set()
             await feeding
             await self._finish()
@@ -200,13 +204,17 @@ class _Run:
                 if place.longest_end > _END_SECONDS:
                     self.result.add(GOES_ON, f"asked to end, {place} took {place.longest_end:.0f} s")
         finally:
+            held = await server.end(_PATIENCE_SECONDS)
+            if held is None:
+                self.result.add(GOES_ON, "a server does not come to the ends of the coefficient topics")
+            self.followed.update(held or {})
             feeding.cancel()
             supervisor.cancel()
             await asyncio.gather(feeding, supervisor, return_exceptions=True)
             for place in [*self.places, self.fresh]:
                 await place.kill(wanted=False)
 
-    async def _strike(self, scene: Scene, feeding: "asyncio.Task[None]") -> None:
+    async def _strike(self, scene: Scene, feeding: "asyncio.Task[None]", server: Server) -> None:
         """Let the faults strike, each when the work has come back from the one before."""
         for kind in self.plan.kinds:
             await asyncio.sleep(scene.random.uniform(*_BETWEEN_SECONDS))
@@ -220,6 +228,9 @@ class _Run:
             seconds = await scene.commits.back(since, _PATIENCE_SECONDS)
             if kind in GENTLE:
                 seconds = scene.commits.silence(since.moment, time.monotonic())
+            # What strikes the broker it has to live through; between the others it is struck itself.
+            if not kind.startswith("broker"):
+                await server.break_off()
             self.result.faults.append(Struck(kind, seconds))
             if seconds is None:
                 said = "; ".join(place.log_tail() for place in scene.running())

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from ground import PARTITIONS, Ground
 
 from chaos.log import Delivery
+from chaos.server import Held
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline, build_pipeline
 from stream_qa.topics import partition_counts
@@ -37,6 +38,8 @@ class Evidence:
     """What is left in each worker's data directory."""
     not_readable: Mapping[tuple[str, int], int]
     """Records behind an open transaction, by topic and partition, where there are any."""
+    followed: Held
+    """What a server held that had followed the coefficients all the time."""
 
     def records(self, topic: str) -> list[ConsumerRecord]:
         """Return a topic's records, partition after partition."""
@@ -47,7 +50,7 @@ class Evidence:
         return self.topics[getattr(self.settings.topics, f"{stage}_changelog")]
 
 
-def collect(ground: Ground, delivered: Sequence[Delivery], directories: Sequence[Path]) -> Evidence:
+def collect(ground: Ground, delivered: Sequence[Delivery], directories: Sequence[Path], followed: Held) -> Evidence:
     """Look at everything, when no worker runs any more.
 
     Parameters
@@ -58,6 +61,8 @@ def collect(ground: Ground, delivered: Sequence[Delivery], directories: Sequence
         What went in.
     directories
         The workers' data directories; ``FRESH`` is that of a worker which began without local state, at the end.
+    followed
+        What a server held at the end.
     """
     settings = ground.settings
     topics = {topic: asyncio.run(ground.read(topic)) for topic in settings.topics.all()}
@@ -69,6 +74,7 @@ def collect(ground: Ground, delivered: Sequence[Delivery], directories: Sequence
         restored=read_tables(ground.directory / FRESH),
         kept={directory.name: read_tables(directory) for directory in directories if directory.name != FRESH},
         not_readable=asyncio.run(_not_readable(settings)),
+        followed=followed,
     )
 
 

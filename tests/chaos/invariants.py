@@ -10,7 +10,8 @@ from refolding import decoded, delta_of, final_outcomes, labels_in_process, publ
 
 from chaos.bad_inputs import bad_inputs
 from chaos.evidence import STAGES, Evidence, Table
-from stream_qa.coefficients import Coefficients, CoefficientStore, read_delta, read_snapshot
+from chaos.server import held
+from stream_qa.coefficients import CoefficientStore, read_delta, read_snapshot
 from stream_qa.events import Decoder, Label, Message, Snapshot
 from stream_qa.events.dead_letter import OFFSET, PARTITION, TOPIC
 from stream_qa.stages.state import MemoryState
@@ -86,24 +87,25 @@ def jobs_learn_each_example_once(evidence: Evidence) -> Differences:
 
 
 def servers_hold_what_the_workers_do(evidence: Evidence) -> Differences:
-    """Check that a server that starts now holds the learners' tables, as their changelogs give them, bit for bit."""
+    """Check that a server that followed, and one that starts, hold the learners' tables by their changelogs.
+
+    To the last bit, and without a gap.
+    """
     topics = evidence.settings.topics
-    store = CoefficientStore()
-    store.apply([read_snapshot(record.key, record.value) for record in evidence.records(topics.coefficient_snapshots)])
-    store.apply([read_delta(record.key, record.value) for record in evidence.records(topics.coefficients)])
-    tables = CoefficientStore()
+    starting, tables = CoefficientStore(), CoefficientStore()
+    for topic, read in ((topics.coefficient_snapshots, read_snapshot), (topics.coefficients, read_delta)):
+        starting.apply([read(record.key, record.value) for record in evidence.records(topic)])
     for stage in (evidence.pipeline.member, evidence.pipeline.job):
         for partition in evidence.changelog(stage.name):
             for messages in snapshots_of(stage, _folded(evidence, stage.name, partition)):
                 tables.apply([read_snapshot(message.key, message.value) for message in messages])
-    held, known = (
-        {(side, entity_id): _bits(each) for side, entity_id, each in one.entities()} for one in (store, tables)
-    )
-    gaps = [f"{store.metrics.gaps} deltas lack one before them"] if store.metrics.gaps else []
+    known = held(tables)
+    gaps = [f"{starting.metrics.gaps} deltas lack one before them"] if starting.metrics.gaps else []
     return gaps + [
-        f"{side} {entity_id}: a server holds {held.get((side, entity_id))}, the worker {known.get((side, entity_id))}"
-        for side, entity_id in sorted(held.keys() | known.keys())
-        if held.get((side, entity_id)) != known.get((side, entity_id))
+        f"{' '.join(entity)}: {name} holds {found.get(entity)}, and the worker {known.get(entity)}"
+        for name, found in (("a server that starts", held(starting)), ("one that followed", evidence.followed))
+        for entity in sorted(found.keys() | known.keys())
+        if found.get(entity) != known.get(entity)
     ]
 
 
@@ -197,10 +199,6 @@ def all_differences(evidence: Evidence) -> dict[str, Differences]:
     """Return the differences by the invariant that does not hold."""
     found = {invariant.__name__: invariant(evidence) for invariant in INVARIANTS}
     return {name: differences for name, differences in found.items() if differences}
-
-
-def _bits(coefficients: Coefficients) -> tuple[int, bytes, int, int, str]:
-    return coefficients._replace(vector=coefficients.vector.tobytes())  # type: ignore[arg-type, return-value]
 
 
 def _worded_alike(outcomes: Mapping[str, Any], application_id: str) -> Any:  # noqa: ANN401

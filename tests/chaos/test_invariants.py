@@ -15,6 +15,8 @@ from chaos import invariants
 from chaos.evidence import Evidence, Table
 from chaos.invariants import INVARIANTS, all_differences, dead_letters_are_exactly_the_bad_inputs
 from chaos.log import BAD, MAX_MESSAGE_BYTES, ORPHAN, draw_log
+from chaos.server import held
+from stream_qa.coefficients import CoefficientStore, read_delta
 from stream_qa.events import Decoder, Label, Message, Record
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent
@@ -97,7 +99,10 @@ def whole() -> Evidence:
             append(logs, Message(delivery.topic, delivery.key, delivery.value, headers))
         stages.run([LogEvent(0, 0, d.value, d.key, d.topic) for d in chunk])  # type: ignore[arg-type] # None is bad input
     tables = {name: state.table() for name, state in states.items()}
-    return Evidence(SETTINGS, pipeline, deliveries, logs, tables, {"a": tables}, {})
+    server = CoefficientStore()
+    for records in logs[TOPICS.coefficients].values():
+        server.apply([read_delta(record.key, record.value) for record in records])
+    return Evidence(SETTINGS, pipeline, deliveries, logs, tables, {"a": tables}, {}, held(server))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -217,6 +222,10 @@ def with_table(tables: Mapping[str, Table], name: str) -> dict[str, Table]:
         (
             "servers_hold_what_the_workers_do",
             lambda whole: with_log(whole, TOPICS.coefficient_snapshots, lambda _: True, with_a_later_version),
+        ),
+        (
+            "servers_hold_what_the_workers_do",
+            lambda whole: replace(whole, followed=dict(list(whole.followed.items())[1:])),
         ),
         ("servers_hold_what_the_workers_do", lambda whole: without(whole, TOPICS.job_changelog, is_of("entity/"))),
         ("jobs_are_told_of_their_matches_once", lambda whole: twice(whole, TOPICS.notifications)),

@@ -102,7 +102,7 @@ def test_the_optional_fields_may_be_missing_or_null() -> None:
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0" * 400])
 def test_numbers_that_are_not_finite_are_rejected(token: str) -> None:
     assert reason(InvalidEventError, with_token("global_log_odds", token)).startswith("global_log_odds: ")
-    assert reason(InvalidEventError, with_token("member_features", f"[0.5, {token}]")).startswith("member_features: ")
+    assert reason(InvalidEventError, with_token("member_features", f"[0.5, {token}]")).startswith("member_features.1: ")
     assert isinstance(decode(with_token("applied_at", token)), RejectedError)
 
 

@@ -15,8 +15,8 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from faulty_app import POISON
 from ground import PARTITIONS, Ground, job_in, new_ground
+from poison import POISON
 from test_worker import application, expected, ground_replay, log, newest_labels, wait_for_more_labels
 
 from stream_qa.broker import DevelopmentBroker

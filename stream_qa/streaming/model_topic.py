@@ -35,8 +35,8 @@ async def publish(bootstrap_servers: Sequence[str], topic: str, model: Published
     """
     await _check(bootstrap_servers, topic)
     producer = AIOKafkaProducer(bootstrap_servers=list(bootstrap_servers), acks="all", enable_idempotence=True)
-    await producer.start()
     try:
+        await producer.start()
         value = model.model_dump_json().encode()
         sent = await producer.send_and_wait(topic, value, key=model.version.encode(), partition=0)
         return int(sent.offset) + 1
@@ -58,8 +58,8 @@ async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenera
     consumer = AIOKafkaConsumer(
         bootstrap_servers=list(bootstrap_servers), auto_offset_reset="earliest", enable_auto_commit=False
     )
-    await consumer.start()
     try:
+        await consumer.start()
         place = TopicPartition(topic, 0)
         consumer.assign([place])
         await consumer.seek_to_beginning(place)

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,11 +71,19 @@ def test_a_published_bundle_is_taken_up_and_what_is_learned_follows_from_the_log
         for refused in (other_scales, damaged):
             models("publish", str(refused.directory))
         (damaged.directory / "priors.json").write_text("{}")
+        # The bundle that labels name cannot be read at first: their partitions wait for it.
+        elsewhere = second.directory.rename(tmp_path / "elsewhere")
+        worker_log = ground.directory / "worker-1.log"
         with ground.worker("worker"):
+            while f"labels name model {second.version}, and it cannot be used here" not in worker_log.read_text():
+                assert not replay.done()
+                time.sleep(0.1)
+            elsewhere.rename(second.directory)
             replay.result()
-    said = (ground.directory / "worker-1.log").read_text()
-    assert f"model {other_scales.version} is refused, {second.version} stays: it puts member features on other" in said
-    assert f"model {damaged.version} is refused, {second.version} stays: {damaged.directory}/priors.json is not" in said
+    said = worker_log.read_text()
+    # Until the second can be read, it is the first that stays.
+    assert f"model {other_scales.version} is refused, {first.version} stays: it puts member features on other" in said
+    assert f"model {damaged.version} is refused, {first.version} stays: {damaged.directory}/priors.json is not" in said
     listed = orjson.loads(models("list", "--json"))
     assert [(one["number"], one["version"]) for one in listed] == [
         (number, one.version) for number, one in enumerate((second, other_scales, damaged), start=published["number"])

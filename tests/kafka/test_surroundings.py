@@ -16,6 +16,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from ground import PARTITIONS, Ground, job_in, new_ground
+from monitoring import scraped
 from poison import POISON
 from test_worker import application, expected, ground_replay, log, newest_labels, wait_for_more_labels
 
@@ -78,6 +79,10 @@ def test_while_the_broker_is_gone_it_waits_says_so_and_goes_on_when_it_is_back(
         said = wait_until_ready(port, 503)
         assert said is not None
         assert "no Kafka broker answers" in said or "is being restored" in said
+        metrics = scraped(port)
+        assert [sample.value for sample in metrics["stream_qa_ready"].samples] == [0]
+        assert metrics["stream_qa_lag_records"].samples == []
+        assert metrics["stream_qa_events_total"].samples != []
         time.sleep(float(SHORT_SESSION["STREAM_QA_SESSION_TIMEOUT_SECONDS"]))  # the fault itself: away for a session
         own_broker.up()
         assert wait_until_ready(port, 200) is None

@@ -15,9 +15,9 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from faulty_app import POISON
 from ground import PARTITIONS, Ground, job_in, new_ground
 from monitoring import scraped
+from poison import POISON
 from test_worker import application, expected, ground_replay, log, newest_labels, wait_for_more_labels
 
 from stream_qa.broker import DevelopmentBroker
@@ -235,7 +235,7 @@ def test_told_to_go_around_bugs_it_keeps_the_record_and_processes_all_others(gro
     finally:
         worker.kill()
         worker.wait()
-    scored = [record.key for records in scores.values() for record in records]
+    scored = [orjson.loads(record.value)["member_id"].encode() for records in scores.values() for record in records]
     assert sorted(scored) == sorted(members)
     (letter,) = [record for records in letters.values() for record in records]
     headers = dict(letter.headers)

@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.parser import text_string_to_metric_families
 
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
@@ -62,3 +64,16 @@ def program(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed: apt-get install prometheus")
     return path
+
+
+def name_of(family: Metric) -> str:
+    """Return the name as queries use it."""
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def scraped(port: int) -> dict[str, Metric]:
+    """Return what a worker says at /metrics, by name."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        text = answer.read().decode()
+    return {name_of(family): family for family in text_string_to_metric_families(text)}

@@ -91,17 +91,19 @@ def unpack_many(records: Sequence[bytes | None], dimension: int) -> Unpacked:
         A record was written in another format.
     """
     kind = _type(dimension)
-    size = kind.itemsize
-    packed: list[bytes] = []
-    model_versions: list[str] = []
-    for record in records:
-        if record is not None and dimension_of(record) == dimension:
-            packed.append(record[:size])
-            model_versions.append(record[size:].decode())
-        else:
-            packed.append(bytes(size))
-            model_versions.append("")
-    array: NDArray[np.void] = np.frombuffer(b"".join(packed), kind)
+    size, head_of_all = kind.itemsize, bytes([FORMAT]) + dimension.to_bytes(2, "little")
+    records = [
+        record if record is None or record[:3] == head_of_all or dimension_of(record) == dimension else None
+        for record in records
+    ]
+    nothing = bytes(size)
+    array: NDArray[np.void] = np.frombuffer(
+        b"".join([nothing if record is None else record[:size] for record in records]), kind
+    )
+    tails = [b"" if record is None else record[size:] for record in records]
+    # They are few, and the same ones again and again.
+    names = {tail: tail.decode() for tail in set(tails)}
+    model_versions = [names[tail] for tail in tails]
     vectors, versions, labels, newest = (
         np.ascontiguousarray(array[name]) for name in ("vector", "version", "labels", "newest_at")
     )

@@ -1,10 +1,9 @@
 """What a server holds: the newest coefficients of every entity, by the protocol of deltas and snapshots."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from stream_qa.coefficients.backend import Backend, MemoryBackend, Place, Reach, Swap
 from stream_qa.coefficients.messages import Change, entity_key, entity_of, key_of
@@ -13,8 +12,18 @@ from stream_qa.coefficients.record import dimension_of, head, pack, unpack, unpa
 from stream_qa.events import EntityKind
 from stream_qa.learning.arrays import Floats, Integers
 
-Cache = MutableMapping[bytes, bytes | None]
-"""Records by key, as one that bounds its size and the age of what is in it."""
+
+class Cache(Protocol):
+    """Remembers records for a while; used by several threads at once."""
+
+    def known(self, keys: Collection[bytes]) -> dict[bytes, bytes | None]:
+        """Return what is remembered of ``keys``: records, and ``None`` for those that had none."""
+
+    def keep(self, records: Mapping[bytes, bytes | None]) -> None:
+        """Remember records that were just read."""
+
+    def forget(self, keys: Collection[bytes]) -> None:
+        """Forget what has changed."""
 
 
 class LookedUp(NamedTuple):
@@ -73,7 +82,6 @@ class CoefficientStore:
     def __init__(self, backend: Backend | None = None, cache: Cache | None = None) -> None:
         self._backend = MemoryBackend() if backend is None else backend
         self._cache = cache
-        self._caching = Lock()
         self.metrics = StoreMetrics()
 
     def apply(self, changes: Sequence[Change], positions: Mapping[Place, Reach] | None = None) -> None:
@@ -187,28 +195,15 @@ class CoefficientStore:
         cache = self._cache
         if cache is None:
             return self._backend.get_many(keys)
-        records: dict[bytes, bytes | None] = {}
-        with self._caching:
-            for key in keys:
-                # One look: between two, the cache may find that a record has become too old.
-                known = cache.get(key, _UNKNOWN)
-                if known is not _UNKNOWN:
-                    records[key] = known
+        records = cache.known(keys)
         self.metrics.cached += sum(key in records for key in keys)
         missing = list(dict.fromkeys(key for key in keys if key not in records))
         if missing:
             fetched = dict(zip(missing, self._backend.get_many(missing), strict=True))
             records.update(fetched)
-            with self._caching:
-                cache.update(fetched)
+            cache.keep(fetched)
         return [records[key] for key in keys]
 
     def _forget(self, swaps: Mapping[bytes, Swap]) -> None:
         if self._cache is not None:
-            with self._caching:
-                for key in swaps:
-                    self._cache.pop(key, None)
-
-
-#: No record, and not known to be none.
-_UNKNOWN = b"\0unknown"
+            self._cache.forget(swaps.keys())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stream_qa.coefficients import CoefficientStore
 from stream_qa.errors import MissingExtraError
+from stream_qa.following.recent import RecentRecords
 from stream_qa.following.rocksdb import RocksDBBackend
 
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -36,10 +37,8 @@ def open_store(
     if not location.startswith(_REDIS_SCHEMES):
         return CoefficientStore(RocksDBBackend(Path(location)))
     try:
-        from cachetools import TTLCache  # noqa: PLC0415 # an extra
-
-        from stream_qa.following.redis import RedisBackend  # noqa: PLC0415
+        from stream_qa.following.redis import RedisBackend  # noqa: PLC0415 # an extra
     except ImportError as error:
         raise MissingExtraError(f"a store at {location.partition(':')[0]}:// needs the extra redis: {error}") from None
-    cache: TTLCache[bytes, bytes | None] = TTLCache(cached_entities, cached_seconds)
-    return CoefficientStore(RedisBackend(location, f"stream_qa:{prefix}"), cache)
+    recent = RecentRecords(cached_entities, cached_seconds)
+    return CoefficientStore(RedisBackend(location, f"stream_qa:{prefix}"), recent)

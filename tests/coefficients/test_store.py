@@ -25,6 +25,7 @@ from stream_qa.coefficients import (
 )
 from stream_qa.errors import StoreBehindError
 from stream_qa.following import RocksDBBackend
+from stream_qa.following.recent import RecentRecords
 from stream_qa.following.redis import RedisBackend
 
 NAMES = map("entity-{}".format, count())
@@ -214,7 +215,7 @@ def test_a_record_that_is_not_the_one_before_is_not_replaced(backend: Backend) -
 
 def test_what_was_looked_up_is_not_asked_for_again_until_it_changes(backend: Backend) -> None:
     other = CoefficientStore(backend)
-    store = CoefficientStore(backend, cache={})
+    store = CoefficientStore(backend, RecentRecords(100, 60.0))
     other.apply([delta(0, 1, [1.0], entity_id="a")])
     assert store.look_up("member", ["a", "b"]).versions.tolist() == [1, 0]
     assert store.metrics.hit_rate == 0.0

@@ -123,6 +123,39 @@ def test_each_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
         assert services[name]["depends_on"] == {"topics": {"condition": "service_completed_successfully"}}
 
 
+def test_monitoring_is_there_on_demand_and_mounts_what_there_is(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert {name for name, service in services.items() if service.get("profiles") == ["monitoring"]} == {
+        "prometheus",
+        "grafana",
+    }
+    for name in ("prometheus", "grafana"):
+        for volume in services[name]["volumes"]:
+            path, mounted, mode = volume.split(":")
+            assert (REPOSITORY / path).exists()
+            assert mounted.startswith(("/etc/", "/var/lib/grafana/"))
+            assert mode == "ro"
+    provisioning = REPOSITORY / "deploy" / "grafana" / "provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "stream-qa.yaml").read_text())["providers"]
+    dashboard = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert f"./deploy/grafana/dashboard.json:{dashboard}:ro" in services["grafana"]["volumes"]
+    assert dashboard.startswith(provider["options"]["path"])
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+
+
+def test_prometheus_reads_the_services_and_is_otherwise_as_in_deploy(compose: dict[str, Any]) -> None:
+    configuration = yaml.safe_load(compose["configs"]["prometheus"]["content"])
+    alone = yaml.safe_load((REPOSITORY / "deploy" / "prometheus" / "prometheus.yaml").read_text())
+    jobs = {job.pop("job_name"): job for job in configuration.pop("scrape_configs")}
+    (job,) = alone.pop("scrape_configs")
+    assert configuration == alone
+    assert job["job_name"] in jobs
+    for name, service in {"stream-qa": "worker", "stream-qa-serve": "scores"}.items():
+        port = compose["services"][service]["ports"][0].rpartition(":")[2]
+        assert jobs[name] == {"static_configs": [{"targets": [f"{service}:{port}"]}]}
+
+
 def test_the_topics_command_exists(compose: dict[str, Any]) -> None:
     program, *arguments = compose["services"]["topics"]["command"]
     assert program == "stream-qa"

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from poison import POISON
+
 from stream_qa.app import app
 from stream_qa.events import SourceRecord
 from stream_qa.stages.learn import LearnStage
 
-__all__ = ["POISON", "app"]
-
-POISON = b"poisonous-member"
+__all__ = ["app"]
 
 _process = LearnStage.process
 

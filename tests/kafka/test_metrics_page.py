@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import urllib.request
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 from aiokafka import ConsumerRecord
 from builders import START, application, engagement
 from ground import PARTITIONS, Ground
+from monitoring import scraped
 from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from stream_qa.broker.ports import free_port
 from stream_qa.events import Event
@@ -28,18 +27,6 @@ ROWS = {
     name: set(re.findall(r"`(\w+)`", labels))
     for name, labels in re.findall(r"^\| `(stream_qa_(?!serve_|store_)\w+)` \|([^|]*)\|", PAGE, re.MULTILINE)
 }
-
-
-def name_of(family: Metric) -> str:
-    """Return the name as queries use it."""
-    return f"{family.name}_total" if family.type == "counter" else family.name
-
-
-def scraped(port: int) -> dict[str, Metric]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        assert answer.headers["Content-Type"].startswith("text/plain; version=")
-        text = answer.read().decode()
-    return {name_of(family): family for family in text_string_to_metric_families(text)}
 
 
 def values(family: Metric, label: str) -> dict[str, float]:

@@ -15,8 +15,9 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from faulty_app import POISON
 from ground import PARTITIONS, Ground, job_in, new_ground
+from monitoring import scraped
+from poison import POISON
 from test_worker import application, expected, ground_replay, log, newest_labels, wait_for_more_labels
 
 from stream_qa.broker import DevelopmentBroker
@@ -78,6 +79,10 @@ def test_while_the_broker_is_gone_it_waits_says_so_and_goes_on_when_it_is_back(
         said = wait_until_ready(port, 503)
         assert said is not None
         assert "no Kafka broker answers" in said or "is being restored" in said
+        metrics = scraped(port)
+        assert [sample.value for sample in metrics["stream_qa_ready"].samples] == [0]
+        assert metrics["stream_qa_lag_records"].samples == []
+        assert metrics["stream_qa_events_total"].samples != []
         time.sleep(float(SHORT_SESSION["STREAM_QA_SESSION_TIMEOUT_SECONDS"]))  # the fault itself: away for a session
         own_broker.up()
         assert wait_until_ready(port, 200) is None
@@ -230,7 +235,7 @@ def test_told_to_go_around_bugs_it_keeps_the_record_and_processes_all_others(gro
     finally:
         worker.kill()
         worker.wait()
-    scored = [record.key for records in scores.values() for record in records]
+    scored = [orjson.loads(record.value)["member_id"].encode() for records in scores.values() for record in records]
     assert sorted(scored) == sorted(members)
     (letter,) = [record for records in letters.values() for record in records]
     headers = dict(letter.headers)

@@ -3,8 +3,8 @@
     python benchmarks/store_size.py [--entities 1000000 5000000] [--no-redis]
 
 Entities of 16 features and an intercept, half members and half jobs, each with one snapshot, as a server takes them
-in at its start. RocksDB is in this process, whose memory is read before and after; Redis, where one is installed, is another
-process, which says itself what it needs. A look-up is of one member and 500 jobs, drawn at random.
+in at its start. RocksDB is in this process, whose memory is read before and after; Redis, where one is installed, is
+another process, which says itself what it needs. A look-up is of one member and 500 jobs, drawn at random.
 """
 
 import argparse

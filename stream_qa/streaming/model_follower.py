@@ -20,6 +20,7 @@ from stream_qa.streaming.model_topic import Numbered, published
 _log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 2.0
+_STOP_SECONDS = 2.0
 
 
 class ModelFollower:
@@ -42,6 +43,7 @@ class ModelFollower:
         self._offered: dict[str, Numbered] = {}
         self._task: asyncio.Task[None] | None = None
         self._read = asyncio.Event()
+        self._stopping = False
 
     async def start(self) -> None:
         """Follow until stopped; return when all that was published is there."""
@@ -52,7 +54,10 @@ class ModelFollower:
 
     async def stop(self) -> None:
         """Follow no more."""
+        self._stopping = True
         if self._task is not None:
+            # The client leaves connections open that it is just about to make when it is cancelled.
+            await asyncio.wait([self._task], timeout=_STOP_SECONDS)
             self._task.cancel()
             await asyncio.wait([self._task])
 
@@ -73,13 +78,15 @@ class ModelFollower:
             await asyncio.sleep(_AGAIN_SECONDS if problem else 0)
 
     async def _follow(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 async with aclosing(published(self._settings.bootstrap_servers, self._settings.topics.models)) as found:
                     async for models in found:
                         for offered in models:
                             await self._hear(offered)
                         self._read.set()
+                        if self._stopping:
+                            break
             except (KafkaError, BrokerUnavailableError, OSError) as error:
                 _log.warning("the models cannot be read, trying again: %r", error)
                 await asyncio.sleep(_AGAIN_SECONDS)

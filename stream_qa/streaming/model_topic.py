@@ -45,7 +45,7 @@ async def publish(bootstrap_servers: Sequence[str], topic: str, model: Published
 
 
 async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenerator[list[Numbered], None]:
-    """Yield first all that is published, in order, and then what follows, as it comes.
+    """Yield first all that is published, in order, and then, twice a second, what has come since: mostly nothing.
 
     Raises
     ------
@@ -69,8 +69,7 @@ async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenera
             first += await _next(consumer)
         yield first
         while True:
-            if found := await _next(consumer):
-                yield found
+            yield await _next(consumer)
     finally:
         await consumer.stop()
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
+from builders import application as applied
 from ground import PARTITIONS, Ground
 from typer.testing import CliRunner, Result
 
@@ -185,3 +186,19 @@ def test_a_note_behind_an_open_transaction_of_a_worker_is_waited_for(on_ground: 
 
     asyncio.run(beside_a_worker())
     assert sent(on_ground, topics.applications) == {}
+
+
+def test_a_record_in_the_wrong_partition_is_mended_by_sending_it_again(on_ground: Ground) -> None:
+    """A real worker puts it aside, takes it when it comes again, and does not know it from any other."""
+    topics = on_ground.settings.topics
+    sent = applied("misplaced", job_id="job-1")
+    wrong = (partition_of(b"job-1", PARTITIONS) + 1) % PARTITIONS
+    asyncio.run(on_ground.produce(topics.applications, [(b"job-1", sent.model_dump_json().encode())], wrong))
+    with on_ground.worker():
+        asyncio.run(on_ground.read(topics.dead_letters, until=bool))
+        done = json.loads(printed("redrive", "--reason", "WrongPartitionError", "--json"))
+        assert [each["source_partition"] for each in done["sent"]] == [wrong]
+        labels = asyncio.run(on_ground.read(topics.labels, until=bool))
+    (label,) = (json.loads(record.value) for records in labels.values() for record in records)
+    assert (label["application_id"], label["reason"]) == ("misplaced", "opened")
+    assert len(asyncio.run(on_ground.read(topics.dead_letters))[0]) == 2  # the letter, and the note

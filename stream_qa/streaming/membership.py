@@ -57,7 +57,10 @@ class MemberCoordinator(GroupCoordinator):  # type: ignore[misc] # aiokafka has 
         answer = await super()._send_req(request)
         error = getattr(answer, "error_code", None)
         if error == _FENCED_INSTANCE:
-            raise InstanceIdError(f"another worker of {self.group_id} has the instance id {self._group_instance_id}")
+            taken = InstanceIdError(f"another worker of {self.group_id} has the instance id {self._group_instance_id}")
+            # The library gives those who wait an error of its own, which does not know its cause.
+            self._subscription.abort_waiters(taken)
+            raise taken
         if error == _UNKNOWN_MEMBER and isinstance(request, JoinGroupRequest):
             super().reset_generation()  # the session is over and nobody has the place
         return answer

@@ -95,6 +95,9 @@ async def test_one_whose_name_was_taken_does_not_take_it_back(ground: Ground, no
         second.subscribe([topic])
         await until_it_is_of_the_group(second)
         coordinator = first._coordinator
+        reading = asyncio.create_task(first.getmany(timeout_ms=200_000))
+        while not first._subscription._fetch_waiters:
+            await asyncio.sleep(0)
         if notices_by == "offsets":
             with pytest.raises(CommitFailedError):
                 await first.commit({TopicPartition(topic, 0): 0})
@@ -103,6 +106,9 @@ async def test_one_whose_name_was_taken_does_not_take_it_back(ground: Ground, no
         with pytest.raises(KafkaError) as raised:
             await coordinator._coordination_task
         assert isinstance(raised.value.__cause__, InstanceIdError)
+        # Whoever waits for records may be the first to end the worker, so it must have the reason as well.
+        with pytest.raises(InstanceIdError):
+            await reading
         assert await second._coordinator._do_heartbeat()
 
 

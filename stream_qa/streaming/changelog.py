@@ -68,6 +68,8 @@ async def catch_up(
     try:
         await consumer.start()
         reading = {TopicPartition(lane.changelog, lane.partition): lane for lane in lanes}
+        # Of topics it does not know it would find out one after the other, a tenth of a second each.
+        await consumer._client.set_topics({place.topic for place in reading})  # noqa: SLF001
         return await _Reading(consumer, reading, topic_ids, counts).run(tombstones_kept)
     finally:
         await consumer.stop()

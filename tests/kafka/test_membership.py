@@ -96,7 +96,7 @@ async def test_one_whose_name_was_taken_does_not_take_it_back(ground: Ground, no
         await until_it_is_of_the_group(second)
         coordinator = first._coordinator
         reading = asyncio.create_task(first.getmany(timeout_ms=200_000))
-        while not first._subscription._fetch_waiters:
+        while not first._subscription._fetch_waiters:  # noqa: ASYNC110 # the library's own, and no event
             await asyncio.sleep(0)
         if notices_by == "offsets":
             with pytest.raises(CommitFailedError):

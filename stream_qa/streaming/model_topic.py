@@ -61,9 +61,11 @@ async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenera
     try:
         await consumer.start()
         place = TopicPartition(topic, 0)
+        # Before anything is fetched: while nothing is published, a fetch holds the connection for half a second.
+        await consumer._client.set_topics({topic})  # noqa: SLF001
+        end = (await consumer.end_offsets([place]))[place]
         consumer.assign([place])
         await consumer.seek_to_beginning(place)
-        end = (await consumer.end_offsets([place]))[place]
         first: list[Numbered] = []
         while await consumer.position(place) < end:
             first += await _next(consumer)

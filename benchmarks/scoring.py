@@ -84,6 +84,8 @@ class Figures:
     def measure(self, served: "Service", path: str, bodies: list[bytes], seconds: float) -> None:
         """Ask for ``seconds``."""
         connection = served.connection
+        # The service has ended it, if the others had their turn for long; it is made again when something is sent.
+        connection.close()
         before, cpu, began, count = looked_up(connection), cpu_seconds(served.pid), time.perf_counter(), 0
         while time.perf_counter() < began + seconds:
             asked = time.perf_counter()

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import http.client
 import multiprocessing
-import os
 import re
 import shutil
 import subprocess
@@ -26,7 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 import orjson
+import redis
 import uvicorn
+from throughput import cpu_seconds
 
 from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore
@@ -56,9 +57,9 @@ def main() -> None:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stores = {"dictionary": "", "RocksDB": str(directory / "store")}
-        redis = stack.enter_context(redis_server(directory))
-        if redis is not None:
-            stores["Redis"] = redis
+        url = stack.enter_context(redis_server(directory))
+        if url is not None:
+            stores["Redis"] = url
         services = {name: stack.enter_context(service(location, options.entities)) for name, location in stores.items()}
         figures = {(name, kind): Figures() for name in services for kind, _, _ in KINDS}
         bodies = {kind: requests(path, count, options.entities) for kind, path, count in KINDS}
@@ -114,12 +115,6 @@ class Service(NamedTuple):
 
     connection: http.client.HTTPConnection
     pid: int
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def looked_up(connection: http.client.HTTPConnection) -> float:
@@ -227,9 +222,23 @@ def redis_server(directory: Path) -> Iterator[str | None]:
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
     with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
         try:
-            yield f"redis://127.0.0.1:{port}"
+            url = f"redis://127.0.0.1:{port}"
+            with redis.Redis.from_url(url) as client:
+                while not answers(client):
+                    if process.poll() is not None:
+                        raise RuntimeError("the Redis has ended")
+                    time.sleep(0.05)
+            yield url
         finally:
             process.terminate()
+
+
+def answers(client: "redis.Redis") -> bool:
+    """Whether a server answers."""
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
 
 
 if __name__ == "__main__":

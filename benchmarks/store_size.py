@@ -9,19 +9,16 @@ another process, which says itself what it needs. A look-up is of one member and
 
 import argparse
 import gc
-import shutil
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import redis
+from scoring import redis_server
 
-from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore
 from stream_qa.events import EntityKind, wire
 from stream_qa.following.opening import open_store
@@ -31,7 +28,6 @@ VERSION = 3
 AT_ONCE = 10_000
 LOOK_UPS, JOBS = 200, 500
 MEGABYTE = 1 << 20
-LOOK_AGAIN_SECONDS = 0.05
 
 
 def main() -> None:
@@ -49,16 +45,16 @@ def main() -> None:
                 rate = fill(store, entities)
                 memory = resident() - before
                 row("RocksDB", entities, rate, (memory, on_disk(Path(directory))), look_ups(store, entities))
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
-        if program is None or options.no_redis:
-            print(f"| Redis | {entities:,} | not run | | | |")
-            continue
-        # Nothing remembered in this process: each look-up asks the server.
-        with served(program) as url, closing(open_store(url, cached_entities=1, cached_seconds=0.001)) as store:
-            rate = fill(store, entities)
-            with redis.Redis.from_url(url) as client:
-                memory = int(client.info("memory")["used_memory_rss"])
-            row("Redis", entities, rate, (memory, 0), look_ups(store, entities))
+        with tempfile.TemporaryDirectory() as directory, redis_server(Path(directory)) as url:
+            if url is None or options.no_redis:
+                print(f"| Redis | {entities:,} | not run | | | |")
+                continue
+            # Nothing remembered in this process: each look-up asks the server.
+            with closing(open_store(url, cached_entities=1, cached_seconds=0.001)) as store:
+                rate = fill(store, entities)
+                with redis.Redis.from_url(url) as client:
+                    memory = int(client.info("memory")["used_memory_rss"])
+                row("Redis", entities, rate, (memory, 0), look_ups(store, entities))
 
 
 def fill(store: CoefficientStore, entities: int) -> float:
@@ -105,34 +101,6 @@ def resident() -> int:
 def on_disk(directory: Path) -> int:
     """Return the bytes of all files below a directory."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-
-
-@contextmanager
-def served(program: str) -> Iterator[str]:
-    """Run a server that keeps nothing on disk."""
-    with tempfile.TemporaryDirectory() as directory:
-        port = free_port()
-        command = [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", directory, "--save", ""]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            url = f"redis://127.0.0.1:{port}/0"
-            with redis.Redis.from_url(url) as client:
-                while not answers(client):
-                    if process.poll() is not None:
-                        raise SystemExit("the server has ended")
-                    time.sleep(LOOK_AGAIN_SECONDS)
-            yield url
-        finally:
-            process.kill()
-            process.wait()
-
-
-def answers(client: "redis.Redis") -> bool:
-    """Whether a server answers."""
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
 
 
 def row(name: str, entities: int, rate: float, space: tuple[int, int], milliseconds: tuple[float, float]) -> None:

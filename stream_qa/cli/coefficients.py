@@ -1,7 +1,6 @@
 """``stream-qa coefficients``: what members and jobs have learned, as a server that follows the topics has it."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -14,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from stream_qa.cli.client_log import quieten_client
 from stream_qa.cli.moments import in_words
 from stream_qa.coefficients import (
     Change,
@@ -193,8 +193,7 @@ def _entity(text: str) -> tuple[EntityKind, str]:
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    # What the Kafka client logs about a failed connection comes back as our own error, in one sentence.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quieten_client()
     return asyncio.run(coroutine)
 
 

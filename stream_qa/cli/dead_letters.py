@@ -1,7 +1,6 @@
 """``stream-qa dead-letters``: input that could not be used: what there is, why, and sending it again."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from msgspec.structs import asdict
 from rich.console import Console
 from rich.table import Table
 
+from stream_qa.cli.client_log import quieten_client
 from stream_qa.cli.moments import FORMATS, in_words, milliseconds
 from stream_qa.errors import NothingChosenError, UnknownLetterError
 from stream_qa.events.dead_letter import DeadLetter, Selection
@@ -48,7 +48,7 @@ def list_letters(
 
     Example: stream-qa dead-letters list --reason InvalidEventError --since 2026-11-01
     """
-    _quieten_client()
+    quieten_client()
     chosen = _selection(stage, topic, reason, (since, until))
     found = asyncio.run(dead_letter_topic.lying(load_settings(), chosen))
     letters = [letter for letter in found.letters if not (waiting and found.is_redriven(letter))]
@@ -84,7 +84,7 @@ def show_letter(
 
     Bytes that are no text are shown with backslashes. Example: stream-qa dead-letters show 0:17
     """
-    _quieten_client()
+    quieten_client()
     place, _ = _name(letter)
     found, record = asyncio.run(dead_letter_topic.letter_at(load_settings(), *place))
     if raw:
@@ -130,7 +130,7 @@ def redrive_letters(
 
     Example: stream-qa dead-letters redrive --reason WrongPartitionError --dry-run
     """
-    _quieten_client()
+    quieten_client()
     chosen = _selection(stage, topic, reason, (since, until), letters)
     if chosen == Selection() and not every:
         raise NothingChosenError("say which dead letters: PARTITION:OFFSET, a filter such as --reason, or --all")
@@ -205,8 +205,3 @@ def _text(value: bytes | None) -> str | None:
 
 def _say(sentence: str) -> None:
     Console(stderr=True).print(sentence, style="dim", highlight=False)
-
-
-def _quieten_client() -> None:
-    # What the Kafka client logs about a failed connection comes back as our own error, in one sentence.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

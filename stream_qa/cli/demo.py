@@ -1,7 +1,6 @@
 """``stream-qa demo``: broker, topics, worker and a marketplace's events in one go, with what is learned shown live."""
 
 import asyncio
-import logging
 import os
 import shutil
 import signal
@@ -21,6 +20,7 @@ from rich.text import Text
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
+from stream_qa.cli.client_log import quieten_client
 from stream_qa.demo.progress import Progress
 from stream_qa.demo.worker_process import worker_process
 from stream_qa.errors import WorkerStartError
@@ -115,8 +115,7 @@ async def _feed(
     check: Callable[[], None],
 ) -> None:
     """Produce the events at a pace that takes ``seconds``, and show what becomes of them."""
-    # aiokafka logs what nobody who watches a demo can act upon.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quieten_client()
     speed = (events[-1].time - events[0].time) / 1000 / seconds
     produced = asyncio.Event()
     started = time.monotonic()

@@ -1,7 +1,6 @@
 """``stream-qa replay``: an event log through the stages, in this process or through a broker and its workers."""
 
 import asyncio
-import logging
 import re
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from stream_qa.cli.client_log import quieten_client
 from stream_qa.cli.progress import counted
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import Log, chunks, read_log
@@ -79,8 +79,7 @@ def replay(
 async def _through_kafka(
     settings: Settings, log: Log, report: Report, progress: Progress, *, speed: float | None, patience: float
 ) -> None:
-    # aiokafka logs what a replay's user cannot act upon.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quieten_client()
     task = progress.add_task("produced", total=len(log.events))
     produced = asyncio.Event()
     async with KafkaReplay(settings, report) as through:

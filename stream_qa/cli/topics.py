@@ -1,13 +1,13 @@
 """``stream-qa topics``: compare the topics on the broker with the declared ones, and make them so."""
 
 import asyncio
-import logging
 from dataclasses import asdict
 from typing import Annotated
 
 import orjson
 import typer
 
+from stream_qa.cli.client_log import quieten_client
 from stream_qa.settings import load_settings
 from stream_qa.topics import Action, Plan, PlannedTopic
 from stream_qa.topics import apply as apply_to_broker
@@ -44,7 +44,7 @@ def plan(partitions: Partitions = None, replication_factor: ReplicationFactor = 
     Exit codes: 0 nothing to do; 2 changes are pending; 1 refused, because a topic has another partition count than it
     must have, or no broker answers.
     """
-    _quieten_client()
+    quieten_client()
     settings = load_settings()
     planned = asyncio.run(
         compare_with_broker(settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor)
@@ -65,17 +65,12 @@ def apply(partitions: Partitions = None, replication_factor: ReplicationFactor =
     Exit codes: 0 the topics are as declared; 1 refused, because a topic has another partition count than it must
     have (nothing was changed then), or no broker answers.
     """
-    _quieten_client()
+    quieten_client()
     settings = load_settings()
     done = asyncio.run(
         apply_to_broker(settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor)
     )
     _print(done, ("created", "changed"), as_json=as_json)
-
-
-def _quieten_client() -> None:
-    # What the Kafka client logs about a failed connection comes back as our own error, in one sentence.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def _print(planned: Plan, words: tuple[str, str], *, as_json: bool) -> None:

@@ -9,9 +9,8 @@ from stream_qa.replay.log import LogEvent
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import Pipeline
-from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState, Outcome, State, StateReader
-from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.partitioner import partition_of, share_of
 
 
 class Sink(Protocol):
@@ -90,13 +89,9 @@ class InProcessReplay:
         """Let a learner do what it does without records: entities may start from what a bundle knows of them."""
         unfinished = learner.warm_start
         while unfinished:
-            outcome = learner.process(partition, [], state, self._share(partition))
+            outcome = learner.process(partition, [], state, share_of(partition, self._partitions))
             self._commit(state, outcome)
             unfinished = outcome.unfinished
-
-    def _share(self, partition: int) -> Share:
-        count = self._partitions
-        return Share(count, lambda entity_id: partition_of(entity_id.encode(), count) == partition)
 
     def run(self, chunk: Sequence[LogEvent]) -> None:
         """Take a chunk of events, in order, through all stages."""
@@ -120,7 +115,7 @@ class InProcessReplay:
     def _learn(
         self, learner: LearnStage[Any], partition: int, records: Sequence[SourceRecord], state: State
     ) -> list[Message]:
-        return self._commit(state, learner.process(partition, records, state, self._share(partition)))
+        return self._commit(state, learner.process(partition, records, state, share_of(partition, self._partitions)))
 
     def _commit(self, state: State, outcome: Outcome) -> list[Message]:
         state.apply(outcome.changes)

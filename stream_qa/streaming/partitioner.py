@@ -4,6 +4,8 @@ from functools import lru_cache
 
 from aiokafka.partitioner import murmur2
 
+from stream_qa.stages.share import Share
+
 
 @lru_cache(maxsize=1 << 17)
 def partition_of(key: bytes | None, partitions: int) -> int:
@@ -15,3 +17,8 @@ def partition_of(key: bytes | None, partitions: int) -> int:
         return 0
     hashed: int = murmur2(key)
     return (hashed & 0x7FFFFFFF) % partitions
+
+
+def share_of(partition: int, partitions: int) -> Share:
+    """Return what a partition is of so many: it has the keys that :func:`partition_of` puts there."""
+    return Share(partitions, lambda key: partition_of(key.encode(), partitions) == partition)

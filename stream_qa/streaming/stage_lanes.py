@@ -10,11 +10,10 @@ from stream_qa.events import SourceRecord
 from stream_qa.settings import Settings
 from stream_qa.stages.label import Belongs
 from stream_qa.stages.pipeline import Pipeline
-from stream_qa.stages.share import Share
 from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.streaming.bugs import Process, guarded
 from stream_qa.streaming.lane import Lane
-from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.partitioner import partition_of, share_of
 from stream_qa.streaming.replay_steps import ReplaySteps
 from stream_qa.streaming.sources import Order
 from stream_qa.streaming.table import Table
@@ -64,18 +63,17 @@ class StageLanes:
         label, member, job = (self._table(f"{stage}-{partition}") for stage in ("label", "member", "job"))
         steps = ReplaySteps(round(self._settings.replay_step_hours * _HOUR), self._settings.order_seconds)
 
-        def share() -> Share:
-            count = self.partitions
-            return Share(count, lambda entity_id: partition_of(entity_id.encode(), count) == partition)
-
         def make_labels(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
             outcome = stages.label.process(partition, records, state, job, self._belongs(partition))
             steps.sent(outcome.lessons)
             return outcome
 
+        def learn_members(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+            return stages.member.process(partition, records, state, share_of(partition, self.partitions))
+
         def learn_jobs(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
             steps.came_back(len(records))
-            return stages.job.process(partition, records, state, share())
+            return stages.job.process(partition, records, state, share_of(partition, self.partitions))
 
         lanes = [
             Lane(
@@ -98,9 +96,7 @@ class StageLanes:
                 sources=(topics.labels,),
                 changelog=topics.member_changelog,
                 table=member,
-                process=self._guarded(
-                    "member", lambda records, state: stages.member.process(partition, records, state, share())
-                ),
+                process=self._guarded("member", learn_members),
             ),
             Lane(
                 stage="job",

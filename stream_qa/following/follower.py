@@ -16,11 +16,10 @@ from stream_qa.errors import (
     InvalidEventError,
     PartitionCountError,
     StoreError,
-    TopicMissingError,
     TopicReplacedError,
 )
 from stream_qa.events import TopicNames
-from stream_qa.topics import partition_counts
+from stream_qa.topics import existing_counts
 
 _log = logging.getLogger(__name__)
 
@@ -136,11 +135,9 @@ class Follower:
                     await asyncio.wait_for(self._stopping.wait(), _RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        counts = await partition_counts(
+        counts = await existing_counts(
             list(self.bootstrap_servers), [self.topics.coefficients, self.topics.coefficient_snapshots]
         )
-        if missing := [name for name, number in counts.items() if number is None]:
-            raise TopicMissingError(f"the topic {missing[0]} does not exist")
         consumer = AIOKafkaConsumer(
             bootstrap_servers=list(self.bootstrap_servers),
             isolation_level="read_committed",
@@ -151,7 +148,7 @@ class Follower:
         )
         try:
             await consumer.start()
-            reading = await self._begin(consumer, *(self._places(name, number or 0) for name, number in counts.items()))
+            reading = await self._begin(consumer, *(self._places(name, number) for name, number in counts.items()))
             while not self._stopping.is_set():
                 await self._step(reading)
         finally:

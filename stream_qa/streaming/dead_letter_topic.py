@@ -20,7 +20,7 @@ from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.transactions import Transactions
-from stream_qa.topics import partition_counts
+from stream_qa.topics import existing_counts, partition_counts
 
 _log = logging.getLogger(__name__)
 
@@ -275,9 +275,7 @@ async def _records(
 async def _reader(settings: Settings, isolation_level: str) -> AsyncIterator[AIOKafkaConsumer]:
     """Give a consumer of all partitions of the dead letters."""
     topic = settings.topics.dead_letters
-    count = (await partition_counts(settings.bootstrap_servers, [topic]))[topic]
-    if count is None:
-        raise TopicMissingError(f"the broker has no topic {topic}; run `stream-qa topics apply`")
+    count = (await existing_counts(settings.bootstrap_servers, [topic]))[topic]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level=isolation_level,

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from stream_qa.errors import RejectedError, TopicMissingError
+from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, PublishedModel
-from stream_qa.topics import partition_counts
+from stream_qa.topics import existing_counts
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ async def publish(bootstrap_servers: Sequence[str], topic: str, model: Published
     BrokerUnavailableError
         No broker answers.
     """
-    await _check(bootstrap_servers, topic)
+    await existing_counts(list(bootstrap_servers), [topic])
     producer = AIOKafkaProducer(bootstrap_servers=list(bootstrap_servers), acks="all", enable_idempotence=True)
     try:
         await producer.start()
@@ -54,7 +54,7 @@ async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenera
     BrokerUnavailableError
         No broker answers.
     """
-    await _check(bootstrap_servers, topic)
+    await existing_counts(list(bootstrap_servers), [topic])
     consumer = AIOKafkaConsumer(
         bootstrap_servers=list(bootstrap_servers), auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -86,8 +86,3 @@ async def _next(consumer: AIOKafkaConsumer) -> list[Numbered]:
         else:
             found.append(Numbered(record.offset + 1, model))
     return found
-
-
-async def _check(bootstrap_servers: Sequence[str], topic: str) -> None:
-    if (await partition_counts(list(bootstrap_servers), [topic]))[topic] is None:
-        raise TopicMissingError(f"the broker has no topic {topic}; run `stream-qa topics apply`")

@@ -9,7 +9,6 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_qa.coefficients import entity_key
-from stream_qa.errors import TopicMissingError
 from stream_qa.events import Message
 from stream_qa.learning.entity import DIMENSION, LAYOUT, entity_of, entity_type, unpack_layout, unpack_many
 from stream_qa.learning.whitening import WHITENINGS, Whitenings
@@ -17,7 +16,7 @@ from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.changelog import ISOLATION_LEVEL
-from stream_qa.topics import partition_counts
+from stream_qa.topics import existing_counts
 
 _POLL_MILLISECONDS = 200
 _ENTITIES = 1_000
@@ -78,9 +77,7 @@ async def _producer(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaProdu
 
 async def _read(bootstrap_servers: list[str], changelog: str) -> list[Table]:
     """Return what a learner's changelog says of entities and of the table, by partition."""
-    count = (await partition_counts(bootstrap_servers, [changelog]))[changelog]
-    if count is None:
-        raise TopicMissingError(f"the topic {changelog} does not exist")
+    count = (await existing_counts(bootstrap_servers, [changelog]))[changelog]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
         isolation_level=ISOLATION_LEVEL,

@@ -1,8 +1,8 @@
 """Whether the topics on the broker are such that a worker can work with them."""
 
-from stream_qa.errors import PartitionCountError, TopicMissingError
+from stream_qa.errors import PartitionCountError
 from stream_qa.settings import Settings
-from stream_qa.topics import load_declarations, partition_counts
+from stream_qa.topics import existing_counts, load_declarations
 
 _TOMBSTONES_KEPT = "delete.retention.ms"
 
@@ -20,11 +20,7 @@ async def check_topics(settings: Settings) -> dict[str, int]:
         The counts of topics whose partitions belong together differ.
     """
     topics = settings.topics
-    found = await partition_counts(settings.bootstrap_servers, topics.all())
-    counts = {topic: count for topic, count in found.items() if count is not None}
-    missing = [topic for topic in found if topic not in counts]
-    if missing:
-        raise TopicMissingError(f"the broker has no topic {', '.join(missing)}; run `stream-qa topics apply`")
+    counts = await existing_counts(settings.bootstrap_servers, topics.all())
     together = {topic: counts[topic] for topic in topics.partitioned_together()}
     if len(set(together.values())) > 1:
         unequal = ", ".join(f"{topic} {count}" for topic, count in together.items())

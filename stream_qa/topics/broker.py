@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
-from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicsError
+from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicMissingError, TopicsError
 from stream_qa.topics.declaration import load_declarations
 from stream_qa.topics.plan import Action, ExistingTopic, Plan, make_plan
 
@@ -98,6 +98,24 @@ async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) 
     async with _connected(bootstrap_servers) as admin:
         described = await _describe(admin)
     return {name: len(described[name]["partitions"]) if name in described else None for name in topics}
+
+
+async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int]:
+    """Return the partition count of each of ``topics``, all of which must exist.
+
+    Raises
+    ------
+    BrokerUnavailableError
+        No broker answers.
+    TopicMissingError
+        A topic does not exist.
+    """
+    found = await partition_counts(bootstrap_servers, topics)
+    counts = {topic: count for topic, count in found.items() if count is not None}
+    missing = [topic for topic in found if topic not in counts]
+    if missing:
+        raise TopicMissingError(f"the broker has no topic {', '.join(missing)}; run `stream-qa topics apply`")
+    return counts
 
 
 @asynccontextmanager

@@ -172,6 +172,7 @@ def test_a_new_model_is_judged_by_its_own_training_alone(trained: Profile) -> No
     assert about(judged(watch, later(trained, changed, good))) == [Feature("member", "distance")]
     retrained = Profile(SideProfile.of(changed, MEMBER), trained.job, 0.3, trained.ages, trained.answered)
     half = APPLICATIONS // 2
+    assert judged(watch, later(trained, changed[:half], good[:half], labels=LABELS - 1)) == []
     assert judged(watch, later(retrained, changed[:half], good[:half], number=2)) == []
     assert watch.distances.too_far == {}
     # A partition that has not heard of it yet.

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from stream_qa.cli import (
     broker,
+    capacity,
     coefficients,
     config,
     dead_letters,
@@ -38,6 +39,7 @@ application.add_typer(labels.commands, name="labels")
 application.add_typer(models.commands, name="models")
 application.add_typer(coefficients.commands, name="coefficients")
 application.add_typer(dead_letters.commands, name="dead-letters")
+application.command()(capacity.capacity)
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)

@@ -44,6 +44,8 @@ def demo(
 ) -> None:
     """Show it all: a real Kafka, a real worker, and coefficients being learned. Leaves nothing behind.
 
+    Exit codes: 0 all was shown; 1 an error, and the logs are kept; 130 interrupted.
+
     Example: stream-qa demo --seconds 20
     """
     console = Console()

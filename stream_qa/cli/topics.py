@@ -46,6 +46,8 @@ def plan(partitions: Partitions = None, replication_factor: ReplicationFactor = 
 
     Exit codes: 0 nothing to do; 2 changes are pending; 1 refused, because a topic has another partition count than it
     must have, or no broker answers.
+
+    Example: stream-qa topics plan --replication-factor 3 --json
     """
     quieten_client()
     settings = load_settings()
@@ -69,6 +71,8 @@ def apply(partitions: Partitions = None, replication_factor: ReplicationFactor =
 
     Exit codes: 0 the topics are as declared; 1 refused, because a topic has another partition count than it must
     have (nothing was changed then), or no broker answers.
+
+    Example: stream-qa topics apply --partitions 12 --replication-factor 3
     """
     quieten_client()
     settings = load_settings()

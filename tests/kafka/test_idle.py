@@ -34,7 +34,6 @@ async def test_where_nothing_comes_there_are_transactions_for_ticks_alone(ground
         STREAM_QA_QUIET_SECONDS="1",
         STREAM_QA_WEB_ENABLED="true",
         STREAM_QA_WEB_PORT=str(port),
-        STREAM_QA_POLICY=str(policy),
     )
     with worker:
         applied, answered = application(), engagement(engaged_at=START + DAY)

@@ -39,7 +39,9 @@ def explain_label(
 ) -> None:
     """Show an application's life in order: what was read of it, and each revision of its label with its cause.
 
-    The policy is that of STREAM_QA_POLICY. Example: stream-qa labels explain log.jsonl.gz application-000042
+    The policy is that of STREAM_QA_POLICY.
+
+    Example: stream-qa labels explain log.jsonl.gz application-000042
     """
     settings = load_settings()
     console = Console(stderr=True)

@@ -144,7 +144,7 @@ async def redrive(
         return _plan(settings, await lying(settings, chosen), most)
     topics = settings.topics
     sources = _sources(settings)
-    connections = Connections(settings.bootstrap_servers, settings.app_id, [topics.dead_letters, *sources])
+    connections = Connections(settings.bootstrap_servers, settings.group_id, [topics.dead_letters, *sources])
     transactions = Transactions(connections, f"{topics.dead_letters}-redrive", _TRANSACTION_SECONDS)
     counts = await partition_counts(settings.bootstrap_servers, sources)
     planned: Redrive | None = None

@@ -57,7 +57,7 @@ def build(source: Path, site: Path) -> "subprocess.CompletedProcess[str]":
         "--site-dir",
         str(site),
     ]
-    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     return subprocess.run(
         command, env={"PATH": "/usr/bin:/bin", **nowhere}, capture_output=True, text=True, check=False, cwd=REPOSITORY
     )

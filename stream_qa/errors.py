@@ -39,6 +39,7 @@
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
     ├── LogError                      a replay does not start
+    ├── ExportError
     ├── TrainingError
     ├── EvaluationError
     ├── MissingExtraError
@@ -264,6 +265,10 @@ class WorkerStartError(StreamQAError):
 
 class LogError(StreamQAError):
     """An event log cannot be opened or read. Check the path and that the file is complete."""
+
+
+class ExportError(StreamQAError):
+    """An export of labels cannot be read or continued. The message says why; a new directory begins anew."""
 
 
 class TrainingError(StreamQAError):

@@ -41,6 +41,7 @@
     ├── LogError                      a replay does not start
     ├── ExportError
     ├── TrainingError
+    ├── RollbackError
     ├── EvaluationError
     ├── MissingExtraError
     ├── UnknownApplicationError
@@ -273,6 +274,10 @@ class ExportError(StreamQAError):
 
 class TrainingError(StreamQAError):
     """The log holds nothing to train on. Take a longer log, or a later ``--until``; check policy and features."""
+
+
+class RollbackError(StreamQAError):
+    """There is no such model to go back to. ``stream-qa models list`` shows which there are, and why some cannot be."""
 
 
 class EvaluationError(StreamQAError):

@@ -15,6 +15,7 @@ from stream_qa.bundle.files import (
     SchemaFile,
     Side,
 )
+from stream_qa.bundle.publication import load_published, publication_of
 from stream_qa.bundle.random_effects import EntityCoefficients, RandomEffects
 from stream_qa.bundle.reading import Bundle, load_bundle, load_random_effects
 from stream_qa.bundle.writing import write_bundle
@@ -37,6 +38,8 @@ __all__ = [
     "SchemaFile",
     "Side",
     "load_bundle",
+    "load_published",
     "load_random_effects",
+    "publication_of",
     "write_bundle",
 ]

@@ -2,15 +2,13 @@
 
 import asyncio
 from contextlib import aclosing
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
-from stream_qa.bundle import MANIFEST, load_bundle
-from stream_qa.events import PublishedModel
+from stream_qa.bundle import load_bundle, publication_of
 from stream_qa.settings import Settings, load_settings
 from stream_qa.streaming import model_topic
 from stream_qa.streaming.model_topic import Numbered
@@ -37,13 +35,7 @@ def publish_model(
     Example: stream-qa models publish bundle
     """
     settings = load_settings()
-    found = load_bundle(bundle)
-    model = PublishedModel(
-        version=found.version,
-        feature_schema=str(found.feature_schema),
-        location=str(location or bundle.resolve()),
-        sha256=sha256((bundle / MANIFEST).read_bytes()).hexdigest(),
-    )
+    model = publication_of(load_bundle(bundle), location)
     number = asyncio.run(model_topic.publish(settings.bootstrap_servers, settings.topics.models, model))
     if as_json:
         typer.echo(orjson.dumps(_document(Numbered(number, model)), option=orjson.OPT_INDENT_2))

@@ -1,5 +1,6 @@
 """The model bundle: a directory with all that is learned rarely. Nothing in it can run code."""
 
+from stream_qa.bundle.difference import difference
 from stream_qa.bundle.files import (
     MANIFEST,
     Checks,
@@ -15,7 +16,7 @@ from stream_qa.bundle.files import (
     SchemaFile,
     Side,
 )
-from stream_qa.bundle.publication import load_published, publication_of
+from stream_qa.bundle.publication import load_published, published_model
 from stream_qa.bundle.random_effects import EntityCoefficients, RandomEffects
 from stream_qa.bundle.reading import Bundle, load_bundle, load_random_effects
 from stream_qa.bundle.writing import write_bundle
@@ -37,9 +38,10 @@ __all__ = [
     "Scale",
     "SchemaFile",
     "Side",
+    "difference",
     "load_bundle",
     "load_published",
     "load_random_effects",
-    "publication_of",
+    "published_model",
     "write_bundle",
 ]

@@ -9,13 +9,24 @@ from stream_qa.errors import BundleError
 from stream_qa.events import PublishedModel
 
 
-def publication_of(bundle: Bundle, location: Path | None = None) -> PublishedModel:
-    """Return what is published of a bundle; ``location`` is its directory as others see it, where that is another."""
+def published_model(bundle: Bundle, location: Path | None = None, withdraws: str | None = None) -> PublishedModel:
+    """Return what is published of a bundle.
+
+    Parameters
+    ----------
+    bundle
+        The bundle.
+    location
+        Its directory as workers see it; ``None`` for where it is here.
+    withdraws
+        The version in whose place it is put because that was no good.
+    """
     return PublishedModel(
         version=bundle.version,
         feature_schema=str(bundle.feature_schema),
         location=str(location or bundle.directory.resolve()),
         sha256=sha256((bundle.directory / MANIFEST).read_bytes()).hexdigest(),
+        withdraws=withdraws,
     )
 
 

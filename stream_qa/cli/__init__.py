@@ -7,6 +7,7 @@ import typer
 
 from stream_qa.cli import (
     broker,
+    capacity,
     coefficients,
     config,
     dead_letters,
@@ -50,6 +51,7 @@ application.add_typer(models.commands, name="models")
 application.add_typer(rebuild.commands, name="rebuild")
 application.add_typer(coefficients.commands, name="coefficients")
 application.add_typer(dead_letters.commands, name="dead-letters")
+application.command()(capacity.capacity)
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)

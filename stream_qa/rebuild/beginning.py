@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream_qa.bundle import load_bundle, publication_of
+from stream_qa.bundle import load_bundle, published_model
 from stream_qa.errors import GenerationError
 from stream_qa.events import Generation, PublishedModel
 from stream_qa.rebuild.inputs import Inputs, check_inputs, read_inputs
@@ -120,4 +120,4 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _published(bundle: Path | None, location: Path | None) -> PublishedModel | None:
-    return None if bundle is None else publication_of(load_bundle(bundle), location)
+    return None if bundle is None else published_model(load_bundle(bundle), location)

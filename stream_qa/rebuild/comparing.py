@@ -1,13 +1,12 @@
 """What two generations have said and what became of it, read from their topics."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_qa.bundle import load_published
 from stream_qa.errors import BundleError, EvaluationError
@@ -18,9 +17,8 @@ from stream_qa.rebuild.comparison import Comparison, Scores, compare
 from stream_qa.settings import Settings
 from stream_qa.streaming import model_topic
 from stream_qa.streaming.generation_topic import Generations, read_generations
-from stream_qa.topics import existing_counts
+from stream_qa.streaming.topic_range import reader, records_between
 
-_POLL_MILLISECONDS = 200
 _NEVER = -1
 
 _score = msgspec.json.Decoder(wire.Score).decode
@@ -157,29 +155,12 @@ async def _seen(settings: Settings) -> Seen:
     """Read what a generation has said until now."""
     topics = settings.topics
     seen = Seen()
-    counts = await existing_counts(settings.bootstrap_servers, [topics.scores, topics.labels])
-    places = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        # Retention deletes while this reads: what is gone is gone.
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
-    try:
-        ends = await consumer.end_offsets(places)
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for place, records in (await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)).items():
-                add = seen.add_score if place.topic == topics.scores else seen.add_label
-                for value in _values(records):
-                    add(value)
-        return seen
-    finally:
-        await consumer.stop()
-
-
-def _values(records: Sequence[Any]) -> Iterator[bytes]:
-    return (record.value for record in records if record.value is not None)
+    for topic, add in ((topics.scores, seen.add_score), (topics.labels, seen.add_label)):
+        async with reader(settings.bootstrap_servers, topic) as consumer:
+            places = sorted(consumer.assignment())
+            begin, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+            async with aclosing(records_between(consumer, begin, ends)) as records:
+                async for record in records:
+                    if record.value is not None:
+                        add(record.value)
+    return seen

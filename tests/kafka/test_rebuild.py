@@ -17,14 +17,17 @@ from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import PARTITIONS, Ground, new_ground
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
+from typer.testing import CliRunner
 
 from stream_qa.bundle import Bundle
+from stream_qa.cli import application
+from stream_qa.errors import StreamQAError
 from stream_qa.events import Decoder, Label
 from stream_qa.replay.log import read_log
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 PROGRAM = (sys.executable, "-c", "from stream_qa.cli import main; main()")
 
@@ -36,18 +39,21 @@ def ground(broker: str, tmp_path: Path, evaluation_ground: EvaluationGround) -> 
 
 
 def rebuild(ground: Ground, *arguments: str, code: int = 0) -> Any:  # noqa: ANN401 # whatever it prints
-    """Run a command of ``stream-qa rebuild`` to its end; return what it prints as JSON, or what it says of an error."""
-    done = subprocess.run(
-        [*PROGRAM, "rebuild", *arguments, "--json"],
-        env=environment(ground),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+    """Run a command of ``stream-qa rebuild`` to its end; return what it prints as JSON, or what it raises."""
+    done = CliRunner(env=environment(ground)).invoke(application, ["rebuild", *arguments, "--json"])
     if code == 1:
-        return done.stderr
-    return json.loads(done.stdout.splitlines()[-1] if arguments[0] == "start" else done.stdout)
+        assert isinstance(done.exception, StreamQAError)
+        return str(done.exception)
+    assert done.exit_code == code, done.output + repr(done.exception)
+    return json.loads(done.stdout)
+
+
+def begin(ground: Ground, bundle: Bundle) -> Any:  # noqa: ANN401 # JSON
+    """Begin a generation and end its worker when it has caught up; return the last line that is printed of it."""
+    command = [*PROGRAM, "rebuild", "start", "--bundle", str(bundle.directory), "--until-caught-up", "--json"]
+    done = subprocess.run(command, env=environment(ground), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def environment(ground: Ground) -> dict[str, str]:
@@ -132,7 +138,7 @@ def test_a_generation_is_begun_beside_another_that_goes_on_as_if_it_were_alone(
     with ground.worker("worker"):
         ground.replay(before, tmp_path / "before")
         alone = all_of(ground, old)
-        told = rebuild(ground, "start", "--bundle", str(second.directory), "--until-caught-up")
+        told = begin(ground, second)
         events = len(before.read_bytes().splitlines())
         assert (told["generation"], told["processed"], told["of"], told["caught_up"]) == (2, events, events, True)
         assert all_of(ground, old) == alone

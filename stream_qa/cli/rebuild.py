@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
@@ -63,6 +63,9 @@ def start(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Begin also where the inputs do not go back far enough, or too far.")
     ] = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin another one also where the newest began with the same bundle.")
+    ] = False,
     worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Run a worker of it, or only print what runs one.")
     ] = True,
@@ -93,22 +96,23 @@ def start(
         location=location,
         warm_start=warm_start,
         anyway=anyway,
+        new=new,
         replication_factor=replication_factor,
     )
-    new = asyncio.run(beginning.begin(settings, wanted, lambda inputs: say(_in_words(inputs), highlight=False)))
-    variables = beginning.environment(new)
+    of = asyncio.run(beginning.begin(settings, wanted, lambda inputs: say(_in_words(inputs), highlight=False)))
+    variables = beginning.environment(of)
     if location is not None and not worker:
         variables[f"{PREFIX}BUNDLE"] = str(location)
     if not worker:
-        _print_command(new, variables, as_json=as_json)
+        _print_command(of, variables, as_json=as_json)
         return
     variables[f"{PREFIX}WEB_ENABLED"] = str(web_port is not None).lower()
     if web_port is not None:
         variables[f"{PREFIX}WEB_PORT"] = str(web_port)
-    log = new.state_directory / "rebuild.log"
+    log = of.state_directory / "rebuild.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    say(f"generation {new.generation} begins; the log of its worker is {log}", highlight=False)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    say(f"generation {of.generation} begins; the log of its worker is {log}", highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with worker_process(variables, log) as process:
 
@@ -116,7 +120,7 @@ def start(
                 if process.poll() is not None:
                     raise WorkerStartError(f"the worker ended with code {process.returncode}; its log is {log}")
 
-            asyncio.run(_until_caught_up(new, check, as_json=as_json))
+            asyncio.run(_until_caught_up(of, check, as_json=as_json))
             if until_caught_up:
                 return
             say("its worker runs until this is ended with Ctrl-C", highlight=False)
@@ -283,6 +287,10 @@ async def _until_caught_up(settings: Settings, check: Callable[[], None], *, as_
         f"{seconds:.0f} s since this began to look",
         highlight=False,
     )
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _nothing() -> None:

@@ -27,6 +27,8 @@ class Wanted:
     """Whether members and jobs start from the bundle's coefficients."""
     anyway: bool = False
     """Whether it begins also where it would not learn all that is known, or some of it twice."""
+    new: bool = False
+    """Whether it is another one also where the newest began with the same bundle."""
     replication_factor: int | None = None
     """Of its topics; ``None`` for that of the applications."""
 
@@ -57,7 +59,7 @@ async def begin(settings: Settings, wanted: Wanted, told: Callable[[Inputs], obj
     topics, servers = settings.topics, settings.bootstrap_servers
     known = await read_generations(servers, topics.generations)
     published = _published(wanted.bundle, wanted.location)
-    number = next_number(known, settings, published)
+    number = next_number(known, settings, published, new=wanted.new)
     new = settings.model_copy(update={"generation": number, "bundle": wanted.bundle, "warm_start": wanted.warm_start})
     build_pipeline(new)  # says what is wrong with settings and bundle, before anything is begun
     inputs = await read_inputs(settings)
@@ -98,17 +100,17 @@ def newest(known: Generations, settings: Settings) -> int:
     return max(beside)
 
 
-def next_number(known: Generations, settings: Settings, bundle: PublishedModel | None) -> int:
+def next_number(known: Generations, settings: Settings, bundle: PublishedModel | None, *, new: bool = False) -> int:
     """Return the number of the generation to begin: one that was never used, or that of one to go on with.
 
-    That is the newest, where it began with the same bundle, is not ended and does not serve.
+    That is the newest, where it is not that of the settings, began with the same bundle and is not ended; not with
+    ``new``.
     """
-    served = serving(known, settings)
-    last = max([*known.begun, settings.generation, served])
+    last = max([*known.begun, settings.generation, serving(known, settings)])
     begun = known.begun.get(last)
-    if begun is not None and last not in (served, settings.generation) and not begun.ended and begun.bundle == bundle:
-        return last
-    return last + 1
+    if begun is None or last == settings.generation or begun.ended or begun.bundle != bundle or new:
+        return last + 1
+    return last
 
 
 def environment(settings: Settings) -> dict[str, str]:

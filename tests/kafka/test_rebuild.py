@@ -149,7 +149,10 @@ def test_a_generation_is_begun_beside_another_that_goes_on_as_if_it_were_alone(
             assert rebuild(ground, "switch", "--anyway") == {"serving": 2, "instead_of": 1}
             replayed.result()
             assert rebuild(ground, "undo") == {"serving": 1, "instead_of": 2}
-            assert rebuild(ground, "switch", "--generation", "2") == {"serving": 2, "instead_of": 1}
+            assert rebuild(ground, "switch", "--generation", "2", "--patience", "300") == {
+                "serving": 2,
+                "instead_of": 1,
+            }
             found = {state["generation"]: state for state in rebuild(ground, "status")}
         assert [found[number]["serves"] for number in (1, 2)] == [False, True]
         assert [found[number]["bundle"]["version"] for number in (1, 2)] == [first.version, second.version]

@@ -32,10 +32,10 @@ def known(
         (known(), A, 2),
         (known((1, A), (2, B)), B, 2),  # it is gone on with
         (known((1, A), (2, B)), A, 3),
-        (known((1, A), (2, B), serves=2), B, 3),  # that one serves: all is to be learned anew
+        (known((1, A), (2, B), serves=2), B, 2),  # also when it serves
         (known((1, A), (2, B), serves=1), B, 2),  # after an undoing
         (known((1, A), (2, B), ended=2), B, 3),  # its number was used
-        (known((1, None)), None, 2),
+        (known((1, None)), None, 2),  # another rule, say
         (known((1, A), (2, A), (3, B)), A, 4),
     ],
 )
@@ -43,6 +43,11 @@ def test_a_generation_gets_a_number_that_was_never_used_or_is_gone_on_with(
     before: Generations, bundle: PublishedModel | None, number: int
 ) -> None:
     assert next_number(before, Settings(), bundle) == number
+
+
+def test_another_one_with_the_same_bundle_has_to_be_asked_for() -> None:
+    assert next_number(known((1, A), (2, B)), Settings(), B, new=True) == 3
+    assert next_number(known((1, A), (2, B)), Settings(generation=2), B) == 3
 
 
 def test_the_number_is_beyond_that_of_the_settings() -> None:

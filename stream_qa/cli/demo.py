@@ -78,7 +78,7 @@ def _run(console: Console, directory: Path, seconds: float, seed: int) -> None:
     worker_log = directory / "worker.log"
     try:
         broker.up()
-        asyncio.run(apply(settings.bootstrap_servers, settings.topic_prefix))
+        asyncio.run(apply(settings.kafka, settings.topic_prefix))
         console.print("Starting a worker: faust -A stream_qa.app worker", style="dim")
         with worker_process(environment, worker_log) as worker:
             progress = Progress(settings.topics)

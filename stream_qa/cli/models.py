@@ -44,7 +44,7 @@ def publish_model(
         location=str(location or bundle.resolve()),
         sha256=sha256((bundle / MANIFEST).read_bytes()).hexdigest(),
     )
-    number = asyncio.run(model_topic.publish(settings.bootstrap_servers, settings.topics.models, model))
+    number = asyncio.run(model_topic.publish(settings.kafka, settings.topics.models, model))
     if as_json:
         typer.echo(orjson.dumps(_document(Numbered(number, model)), option=orjson.OPT_INDENT_2))
     else:
@@ -69,7 +69,7 @@ def list_models(*, as_json: AsJSON = False) -> None:
 
 async def _published(settings: Settings) -> list[Numbered]:
     """Return the newest publication of every model."""
-    async with aclosing(model_topic.published(settings.bootstrap_servers, settings.topics.models)) as found:
+    async with aclosing(model_topic.published(settings.kafka, settings.topics.models)) as found:
         # Compaction may not have come by yet.
         newest = {numbered.model.version: numbered for numbered in await anext(found)}
     return sorted(newest.values(), key=lambda numbered: numbered.number)

@@ -46,9 +46,7 @@ def plan(partitions: Partitions = None, replication_factor: ReplicationFactor = 
     """
     quieten_client()
     settings = load_settings()
-    planned = asyncio.run(
-        compare_with_broker(settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor)
-    )
+    planned = asyncio.run(compare_with_broker(settings.kafka, settings.topic_prefix, partitions, replication_factor))
     _print(planned, ("to create", "to change"), as_json=as_json)
     if planned.refused:
         raise typer.Exit(1)
@@ -67,9 +65,7 @@ def apply(partitions: Partitions = None, replication_factor: ReplicationFactor =
     """
     quieten_client()
     settings = load_settings()
-    done = asyncio.run(
-        apply_to_broker(settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor)
-    )
+    done = asyncio.run(apply_to_broker(settings.kafka, settings.topic_prefix, partitions, replication_factor))
     _print(done, ("created", "changed"), as_json=as_json)
 
 

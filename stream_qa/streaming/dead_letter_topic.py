@@ -144,9 +144,9 @@ async def redrive(
         return _plan(settings, await lying(settings, chosen), most)
     topics = settings.topics
     sources = _sources(settings)
-    connections = Connections(settings.bootstrap_servers, settings.app_id, [topics.dead_letters, *sources])
+    connections = Connections(settings.kafka, settings.app_id, [topics.dead_letters, *sources])
     transactions = Transactions(connections, f"{topics.dead_letters}-redrive", _TRANSACTION_SECONDS)
-    counts = await partition_counts(settings.bootstrap_servers, sources)
+    counts = await partition_counts(settings.kafka, sources)
     planned: Redrive | None = None
     try:
         async with _reader(settings, "read_committed") as consumer, _reader(settings, "read_uncommitted") as other:
@@ -275,9 +275,9 @@ async def _records(
 async def _reader(settings: Settings, isolation_level: str) -> AsyncIterator[AIOKafkaConsumer]:
     """Give a consumer of all partitions of the dead letters."""
     topic = settings.topics.dead_letters
-    count = (await existing_counts(settings.bootstrap_servers, [topic]))[topic]
+    count = (await existing_counts(settings.kafka, [topic]))[topic]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **settings.kafka.options(),
         isolation_level=isolation_level,
         # Retention deletes while this reads: what is gone is gone.
         auto_offset_reset="earliest",

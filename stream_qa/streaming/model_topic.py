@@ -1,13 +1,14 @@
 """The topic of models: who has published which bundle, in one order."""
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, PublishedModel
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics import existing_counts
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class Numbered(NamedTuple):
     model: PublishedModel
 
 
-async def publish(bootstrap_servers: Sequence[str], topic: str, model: PublishedModel) -> int:
+async def publish(kafka: KafkaAccess, topic: str, model: PublishedModel) -> int:
     """Publish a model; return its number.
 
     Raises
@@ -33,8 +34,8 @@ async def publish(bootstrap_servers: Sequence[str], topic: str, model: Published
     BrokerUnavailableError
         No broker answers.
     """
-    await existing_counts(list(bootstrap_servers), [topic])
-    producer = AIOKafkaProducer(bootstrap_servers=list(bootstrap_servers), acks="all", enable_idempotence=True)
+    await existing_counts(kafka, [topic])
+    producer = AIOKafkaProducer(**kafka.options(), acks="all", enable_idempotence=True)
     try:
         await producer.start()
         value = model.model_dump_json().encode()
@@ -44,7 +45,7 @@ async def publish(bootstrap_servers: Sequence[str], topic: str, model: Published
         await producer.stop()
 
 
-async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenerator[list[Numbered], None]:
+async def published(kafka: KafkaAccess, topic: str) -> AsyncGenerator[list[Numbered], None]:
     """Yield first all that is published, in order, and then, twice a second, what has come since: mostly nothing.
 
     Raises
@@ -54,10 +55,8 @@ async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenera
     BrokerUnavailableError
         No broker answers.
     """
-    await existing_counts(list(bootstrap_servers), [topic])
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=list(bootstrap_servers), auto_offset_reset="earliest", enable_auto_commit=False
-    )
+    await existing_counts(kafka, [topic])
+    consumer = AIOKafkaConsumer(**kafka.options(), auto_offset_reset="earliest", enable_auto_commit=False)
     try:
         await consumer.start()
         place = TopicPartition(topic, 0)

@@ -9,9 +9,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
-from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicMissingError, TopicsError
+from stream_qa.errors import BrokerError, TopicMissingError, TopicsError
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics.declaration import load_declarations
 from stream_qa.topics.plan import Action, ExistingTopic, Plan, make_plan
+from stream_qa.topics.refusal import why_unavailable
 
 ANSWER_SECONDS = 10.0
 #: Between two looks at whether the brokers already show what was applied.
@@ -26,7 +28,7 @@ class _ConfigEntry(NamedTuple):
 
 
 async def apply(
-    bootstrap_servers: list[str],
+    kafka: KafkaAccess,
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
@@ -35,8 +37,8 @@ async def apply(
 
     Parameters
     ----------
-    bootstrap_servers
-        Addresses of brokers, ``host:port``.
+    kafka
+        Where the brokers are.
     prefix
         In front of every declared name.
     partitions
@@ -58,7 +60,7 @@ async def apply(
     BrokerUnavailableError
         No broker answers.
     """
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
         plan = await _compare(admin, prefix, partitions, replication_factor)
         plan.raise_if_refused()
         await _create(admin, plan)
@@ -77,17 +79,17 @@ async def apply(
 
 
 async def compare(
-    bootstrap_servers: list[str],
+    kafka: KafkaAccess,
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
 ) -> Plan:
     """Return what :func:`apply` would do, and change nothing."""
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
         return await _compare(admin, prefix, partitions, replication_factor)
 
 
-async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int | None]:
+async def partition_counts(kafka: KafkaAccess, topics: Iterable[str]) -> dict[str, int | None]:
     """Return the partition count of each of ``topics``, ``None`` for one that does not exist. Creates none.
 
     Raises
@@ -95,12 +97,12 @@ async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) 
     BrokerUnavailableError
         No broker answers.
     """
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
         described = await _describe(admin)
     return {name: len(described[name]["partitions"]) if name in described else None for name in topics}
 
 
-async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int]:
+async def existing_counts(kafka: KafkaAccess, topics: Iterable[str]) -> dict[str, int]:
     """Return the partition count of each of ``topics``, all of which must exist.
 
     Raises
@@ -110,7 +112,7 @@ async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -
     TopicMissingError
         A topic does not exist.
     """
-    found = await partition_counts(bootstrap_servers, topics)
+    found = await partition_counts(kafka, topics)
     counts = {topic: count for topic, count in found.items() if count is not None}
     missing = [topic for topic in found if topic not in counts]
     if missing:
@@ -119,10 +121,9 @@ async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -
 
 
 @asynccontextmanager
-async def _connected(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _connected(kafka: KafkaAccess) -> AsyncIterator[AIOKafkaAdminClient]:
     """Give a connected admin client, and say in our own errors what goes wrong with it."""
-    addresses = ", ".join(bootstrap_servers)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=int(ANSWER_SECONDS * 1000))
+    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=int(ANSWER_SECONDS * 1000))
     try:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -133,10 +134,8 @@ async def _connected(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaAdmi
     except (KafkaError, TimeoutError, OSError) as error:
         # Kafka's retriable errors are those of connections, elections and deadlines; the others come with a reason.
         if isinstance(error, KafkaError) and not error.retriable:
-            raise BrokerError(f"the Kafka broker at {addresses} refused: {error}") from error
-        raise BrokerUnavailableError(
-            f"no Kafka broker answers at {addresses}; check STREAM_QA_BROKER and that the broker runs"
-        ) from error
+            raise BrokerError(f"the Kafka broker at {', '.join(kafka.addresses)} refused: {error}") from error
+        raise await why_unavailable(kafka) from error
 
 
 async def _compare(

@@ -40,6 +40,9 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+pages: install ## Write the pages that follow from the code: docs/commands.md, docs/errors.md
+	$(BIN)/python tools/pages.py
+
 bench: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
 
@@ -75,4 +78,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint pages bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker

@@ -40,8 +40,11 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pages: install ## Write the pages that follow from the code: docs/commands.md, docs/errors.md
+pages: install ## Write the pages that follow from others: of commands, errors and decisions
 	$(BIN)/python tools/pages.py
+
+docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
+	$(BIN)/mkdocs build --strict
 
 bench: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
@@ -78,4 +81,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint pages bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint pages docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker

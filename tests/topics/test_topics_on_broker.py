@@ -173,9 +173,11 @@ async def test_partition_counts_of_what_exists_and_what_does_not(
 
 
 @pytest.mark.parametrize("call", [apply, compare])
-async def test_no_broker_is_said_in_a_sentence(call: type, unused_tcp_port: int) -> None:
+async def test_no_broker_is_said_in_a_sentence(
+    call: Callable[[KafkaAccess], Awaitable[object]], unused_tcp_port: int
+) -> None:
     with pytest.raises(BrokerUnavailableError, match=f"no Kafka broker answers at 127.0.0.1:{unused_tcp_port}; check"):
-        await call([f"127.0.0.1:{unused_tcp_port}"])
+        await call(KafkaAccess((f"127.0.0.1:{unused_tcp_port}",)))
 
 
 async def test_partition_counts_without_a_broker(unused_tcp_port: int) -> None:

@@ -43,6 +43,9 @@ lint: install ## Check style, types and layers
 pages: install ## Write the pages that follow from others: of commands, errors and decisions
 	$(BIN)/python tools/pages.py
 
+constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt
+	$(BIN)/python tools/constraints.py
+
 docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
 	$(BIN)/mkdocs build --strict
 
@@ -81,4 +84,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint pages docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint pages constraints docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker

@@ -1,5 +1,6 @@
 """The service's process: store, follower and model set up from the settings, and a server that listens."""
 
+import asyncio
 import logging
 import signal
 import socket
@@ -9,11 +10,12 @@ from functools import partial
 
 import uvicorn
 
-from stream_qa.errors import SettingsError
+from stream_qa.errors import BrokerAccessError, SettingsError
 from stream_qa.serving.application import create_application
 from stream_qa.serving.served import open_generation, open_served
 from stream_qa.serving.serving import Serving, switches_of
-from stream_qa.settings import Settings
+from stream_qa.settings import Settings, without_password
+from stream_qa.topics import why_unavailable
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10
@@ -30,22 +32,26 @@ def run(settings: Settings) -> None:
         The coefficient store cannot be opened.
     SettingsError
         Nothing can listen at the address.
+    BrokerAccessError
+        The broker does not take who we are, or is not whom we believe. One that does not answer is waited for.
     """
     # The server answers signals while it runs, then raises them again for whoever had them before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
+    problem = asyncio.run(why_unavailable(settings.kafka))
+    if isinstance(problem, BrokerAccessError):
+        raise problem
     with closing(_listen(settings.serve_host, settings.serve_port)) as listening:
         first = open_served(settings)
         serving = Serving(first, partial(open_generation, settings), switches_of(settings))
         application = create_application(settings, serving)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("aiokafka").setLevel(logging.ERROR)
-        version = first.scorer().model.version
         _log.info(
             "began with generation %d and model %s, coefficients are in %s",
             first.generation,
-            version,
-            settings.serve_store,
+            first.scorer().model.version,
+            without_password(settings.serve_store),
         )
         config = uvicorn.Config(
             application, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_SECONDS, server_header=False

@@ -170,7 +170,7 @@ def switches_of(settings: Settings) -> Switches:
     """Return what reads which generation is to serve from the topic."""
 
     async def switches() -> AsyncGenerator[Generation | None, None]:
-        async with aclosing(generations(settings.bootstrap_servers, settings.topics.generations)) as found:
+        async with aclosing(generations(settings.kafka, settings.topics.generations)) as found:
             async for known in found:
                 yield known.serving
 

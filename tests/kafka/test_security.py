@@ -14,6 +14,7 @@ from builders import engagement
 from ground import PARTITIONS, Ground, job_in
 from secure_broker import PASSWORD, SecureBroker, settings_of
 from service_process import ready, service
+from test_serving import scored
 from test_worker import refusal
 from typer.testing import CliRunner
 

@@ -44,6 +44,8 @@ class Outcome(NamedTuple):
     """How many of the messages are labels, by why they say what they say."""
     ages: Sequence[int] = ()
     """Event time (ms) from the application to what the label says, of each of those that have a value."""
+    notices: Sequence[str] = ()
+    """What somebody should know."""
 
 
 class MemoryState:

@@ -18,6 +18,7 @@
     │       └── PartitionCountError
     ├── BrokerError
     │   ├── BrokerUnavailableError
+    │   │   └── BrokerAccessError
     │   ├── BrokerStartError
     │   └── TransactionError          nothing of the transaction counts, or the changelog says that it does
     │       ├── FencedError
@@ -38,8 +39,12 @@
     │   └── StoreUnavailableError
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
+    ├── GenerationError
+    ├── IncompleteInputsError
     ├── LogError                      a replay does not start
+    ├── ExportError
     ├── TrainingError
+    ├── RollbackError
     ├── EvaluationError
     ├── MissingExtraError
     ├── UnknownApplicationError
@@ -143,6 +148,13 @@ class BrokerError(StreamQAError):
 
 class BrokerUnavailableError(BrokerError):
     """No broker answers. Check ``STREAM_QA_BROKER`` and that the broker runs (``stream-qa broker up`` for one)."""
+
+
+class BrokerAccessError(BrokerUnavailableError):
+    """Broker and client do not accept each other: a certificate, a user name, a password, a protocol.
+
+    The message says which, and the settings that decide it. What runs already goes on trying, and says so in its log.
+    """
 
 
 class BrokerStartError(BrokerError):
@@ -262,12 +274,31 @@ class WorkerStartError(StreamQAError):
     """A worker that was to be run did not start. Read the log file that the message names."""
 
 
+class GenerationError(StreamQAError):
+    """The generation is not there, or not in a state for what was asked. See ``stream-qa rebuild status``."""
+
+
+class IncompleteInputsError(StreamQAError):
+    """A new generation would not learn all that is known, or some of it twice.
+
+    Train the bundle until where the inputs begin and give ``--warm-start``, or say ``--anyway``.
+    """
+
+
 class LogError(StreamQAError):
     """An event log cannot be opened or read. Check the path and that the file is complete."""
 
 
+class ExportError(StreamQAError):
+    """An export of labels cannot be read or continued. The message says why; a new directory begins anew."""
+
+
 class TrainingError(StreamQAError):
     """The log holds nothing to train on. Take a longer log, or a later ``--until``; check policy and features."""
+
+
+class RollbackError(StreamQAError):
+    """There is no such model to go back to. ``stream-qa models list`` shows which there are, and why some cannot be."""
 
 
 class EvaluationError(StreamQAError):

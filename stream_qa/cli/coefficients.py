@@ -72,7 +72,9 @@ def get(
 ) -> None:
     """Show what a member or a job has learned: what it prefers, its version, and how fresh that is.
 
-    Reads the coefficient topics, of the one partition. Example: stream-qa coefficients get job:j-17
+    Reads the coefficient topics, of the one partition.
+
+    Example: stream-qa coefficients get job:j-17
     """
     side, entity_id = _entity(entity)
     names = load_feature_names(names_file)
@@ -236,10 +238,10 @@ async def _watch(
 
 
 async def _follower(settings: Settings, keys: Collection[bytes] | None) -> Follower:
-    counts = await partition_counts(settings.bootstrap_servers, [settings.topics.coefficients])
+    counts = await partition_counts(settings.kafka, [settings.topics.coefficients])
     count = counts[settings.topics.coefficients]
     partitions = None if keys is None or count is None else {partition_of(key, count) for key in keys}
-    return Follower(CoefficientStore(), settings.bootstrap_servers, settings.topics, partitions)
+    return Follower(CoefficientStore(), settings.kafka, settings.topics, partitions)
 
 
 async def _while_running(follower: Follower, waiting: Coroutine[Any, Any, Any]) -> None:

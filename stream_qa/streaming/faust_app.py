@@ -1,6 +1,6 @@
 """The Faust application: membership, agents and the web server are Faust's; chunks and state are ours."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import faust
@@ -49,9 +49,10 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
         self.lanes = Lanes(settings, pipeline, fail)
         self.fail = fail
         super().__init__(
-            settings.app_id,
-            broker=[f"{transport.SCHEME}://{address}" for address in settings.bootstrap_servers],
-            datadir=str(settings.data_directory / "faust"),
+            settings.group_id,
+            broker=[f"{transport.SCHEME}://{address}" for address in settings.kafka.addresses],
+            broker_credentials=_credentials(settings.kafka.connection_options()),
+            datadir=str(settings.state_directory / "faust"),
             store="memory://",
             Worker=Worker,
             TableManager=LaneTables,
@@ -69,7 +70,7 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
             web_port=settings.web_port,
         )
         add_readiness(self, self.lanes)
-        add_metrics(self, self.lanes, pipeline.label, settings.topic_prefix)
+        add_metrics(self, self.lanes, pipeline.label, settings.topics)
 
     def read(self, *topics: str, by: str) -> None:
         """Add the agent that hands the chunks of ``topics`` to the stage ``by``."""
@@ -82,3 +83,16 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
 
         # Without acknowledgements: nobody reads them here, and Faust would keep every chunk's offset for ever.
         self.agent(self.topic(*topics, schema=RawSchema(), acks=False), name=by)(hand_over)
+
+
+def _credentials(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 # Faust is not typed
+    """Return the options of connections in Faust's terms, for the producer that it keeps."""
+    context = options.get("ssl_context")
+    if "sasl_mechanism" in options:
+        return faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=options["sasl_mechanism"],
+        )
+    return None if context is None else faust.SSLCredentials(context)

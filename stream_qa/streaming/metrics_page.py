@@ -1,5 +1,6 @@
 """``GET /metrics``: the worker's numbers in Prometheus' text format. No id of a member or a job is ever a label."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,7 +11,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from stream_qa.errors import StateError
+from stream_qa.events import TopicNames
 from stream_qa.labels.event_time import NOT_BEGUN
+from stream_qa.learning.drift import Feature
 from stream_qa.learning.guard import REASONS, Sums
 from stream_qa.stages.label import LabelStage
 from stream_qa.streaming.lanes import Lanes
@@ -31,14 +34,14 @@ class WorkerCollector(Collector):
         The worker's lanes.
     label
         The stage that keeps event time.
-    prefix
-        In front of the topics' names on the broker; not in the metrics, so that rules fit all groups.
+    topics
+        Their names on the broker; in the metrics are those of the declarations, so that rules fit all groups.
     """
 
-    def __init__(self, lanes: Lanes, label: LabelStage, prefix: str) -> None:
+    def __init__(self, lanes: Lanes, label: LabelStage, topics: TopicNames) -> None:
         self._lanes = lanes
         self._label = label
-        self._prefix = prefix
+        self._topics = topics
         self.lag: Mapping[tuple[str, str], int] | None = None
         """Records that are not processed yet, by stage and topic; ``None`` where no broker said."""
         self.ready = False
@@ -57,7 +60,7 @@ class WorkerCollector(Collector):
             ["stage"],
             _by_one(counts.without_effect),
         )
-        written = ((self._topic(topic), count) for topic, count in counts.messages.items())
+        written = ((self._topics.declared(topic), count) for topic, count in counts.messages.items())
         yield _counter("messages", "Records that were written, by topic.", ["topic"], _by_one(dict(written)))
         yield _counter("labels", "Revisions of labels, by what they say.", ["reason"], _by_one(counts.labels))
         yield HistogramMetricFamily(
@@ -66,6 +69,7 @@ class WorkerCollector(Collector):
             counts.label_ages.buckets(),
             counts.label_ages.sum,
         )
+        yield from self._drift()
         yield _counter("dead_letters", "Input that could not be used.", ["stage", "reason"], counts.dead.items())
         delays = HistogramMetricFamily(
             "stream_qa_delay_seconds",
@@ -90,6 +94,52 @@ class WorkerCollector(Collector):
         yield _counter("fenced", "Times at which another took this worker's place.", [], [((), counts.fenced)])
         yield _counter("restored_records", "Changelog records read back.", [], [((), counts.restored)])
 
+    def _drift(self) -> Iterator[Metric]:
+        drift = self._lanes.counts.drift.counted(round(time.time() * 1000))
+        distances = drift.distances
+        yield _counter(
+            "profiled_applications",
+            "Applications whose features were compared with those of the training.",
+            [],
+            [((), drift.applications)],
+        )
+        yield _counter(
+            "feature_outside_range",
+            "Values of a feature that are outside of the training's range.",
+            ["side", "feature"],
+            drift.outside.items(),
+        )
+        yield _gauge(
+            "feature_distance",
+            "Largest distance between a feature's distribution and that of the training.",
+            ["side", "feature"],
+            distances.features.items(),
+        )
+        yield _counter(
+            "closed_labels", "Applications whose window has closed, by their label.", ["value"], _by_one(drift.closed)
+        )
+        yield _gauge(
+            "positive_share_difference",
+            "Share of positives less that of the training.",
+            [],
+            _known(distances.positives),
+        )
+        yield _gauge(
+            "answer_distance",
+            "Largest distance between how soon positives are answered and how soon they were in training.",
+            [],
+            _known(distances.answers),
+        )
+        yield _gauge(
+            "drifted",
+            "Whether something is further from the training than it should be, as it was judged last.",
+            ["what", "side", "feature"],
+            (
+                (("feature", *about) if isinstance(about, Feature) else (about, "", ""), float(is_too_far))
+                for about, is_too_far in distances.too_far.items()
+            ),
+        )
+
     def _present(self) -> Iterator[Metric]:
         lanes = self._lanes.all()
         yield _gauge("restoring_records", "Changelog records still to read.", [], [((), self._lanes.counts.restoring)])
@@ -111,7 +161,7 @@ class WorkerCollector(Collector):
             "lag_records",
             "Records of a stage's input that are not processed yet.",
             ["stage", "topic"],
-            (((stage, self._topic(topic)), lag) for (stage, topic), lag in (self.lag or {}).items()),
+            (((stage, self._topics.declared(topic)), lag) for (stage, topic), lag in (self.lag or {}).items()),
         )
         sizes: defaultdict[str, Sizes] = defaultdict(lambda: Sizes(0, 0, 0))
         for lane in lanes:
@@ -168,15 +218,12 @@ class WorkerCollector(Collector):
                 if moment != NOT_BEGUN:
                     yield (str(lane.partition),), moment
 
-    def _topic(self, name: str) -> str:
-        return name.removeprefix(self._prefix)
 
-
-def add_metrics(app: faust.App, lanes: Lanes, label: LabelStage, prefix: str) -> None:
+def add_metrics(app: faust.App, lanes: Lanes, label: LabelStage, topics: TopicNames) -> None:
     """Add the page to Faust's web server."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    collector = WorkerCollector(lanes, label, prefix)
+    collector = WorkerCollector(lanes, label, topics)
     registry.register(collector)
 
     async def metrics(view: Any, _request: Any) -> Any:  # noqa: ANN401 # Faust's own
@@ -189,6 +236,10 @@ def add_metrics(app: faust.App, lanes: Lanes, label: LabelStage, prefix: str) ->
 
 def _by_one(counts: Mapping[str, float]) -> Values:
     return (((name,), count) for name, count in counts.items())
+
+
+def _known(value: float | None) -> Values:
+    return [] if value is None else [((), value)]
 
 
 def _counter(name: str, what: str, labels: list[str], values: Values) -> Metric:

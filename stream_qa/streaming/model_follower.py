@@ -4,13 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
-from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
-from stream_qa.bundle import Bundle, load_bundle
-from stream_qa.errors import BrokerUnavailableError, BundleError, ModelMissingError, StreamQAError
-from stream_qa.events import PublishedModel
+from stream_qa.bundle import load_published
+from stream_qa.errors import BrokerUnavailableError, ModelMissingError, StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.stages.models import Models
 from stream_qa.stages.pipeline import model_of
@@ -80,7 +78,7 @@ class ModelFollower:
     async def _follow(self) -> None:
         while not self._stopping:
             try:
-                async with aclosing(published(self._settings.bootstrap_servers, self._settings.topics.models)) as found:
+                async with aclosing(published(self._settings.kafka, self._settings.topics.models)) as found:
                     async for models in found:
                         for offered in models:
                             await self._hear(offered)
@@ -105,15 +103,8 @@ class ModelFollower:
         """Read a model and put it where the stages find it; return why that cannot be done."""
         number, model = offered
         try:
-            bundle = await asyncio.to_thread(_load, model)
+            bundle = await asyncio.to_thread(load_published, model)
             self._models.add(model_of(self._settings, bundle, number))
         except StreamQAError as error:
             return str(error)
         return None
-
-
-def _load(model: PublishedModel) -> Bundle:
-    bundle = load_bundle(Path(model.location), model.sha256)
-    if bundle.version != model.version:
-        raise BundleError(f"{model.location} is model {bundle.version}, and {model.version} was published")
-    return bundle

@@ -3,15 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
 
-from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicMissingError, TopicsError
+from stream_qa.errors import BrokerError, TopicMissingError, TopicsError
+from stream_qa.events import TopicNames
+from stream_qa.events.topics import FIRST_GENERATION
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics.declaration import load_declarations
 from stream_qa.topics.plan import Action, ExistingTopic, Plan, make_plan
+from stream_qa.topics.refusal import why_unavailable
 
 ANSWER_SECONDS = 10.0
 #: Between two looks at whether the brokers already show what was applied.
@@ -26,23 +36,30 @@ class _ConfigEntry(NamedTuple):
 
 
 async def apply(
-    bootstrap_servers: list[str],
+    kafka: KafkaAccess,
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
+    generation: int = FIRST_GENERATION,
+    *,
+    shared: bool = True,
 ) -> Plan:
     """Create all missing topics and set the declared configuration of the others. Nothing is ever deleted.
 
     Parameters
     ----------
-    bootstrap_servers
-        Addresses of brokers, ``host:port``.
+    kafka
+        Where the brokers are.
     prefix
         In front of every declared name.
     partitions
         The count for all topics but the dead letters, instead of the declared one.
     replication_factor
         The factor for the topics that are created, instead of the declared one.
+    generation
+        Whose topics.
+    shared
+        Whether also those that all generations have in common.
 
     Returns
     -------
@@ -58,8 +75,14 @@ async def apply(
     BrokerUnavailableError
         No broker answers.
     """
-    async with _connected(bootstrap_servers) as admin:
-        plan = await _compare(admin, prefix, partitions, replication_factor)
+    async with _connected(kafka) as admin:
+
+        async def planned() -> Plan:
+            plan = await _compare(admin, prefix, partitions, replication_factor, generation)
+            own = TopicNames.with_prefix(prefix, generation).own()
+            return plan if shared else replace(plan, topics=tuple(topic for topic in plan.topics if topic.name in own))
+
+        plan = await planned()
         plan.raise_if_refused()
         await _create(admin, plan)
         await _change(admin, plan)
@@ -68,7 +91,7 @@ async def apply(
             async with asyncio.timeout(ANSWER_SECONDS):
                 while left.pending:
                     await asyncio.sleep(LOOK_AGAIN_SECONDS)
-                    left = await _compare(admin, prefix, partitions, replication_factor)
+                    left = await planned()
                     # Someone else may have created a topic between our look and our request.
                     left.raise_if_refused()
         except TimeoutError:
@@ -77,17 +100,18 @@ async def apply(
 
 
 async def compare(
-    bootstrap_servers: list[str],
+    kafka: KafkaAccess,
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
+    generation: int = FIRST_GENERATION,
 ) -> Plan:
     """Return what :func:`apply` would do, and change nothing."""
-    async with _connected(bootstrap_servers) as admin:
-        return await _compare(admin, prefix, partitions, replication_factor)
+    async with _connected(kafka) as admin:
+        return await _compare(admin, prefix, partitions, replication_factor, generation)
 
 
-async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int | None]:
+async def partition_counts(kafka: KafkaAccess, topics: Iterable[str]) -> dict[str, int | None]:
     """Return the partition count of each of ``topics``, ``None`` for one that does not exist. Creates none.
 
     Raises
@@ -95,12 +119,12 @@ async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) 
     BrokerUnavailableError
         No broker answers.
     """
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
         described = await _describe(admin)
     return {name: len(described[name]["partitions"]) if name in described else None for name in topics}
 
 
-async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int]:
+async def existing_counts(kafka: KafkaAccess, topics: Iterable[str]) -> dict[str, int]:
     """Return the partition count of each of ``topics``, all of which must exist.
 
     Raises
@@ -110,7 +134,7 @@ async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -
     TopicMissingError
         A topic does not exist.
     """
-    found = await partition_counts(bootstrap_servers, topics)
+    found = await partition_counts(kafka, topics)
     counts = {topic: count for topic, count in found.items() if count is not None}
     missing = [topic for topic in found if topic not in counts]
     if missing:
@@ -118,11 +142,71 @@ async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -
     return counts
 
 
+async def layout(kafka: KafkaAccess, topic: str) -> tuple[int, int]:
+    """Return the partition count and the replication factor of a topic.
+
+    Raises
+    ------
+    BrokerUnavailableError
+        No broker answers.
+    TopicMissingError
+        It does not exist.
+    """
+    partitions = (await existing_counts(kafka, [topic]))[topic]
+    async with _connected(kafka) as admin:
+        described = (await _describe(admin))[topic]
+    return partitions, max(len(partition["replicas"]) for partition in described["partitions"])
+
+
+async def delete(kafka: KafkaAccess, topics: Sequence[str]) -> None:
+    """Delete topics, with all that is in them; when this returns, the broker does not show them any more.
+
+    Raises
+    ------
+    TopicsError
+        The broker refuses, and says why.
+    BrokerUnavailableError
+        No broker answers.
+    """
+    async with _connected(kafka) as admin:
+        left = [topic for topic in topics if topic in await _describe(admin)]
+        if not left:
+            return
+        response = (await admin.delete_topics(left)).to_object()
+        _raise_refusals(
+            (result["topic"], result["error_code"], None)
+            for result in response["topic_error_codes"]
+            # Somebody else may have deleted it between our look and our request.
+            if result["error_code"] != UnknownTopicOrPartitionError.errno
+        )
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while not set(left).isdisjoint(await _describe(admin)):  # noqa: ASYNC110 # nobody tells
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        except TimeoutError:
+            raise TopicsError("the broker deletes the topics but still shows them; look again") from None
+
+
+async def members(kafka: KafkaAccess, group_id: str) -> int:
+    """Return how many members a consumer group has; 0 for one that does not exist.
+
+    Raises
+    ------
+    BrokerUnavailableError
+        No broker answers.
+    """
+    async with _connected(kafka) as admin:
+        try:
+            (response,) = await admin.describe_consumer_groups([group_id])
+        except GroupCoordinatorNotAvailableError:
+            return 0  # the first group of a broker makes it set up what keeps groups
+        return sum(len(group["members"]) for group in response.to_object()["groups"])
+
+
 @asynccontextmanager
-async def _connected(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _connected(kafka: KafkaAccess) -> AsyncIterator[AIOKafkaAdminClient]:
     """Give a connected admin client, and say in our own errors what goes wrong with it."""
-    addresses = ", ".join(bootstrap_servers)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=int(ANSWER_SECONDS * 1000))
+    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=int(ANSWER_SECONDS * 1000))
     try:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -133,18 +217,16 @@ async def _connected(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaAdmi
     except (KafkaError, TimeoutError, OSError) as error:
         # Kafka's retriable errors are those of connections, elections and deadlines; the others come with a reason.
         if isinstance(error, KafkaError) and not error.retriable:
-            raise BrokerError(f"the Kafka broker at {addresses} refused: {error}") from error
-        raise BrokerUnavailableError(
-            f"no Kafka broker answers at {addresses}; check STREAM_QA_BROKER and that the broker runs"
-        ) from error
+            raise BrokerError(f"the Kafka broker at {', '.join(kafka.addresses)} refused: {error}") from error
+        raise await why_unavailable(kafka) from error
 
 
 async def _compare(
-    admin: AIOKafkaAdminClient, prefix: str, partitions: int | None, replication_factor: int | None
+    admin: AIOKafkaAdminClient, prefix: str, partitions: int | None, replication_factor: int | None, generation: int
 ) -> Plan:
     declarations = load_declarations()
     described = await _describe(admin)
-    names = [name for name in (f"{prefix}{declaration.name}" for declaration in declarations) if name in described]
+    names = [name for name in TopicNames.with_prefix(prefix, generation).all() if name in described]
     configs = await _describe_configs(admin, names)
     existing = {
         name: ExistingTopic(
@@ -154,7 +236,7 @@ async def _compare(
         )
         for name, topic in described.items()
     }
-    return make_plan(declarations, existing, prefix, partitions, replication_factor)
+    return make_plan(declarations, existing, prefix, partitions, replication_factor, generation=generation)
 
 
 async def _describe(admin: AIOKafkaAdminClient) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import yaml
 from monitoring import ALERTS, DASHBOARD, DEPLOY, Query, exported, names_in, program, queries
 
 EXPORTED = exported()
-PAGE = (DEPLOY.parent / "docs" / "operations.md").read_text()
+RUNBOOK = (DEPLOY.parent / "docs" / "runbook.md").read_text()
 #: Minutes of a trial.
 MINUTES = 60
 
@@ -22,6 +22,7 @@ READING = {
     'stream_qa_lag_records{instance="a", stage="label", topic="applications"}': "500x60",
     'stream_qa_lag_records{instance="a", stage="label", topic="engagements"}': "0x60",
 }
+DRIFTED_OTHERWISE = {'stream_qa_drifted{what="positives", side="", feature=""}': "1x60"}
 TRIALS: dict[str, tuple[Series, Series]] = {
     "StreamQAWorkerDown": ({'up{job="stream-qa"}': "0x60"}, {'up{job="stream-qa"}': "1x60", 'up{job="other"}': "0x60"}),
     "StreamQANotReady": ({"stream_qa_ready": "0x60"}, {"stream_qa_ready": "0x50 1x10"}),
@@ -90,6 +91,34 @@ TRIALS: dict[str, tuple[Series, Series]] = {
             'stream_qa_guard_held{stage="job"}': "5x60",
         },
     ),
+    "StreamQAFeatureOutsideRange": (
+        # Two workers, one of which has the values.
+        {
+            'stream_qa_feature_outside_range_total{instance="a", side="job", feature="pay"}': "0+10x60",
+            'stream_qa_feature_outside_range_total{instance="b", side="job", feature="pay"}': "0x60",
+            'stream_qa_profiled_applications_total{instance="a"}': "0+100x60",
+            'stream_qa_profiled_applications_total{instance="b"}': "0+100x60",
+        },
+        {
+            'stream_qa_feature_outside_range_total{instance="a", side="job", feature="pay"}': "0+2x60",
+            'stream_qa_profiled_applications_total{instance="a"}': "0+100x60",
+        },
+    ),
+    "StreamQAFeatureDrift": (
+        {
+            'stream_qa_drifted{instance="a", what="feature", side="job", feature="pay"}': "1x60",
+            'stream_qa_drifted{instance="b", what="feature", side="job", feature="pay"}': "0x60",
+        },
+        {'stream_qa_drifted{what="feature", side="job", feature="pay"}': "1x40 0x20", **DRIFTED_OTHERWISE},
+    ),
+    "StreamQAPositivesDrift": (
+        {'stream_qa_drifted{what="positives", side="", feature=""}': "1x60"},
+        {'stream_qa_drifted{what="answers", side="", feature=""}': "1x60"},
+    ),
+    "StreamQAAnswersDrift": (
+        {'stream_qa_drifted{what="answers", side="", feature=""}': "1x60"},
+        {'stream_qa_drifted{what="positives", side="", feature=""}': "1x60"},
+    ),
 }
 
 
@@ -106,17 +135,20 @@ def test_every_metric_is_seen_by_somebody() -> None:
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_an_alert_says_how_urgent_it_is_and_the_page_says_what_to_do(rule: dict[str, Any]) -> None:
-    assert rule["labels"]["severity"] in {"critical", "warning"}
+def test_an_alert_says_how_urgent_it_is_and_its_section_of_the_runbook_what_to_do(rule: dict[str, Any]) -> None:
+    name, severity = rule["alert"], rule["labels"]["severity"]
+    assert severity in {"critical", "warning"}
     assert rule["annotations"]["summary"]
-    assert rule["annotations"]["runbook"] == "docs/operations.md#alerts"
-    assert re.search(
-        rf"^\| `{rule['alert']}` \| {rule['labels']['severity']} \| [^|]+ \| [^|]+ \|$", PAGE, re.MULTILINE
-    )
+    assert rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}"
+    said = re.search(rf"^## {name}\n\n(.+?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
+    assert said, f"docs/runbook.md has no section `## {name}`"
+    assert said[1].startswith(f"**{severity}**: ")
+    for part in ("- Look: ", "- Do: ", "- Over: "):
+        assert f"\n{part}" in said[1]
 
 
-def test_the_page_has_no_alert_that_does_not_exist() -> None:
-    assert set(re.findall(r"`(StreamQA\w+)`", PAGE)) == {rule["alert"] for rule in ALERTS}
+def test_the_runbook_has_no_alert_that_does_not_exist() -> None:
+    assert re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE) == [rule["alert"] for rule in ALERTS]
 
 
 def test_no_two_panels_lie_on_each_other() -> None:

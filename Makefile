@@ -46,6 +46,12 @@ pages: install ## Write the pages that follow from others: of commands, errors a
 constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt
 	$(BIN)/python tools/constraints.py
 
+record-upgrade: install ## Record what RECORDING (a version) leaves on a broker, for the test of upgrades
+	$(BIN)/python tools/record_upgrade.py $(RECORDING) $(if $(CHECKOUT),--checkout $(CHECKOUT))
+
+release-check: install ## Build the distributions, install the wheel alone elsewhere, and run the demo from it
+	$(BIN)/python tools/release_check.py
+
 docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
 	$(BIN)/mkdocs build --strict
 
@@ -84,4 +90,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint pages constraints docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint pages constraints record-upgrade release-check docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker

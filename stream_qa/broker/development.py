@@ -56,6 +56,8 @@ class DevelopmentBroker:
     features
         Versions of Kafka's features by name, such as ``transaction.version``, instead of the newest; only the first
         start takes note of it.
+    others
+        More of Kafka's own properties, for this start.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class DevelopmentBroker:
         start_seconds: float = 60.0,
         report: Callable[[str], None] = lambda _: None,
         features: Mapping[str, int] = MappingProxyType({}),
+        others: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.directory = directory.resolve()
         self.port = port
@@ -73,6 +76,7 @@ class DevelopmentBroker:
         self._start_seconds = start_seconds
         self._report = report
         self._features = features
+        self._others = others
         self._data = self.directory / "kafka-data"
         self._pid_file = self.directory / "broker.pid"
         self._properties = self.directory / "server.properties"
@@ -184,7 +188,7 @@ class DevelopmentBroker:
                 f"Stop that one or choose another port."
             )
         java = java_with_kafka(self._report)
-        self._properties.write_text(properties.render(self.port, self._controller_port(), self._data))
+        self._properties.write_text(properties.render(self.port, self._controller_port(), self._data, self._others))
         if self.log_file.exists():
             self.log_file.replace(self.log_file.with_name("broker.log.1"))
         deadline = time.monotonic() + self._start_seconds

@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from stream_qa.broker.ports import LOOPBACK
 
 
-def render(port: int, controller_port: int, data: Path) -> str:
+def render(port: int, controller_port: int, data: Path, others: Mapping[str, str]) -> str:
     """Write out the properties: loopback only, one replica of everything, no topics that nobody declared.
 
     Parameters
@@ -18,6 +19,8 @@ def render(port: int, controller_port: int, data: Path) -> str:
         Where the node talks to its own controller.
     data
         Kafka's log directory.
+    others
+        Properties besides, or instead of, those that are set here.
     """
     properties = {
         "process.roles": "broker,controller",
@@ -47,6 +50,7 @@ def render(port: int, controller_port: int, data: Path) -> str:
         "broker.heartbeat.interval.ms": 500,
         # The first member of a group need not wait for others.
         "group.initial.rebalance.delay.ms": 0,
+        **others,
     }
     return "".join(f"{key}={value}\n" for key, value in properties.items())
 

@@ -61,6 +61,9 @@ bench: install ## Measure a worker beside the same stages without Kafka
 bench-rules: install ## Measure the learning rules, one label at a time and many at once
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/learning_rules.py
 
+bench-scaling: install ## Measure a worker by what it remembers, by its partitions, and two beside one
+	$(BIN)/python benchmarks/scaling.py
+
 bench-store: install ## Measure what a server needs to hold one and five million entities
 	$(BIN)/python benchmarks/store_size.py
 
@@ -90,4 +93,5 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint pages constraints record-upgrade release-check docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker
+# None of them is the name of a file that it makes.
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' Makefile)

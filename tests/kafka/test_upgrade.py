@@ -58,7 +58,7 @@ def test_there_are_recordings() -> None:
     assert set(BEFORE_VERSIONS) < set(RECORDINGS)
 
 
-@pytest.mark.parametrize(("upgraded", "recording"), zip(RECORDINGS, RECORDINGS, strict=True), indirect=["upgraded"])
+@pytest.mark.parametrize(("upgraded", "recording"), [(name, name) for name in RECORDINGS], indirect=["upgraded"])
 def test_a_worker_goes_on_from_what_an_earlier_version_left(upgraded: Ground, recording: str, tmp_path: Path) -> None:
     topics = upgraded.settings.topics
     before = asyncio.run(upgraded.read(topics.labels))

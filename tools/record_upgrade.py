@@ -22,7 +22,7 @@ from pathlib import Path
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY / "tests" / "data" / "upgrade"
 #: What a broker needs to go on with its topics, in its directory.
 KAFKA_DATA = "kafka-data"
@@ -35,13 +35,16 @@ def main() -> None:
     parser.add_argument("name", help="of the recording, such as the version")
     parser.add_argument("--checkout", type=Path, default=REPOSITORY, help="whose code writes it")
     arguments = parser.parse_args()
+    checkout = arguments.checkout.resolve()
     with tempfile.TemporaryDirectory() as directory:
         broker = DevelopmentBroker(Path(directory) / "broker", free_port(), report=print)
         broker.up()
         try:
+            # Not from here: Python finds modules in the directory where it is started first of all.
+            os.chdir(directory)
             environment = {
                 **{name: value for name, value in os.environ.items() if not name.startswith("STREAM_QA_")},
-                "PYTHONPATH": str(arguments.checkout.resolve()),
+                "PYTHONPATH": str(checkout),
                 "STREAM_QA_BROKER": broker.bootstrap,
                 "STREAM_QA_DATA_DIRECTORY": f"{directory}/state",
                 "STREAM_QA_WEB_ENABLED": "false",

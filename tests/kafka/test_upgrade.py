@@ -44,7 +44,7 @@ def upgraded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]
         pytest.skip(str(error))
     with tarfile.open(DATA / f"{request.param}.tar.xz") as archive:
         archive.extractall(tmp_path / "broker", filter="data")
-    broker = DevelopmentBroker(tmp_path / "broker", free_port(), others=KEEP)
+    broker = DevelopmentBroker(tmp_path / "broker", free_port(), more_properties=KEEP)
     broker.up()
     try:
         settings = Settings(broker=broker.bootstrap)

@@ -40,7 +40,7 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pages: install ## Write the pages that follow from others: of commands, errors and decisions
+pages: install ## Write what follows from the code: pages of commands, errors, decisions, and topics for Kubernetes
 	$(BIN)/python tools/pages.py
 
 constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt

@@ -48,7 +48,7 @@ def upgraded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]
     broker.up()
     try:
         settings = Settings(broker=broker.bootstrap)
-        asyncio.run(apply(settings.bootstrap_servers, settings.topic_prefix))
+        asyncio.run(apply(settings.kafka, settings.topic_prefix))
         yield Ground(settings, tmp_path, {"STREAM_QA_BROKER": broker.bootstrap})
     finally:
         broker.down()

@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CHAOS_FAULTS ?= 200
 CHAOS_JSON ?= chaos.json
+PEERS_JSON ?= peers.json
 PULL_REQUESTS ?= ../shared/data/github_pull_requests/pull_requests.csv.gz
 
 help: ## Show what can be made
@@ -40,7 +41,14 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install ## Measure a worker beside the same stages without Kafka
+bench: install ## Measure a worker beside other frameworks and the pipeline by hand; cut off, it goes on
+	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
+	cd benchmarks && ../$(BIN)/python -m peers --json $(abspath $(PEERS_JSON)) $(PEERS_OPTIONS)
+
+bench-table: install ## Write what make bench has found to docs/benchmarks.md
+	cd benchmarks && ../$(BIN)/python -m peers --json $(abspath $(PEERS_JSON)) --table ../docs/benchmarks.md
+
+bench-worker: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
 
 bench-rules: install ## Measure the learning rules, one label at a time and many at once
@@ -75,4 +83,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint bench bench-table bench-worker bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from peers import kafka_streams
+
 HERE = Path(__file__).parent
 PARTITIONS = 4
 
@@ -114,6 +116,14 @@ SIDES = [
         most_events=100_000,
         missing=_needs("quixstreams"),
         examples_among_events=True,
+    ),
+    Side(
+        "kafka_streams",
+        "Kafka Streams, exactly_once_v2",
+        kafka_streams.command,
+        _of_peer,
+        most_events=300_000,
+        missing=kafka_streams.missing,
     ),
     Side(
         "aiokafka_plain",

@@ -1,6 +1,5 @@
 """The benchmark beside others: what it compares does the same, to the last count and to six decimals."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,32 +9,32 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-ALWAYS = ["stream_qa", "stock_faust", "aiokafka_plain", "aiokafka_optimised"]
 EVENTS = 600
+#: Two applications an engagement: that many open, and as many of them as are answered teach both sides once.
+RIGHT = {"labels": EVENTS, "scores": 400, "examples": 200, "member_steps": 200, "job_steps": 200}
 
 
 @pytest.mark.kafka
 @pytest.mark.timeout(540)
 @pytest.mark.usefixtures("broker")  # skips where there can be none; the benchmark starts its own
-def test_all_sides_give_the_same_counts_and_coefficients(tmp_path: Path) -> None:
-    sides = [*ALWAYS]
-    if importlib.util.find_spec("quixstreams") is not None:
-        sides.append("quix_exactly_once")
-    results = _measure(tmp_path / "results.json", sides)
-    measured = [row for row in results if row["kind"] == "throughput"]
-    assert sorted(row["side"] for row in measured) == sorted(sides)
-    # Two applications an engagement: that many open, and as many of them as are answered teach both sides once.
-    right = {"labels": EVENTS, "scores": 400, "examples": 200, "member_steps": 200, "job_steps": 200}
-    assert all(row["counts"] == right for row in measured)
-    learned = [row for row in results if row["kind"] == "agreement"]
-    assert sorted(row["side"] for row in learned) == sorted(sides)
-    assert all(row["largest_difference"] < 1e-6 for row in learned)
+@pytest.mark.parametrize(
+    "side",
+    ["stream_qa", "stock_faust", "quix_exactly_once", "kafka_streams", "aiokafka_plain", "aiokafka_optimised"],
+)
+def test_a_side_gives_the_right_counts_and_coefficients(side: str, tmp_path: Path) -> None:
+    learned, measured = _measure(side, tmp_path / "results.json")
+    assert learned["largest_difference"] < 1e-6
+    assert measured["counts"] == RIGHT
+    assert measured["cpu_seconds"] > 0
 
 
-def _measure(path: Path, sides: list[str]) -> list[dict[str, Any]]:
-    options = ["--events", str(EVENTS), "--rounds", "1", "--keys", "zipf", "--json", str(path)]
-    command = [sys.executable, "-m", "peers", *options, "--sides", *sides]
-    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
+def _measure(side: str, path: Path) -> list[dict[str, Any]]:
+    """Return the rows that the benchmark writes of a side."""
+    options = ["--sides", side, "--events", str(EVENTS), "--rounds", "1", "--keys", "zipf", "--json", str(path)]
+    command = [sys.executable, "-m", "peers", *options]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    if "left out" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"]
     return rows

@@ -39,7 +39,9 @@
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
     ├── LogError                      a replay does not start
+    ├── ExportError
     ├── TrainingError
+    ├── RollbackError
     ├── EvaluationError
     ├── MissingExtraError
     ├── UnknownApplicationError
@@ -266,8 +268,16 @@ class LogError(StreamQAError):
     """An event log cannot be opened or read. Check the path and that the file is complete."""
 
 
+class ExportError(StreamQAError):
+    """An export of labels cannot be read or continued. The message says why; a new directory begins anew."""
+
+
 class TrainingError(StreamQAError):
     """The log holds nothing to train on. Take a longer log, or a later ``--until``; check policy and features."""
+
+
+class RollbackError(StreamQAError):
+    """There is no such model to go back to. ``stream-qa models list`` shows which there are, and why some cannot be."""
 
 
 class EvaluationError(StreamQAError):

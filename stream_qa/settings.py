@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream_qa.errors import SettingsError
 from stream_qa.events.decoding import DEFAULT_MAX_MESSAGE_BYTES
-from stream_qa.events.topics import TopicNames
+from stream_qa.events.topics import FIRST_GENERATION, TopicNames, generation_suffix
 
 PREFIX = "STREAM_QA_"
 _LAST_PORT = 65_535
@@ -26,6 +26,10 @@ class Settings(BaseSettings):
     )
     app_id: Annotated[str, Field(description="name of the worker group, and of its Kafka consumer group")] = "stream-qa"
     topic_prefix: Annotated[str, Field(description="in front of every topic's name, to keep worker groups apart")] = ""
+    generation: Annotated[
+        int,
+        Field(ge=1, le=1_000_000, description="which generation: from the second on, names of all its own end in it"),
+    ] = FIRST_GENERATION
     data_directory: Annotated[Path, Field(description="where workers keep their local state; one for each worker")] = (
         Path("stream-qa-data")
     )
@@ -225,7 +229,18 @@ class Settings(BaseSettings):
     @property
     def topics(self) -> TopicNames:
         """The names of the topics on the broker."""
-        return TopicNames.with_prefix(self.topic_prefix)
+        return TopicNames.with_prefix(self.topic_prefix, self.generation)
+
+    @property
+    def group_id(self) -> str:
+        """The name of the Kafka consumer group."""
+        return f"{self.app_id}{generation_suffix(self.generation)}"
+
+    @property
+    def state_directory(self) -> Path:
+        """Where this generation's worker keeps its state: within the data directory, which may be a volume."""
+        suffix = generation_suffix(self.generation)
+        return self.data_directory / suffix.removeprefix(".") if suffix else self.data_directory
 
     @property
     def bootstrap_servers(self) -> list[str]:

@@ -53,7 +53,7 @@ def exported() -> set[str]:
     lanes = Lanes(settings, pipeline, lambda error: pytest.fail(str(error)))
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(WorkerCollector(lanes, pipeline.label, settings.topic_prefix))
+    registry.register(WorkerCollector(lanes, pipeline.label, settings.topics))
     endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
     return {f"{family.name}{ending}" for family in registry.collect() for ending in endings.get(family.type, [""])}
 

@@ -1,16 +1,12 @@
-"""What the pages say is what the code has: settings, commands, targets, dependencies, topics, links, errors."""
+"""What the pages say is what the code has: settings, commands, targets, dependencies, topics, links."""
 
-import ast
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
+from commands import groups_and_commands
 
-from stream_qa import errors
-from stream_qa.cli import application
 from stream_qa.events import TopicNames
 from stream_qa.settings import PREFIX, Settings
 
@@ -38,23 +34,9 @@ def code(text: str) -> str:
     return "\n".join(CODE.findall(text))
 
 
-def commands() -> set[str]:
-    """Return every command of ``stream-qa`` that does something."""
-    return set(_commands(application))
-
-
-def _commands(group: typer.Typer, prefix: str = "") -> Iterator[str]:
-    for command in group.registered_commands:
-        name = command.name or str(getattr(command.callback, "__name__", ""))
-        yield f"{prefix}{name.replace('_', '-')}"
-    for added in group.registered_groups:
-        if added.typer_instance is not None:
-            yield from _commands(added.typer_instance, f"{prefix}{added.name} ")
-
-
 def named_commands(text: str) -> set[str]:
     """Return the commands that code in ``text`` names; an unknown one as it stands there."""
-    groups = {command.split()[0] for command in commands() if " " in command}
+    groups = {command.split()[0] for command in groups_and_commands() if " " in command}
     found = set()
     for first, second in re.findall(r"\bstream-qa ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", code(text)):
         found.add(f"{first} {second}".strip() if first in groups else first)
@@ -108,17 +90,13 @@ def test_the_dependencies_page_has_the_dependencies_and_no_others() -> None:
     assert first_cells(TEXTS[REPOSITORY / "docs" / "dependencies.md"]) == dependencies()
 
 
-def test_every_command_is_in_a_page() -> None:
-    assert commands() - set().union(*map(named_commands, TEXTS.values())) == set()
-
-
 def test_every_make_target_is_in_a_page() -> None:
     assert targets() - set().union(*map(named_targets, TEXTS.values())) == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_names_no_command_or_target_that_does_not_exist(page: Path) -> None:
-    assert named_commands(TEXTS[page]) <= commands()
+    assert named_commands(TEXTS[page]) <= set(groups_and_commands())
     assert named_targets(TEXTS[page]) <= targets()
 
 
@@ -133,19 +111,6 @@ def test_relative_links_point_to_something(page: Path) -> None:
         assert target.is_relative_to(REPOSITORY), link
         if fragment:
             assert fragment in {anchor(heading) for heading in HEADING.findall(target.read_text())}, link
-
-
-def error_classes() -> list[object]:
-    """Return the classes of errors.py but the root, which is caught and never raised."""
-    tree = ast.parse(Path(errors.__file__).read_text())
-    found = [getattr(errors, node.name) for node in tree.body if isinstance(node, ast.ClassDef)]
-    return [error for error in found if error is not errors.StreamQAError]
-
-
-@pytest.mark.parametrize("error", error_classes())
-def test_an_error_says_what_it_is_and_what_to_do(error: type[Exception]) -> None:
-    sentences = re.findall(r"[.!?](?:\s|$)", error.__doc__ or "")
-    assert len(sentences) > 1
 
 
 def test_every_topic_is_in_the_topics_page() -> None:

@@ -1,5 +1,6 @@
 """The model bundle: a directory with all that is learned rarely. Nothing in it can run code."""
 
+from stream_qa.bundle.difference import difference
 from stream_qa.bundle.files import (
     MANIFEST,
     Checks,
@@ -36,6 +37,7 @@ __all__ = [
     "Scale",
     "SchemaFile",
     "Side",
+    "difference",
     "load_bundle",
     "load_random_effects",
     "write_bundle",

@@ -1,13 +1,13 @@
 """The command line ``stream-qa``: one file a command group, all put together on this page."""
 
 import sys
+from typing import Annotated
 
 import typer
-from aiokafka.errors import KafkaError
-from rich.console import Console
 
 from stream_qa.cli import (
     broker,
+    capacity,
     coefficients,
     config,
     dead_letters,
@@ -21,14 +21,25 @@ from stream_qa.cli import (
     topics,
     train,
 )
-from stream_qa.errors import StreamQAError
+from stream_qa.cli.failures import tell
 
-application = typer.Typer(
-    name="stream-qa",
-    help="A near-real-time learner for two-sided marketplaces.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+TRACEBACK = "--traceback"
+
+application = typer.Typer(name="stream-qa", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@application.callback()
+def _every_command(
+    _traceback: Annotated[  # main looks for it: an error may come before this is called
+        bool, typer.Option(TRACEBACK, help="Show the traceback of an error, e.g. stream-qa --traceback topics plan")
+    ] = False,
+) -> None:
+    """A near-real-time learner for two-sided marketplaces.
+
+    Settings are STREAM_QA_* variables: stream-qa config show. An error is one sentence and what to do, on stderr.
+
+    Exit codes of all commands: 0 done; 1 an error; 2 the command line is wrong; 70 a bug. Some have more.
+    """  # noqa: D401 # what people read when they ask for help
 
 
 application.add_typer(broker.commands, name="broker", help="A real Kafka for development: stream-qa broker up")
@@ -38,6 +49,7 @@ application.add_typer(labels.commands, name="labels")
 application.add_typer(models.commands, name="models")
 application.add_typer(coefficients.commands, name="coefficients")
 application.add_typer(dead_letters.commands, name="dead-letters")
+application.command()(capacity.capacity)
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)
@@ -47,11 +59,10 @@ application.command()(demo.demo)
 
 
 def main() -> None:
-    """Run the command line: an error of ours is one sentence on stderr and exit code 1, never a traceback."""
+    """Run the command line: what goes wrong is told on stderr, with an exit code, and a traceback only if asked for."""
     try:
         application()
-    except (StreamQAError, KafkaError) as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"{type(error).__name__}: {error}", style="red", markup=False, highlight=False
-        )
-        sys.exit(1)
+    except Exception as error:
+        if TRACEBACK in sys.argv:
+            raise
+        sys.exit(tell(error))

@@ -54,7 +54,9 @@ def down(directory: Directory = Path(".broker"), delete_data: DeleteData = False
 
 @commands.command()
 def status(directory: Directory = Path(".broker"), as_json: AsJSON = False) -> None:
-    """Say whether the broker runs, and where; exit code 3 if it does not.
+    """Say whether the broker runs, and where.
+
+    Exit codes: 0 it runs; 3 it does not.
 
     Example: stream-qa broker status --json
     """

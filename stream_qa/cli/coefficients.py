@@ -72,7 +72,9 @@ def get(
 ) -> None:
     """Show what a member or a job has learned: what it prefers, its version, and how fresh that is.
 
-    Reads the coefficient topics, of the one partition. Example: stream-qa coefficients get job:j-17
+    Reads the coefficient topics, of the one partition.
+
+    Example: stream-qa coefficients get job:j-17
     """
     side, entity_id = _entity(entity)
     names = load_feature_names(names_file)

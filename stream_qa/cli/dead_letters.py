@@ -82,7 +82,9 @@ def show_letter(
 ) -> None:
     """Show one dead letter: why it is there, its key, its headers and its value.
 
-    Bytes that are no text are shown with backslashes. Example: stream-qa dead-letters show 0:17
+    Bytes that are no text are shown with backslashes.
+
+    Example: stream-qa dead-letters show 0:17
     """
     quieten_client()
     place, _ = _name(letter)
@@ -125,8 +127,9 @@ def redrive_letters(
 ) -> None:
     """Send dead letters to the topic that they came from, bytes and key untouched; each of them once, ever.
 
-    Killed at any moment and run again, it sends those that are left. Exit codes: 0 done, also where nothing was left
-    to send; 1 an error, before which some may have been sent.
+    Killed at any moment and run again, it sends those that are left.
+
+    Exit codes: 0 done, also where nothing was left to send; 1 an error, before which some may have been sent.
 
     Example: stream-qa dead-letters redrive --reason WrongPartitionError --dry-run
     """

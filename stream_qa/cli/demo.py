@@ -44,6 +44,8 @@ def demo(
 ) -> None:
     """Show it all: a real Kafka, a real worker, and coefficients being learned. Leaves nothing behind.
 
+    Exit codes: 0 all was shown; 1 an error, and the logs are kept; 130 interrupted.
+
     Example: stream-qa demo --seconds 20
     """
     console = Console()
@@ -78,7 +80,7 @@ def _run(console: Console, directory: Path, seconds: float, seed: int) -> None:
     worker_log = directory / "worker.log"
     try:
         broker.up()
-        asyncio.run(apply(settings.bootstrap_servers, settings.topic_prefix))
+        asyncio.run(apply(settings.bootstrap_servers, settings.topic_prefix, generation=settings.generation))
         console.print("Starting a worker: faust -A stream_qa.app worker", style="dim")
         with worker_process(environment, worker_log) as worker:
             progress = Progress(settings.topics)

@@ -56,6 +56,8 @@ def simulate(
 
     Members and jobs come and go, their effects drift, recruiters answer late and in sessions or not at all. A line is
     the message of its topic with its type, application or engagement; lines are in the order of event time.
+
+    Example: stream-qa simulate log.jsonl.gz --days 28 --applications 10000
     """
     destinations = [out, truth, _STDOUT if as_json else None]
     used = [destination for destination in destinations if destination is not None]

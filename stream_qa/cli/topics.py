@@ -20,7 +20,10 @@ PENDING = 2
 
 Partitions = Annotated[
     int | None,
-    typer.Option(min=1, help="Partition count of all topics but dead letters and models, instead of the declared one."),
+    typer.Option(
+        min=1,
+        help="Partition count of all topics but dead letters, models and generations, instead of the declared one.",
+    ),
 ]
 ReplicationFactor = Annotated[
     int | None, typer.Option(min=1, help="Replication factor of new topics, instead of the declared one.")
@@ -43,11 +46,15 @@ def plan(partitions: Partitions = None, replication_factor: ReplicationFactor = 
 
     Exit codes: 0 nothing to do; 2 changes are pending; 1 refused, because a topic has another partition count than it
     must have, or no broker answers.
+
+    Example: stream-qa topics plan --replication-factor 3 --json
     """
     quieten_client()
     settings = load_settings()
     planned = asyncio.run(
-        compare_with_broker(settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor)
+        compare_with_broker(
+            settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor, settings.generation
+        )
     )
     _print(planned, ("to create", "to change"), as_json=as_json)
     if planned.refused:
@@ -64,11 +71,15 @@ def apply(partitions: Partitions = None, replication_factor: ReplicationFactor =
 
     Exit codes: 0 the topics are as declared; 1 refused, because a topic has another partition count than it must
     have (nothing was changed then), or no broker answers.
+
+    Example: stream-qa topics apply --partitions 12 --replication-factor 3
     """
     quieten_client()
     settings = load_settings()
     done = asyncio.run(
-        apply_to_broker(settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor)
+        apply_to_broker(
+            settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor, settings.generation
+        )
     )
     _print(done, ("created", "changed"), as_json=as_json)
 

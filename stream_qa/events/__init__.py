@@ -8,6 +8,7 @@ from stream_qa.events.decoding import Decoder, WireDecoder
 from stream_qa.events.engagement import Engagement
 from stream_qa.events.example import Example
 from stream_qa.events.fields import Event
+from stream_qa.events.generation import Generation
 from stream_qa.events.label import Label, LabelKind, Value
 from stream_qa.events.model import PublishedModel
 from stream_qa.events.notification import Notification
@@ -24,6 +25,7 @@ __all__ = [
     "EntityKind",
     "Event",
     "Example",
+    "Generation",
     "Headers",
     "Label",
     "LabelKind",

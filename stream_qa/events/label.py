@@ -47,6 +47,7 @@ class Label(Event):
     watermark: Annotated[EventTime, Field(description="the event time that the origin had reached")]
     model_version: Annotated[Identifier, Field(description="the model bundle by which it was scored")] = "none"
     model_number: ModelNumber = 0
+    global_brought: Annotated[bool, Field(description="whether the application brought its global log-odds")] = False
 
     @property
     def kind(self) -> LabelKind:

@@ -20,3 +20,6 @@ class PublishedModel(Event):
             description="of its manifest.json, which has those of global model, priors and curves",
         ),
     ]
+    withdraws: Annotated[
+        Identifier | None, Field(description="the version in whose place this one was put because it was no good")
+    ] = None

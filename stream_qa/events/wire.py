@@ -148,6 +148,7 @@ class Label(Struct, frozen=True, gc=False):
     watermark: EventTime
     model_version: Identifier = "none"
     model_number: ModelNumber = 0
+    global_brought: bool = False
 
 
 class Example(Struct, frozen=True, gc=False):

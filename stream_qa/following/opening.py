@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stream_qa.coefficients import CoefficientStore
 from stream_qa.errors import MissingExtraError
+from stream_qa.events.topics import FIRST_GENERATION, generation_suffix
 from stream_qa.following.recent import RecentRecords
 from stream_qa.following.rocksdb import RocksDBBackend
 
@@ -11,7 +12,12 @@ _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 def open_store(
-    location: str, prefix: str = "", *, cached_entities: int = 100_000, cached_seconds: float = 1.0
+    location: str,
+    prefix: str = "",
+    generation: int = FIRST_GENERATION,
+    *,
+    cached_entities: int = 100_000,
+    cached_seconds: float = 1.0,
 ) -> CoefficientStore:
     """Return the store at a location.
 
@@ -21,6 +27,9 @@ def open_store(
         A directory for RocksDB, which belongs to one process; or the URL of a server that speaks Redis's protocol.
     prefix
         Of the topics that it follows: keeps worker groups apart on one server.
+    generation
+        Whose coefficients it has: keeps generations apart, on one server by their keys, and on a disk by a directory of
+        their own beside ``location``, whose name ends in the generation.
     cached_entities, cached_seconds
         What this process remembers of such a server's answers, at most, and for how long. So much later than there,
         coefficients are new here.
@@ -35,10 +44,13 @@ def open_store(
         The extra ``redis`` is not installed.
     """
     if not location.startswith(_REDIS_SCHEMES):
-        return CoefficientStore(RocksDBBackend(Path(location)))
+        return CoefficientStore(RocksDBBackend(Path(f"{location.rstrip('/')}{generation_suffix(generation)}")))
     try:
         from stream_qa.following.redis import RedisBackend  # noqa: PLC0415 # an extra
     except ImportError as error:
         raise MissingExtraError(f"a store at {location.partition(':')[0]}:// needs the extra redis: {error}") from None
     recent = RecentRecords(cached_entities, cached_seconds)
-    return CoefficientStore(RedisBackend(location, f"stream_qa:{prefix}"), recent)
+    keys = f"stream_qa:{prefix}"
+    if suffix := generation_suffix(generation):
+        keys += f"{suffix.removeprefix('.')}:"
+    return CoefficientStore(RedisBackend(location, keys), recent)

@@ -138,7 +138,7 @@ class KafkaReplay:
                 moved = time.monotonic()
             elif time.monotonic() - moved > patience:
                 raise ReplayStalledError(
-                    f"the workers of {self._settings.app_id} have done nothing for {patience:.0f} s; does one run?"
+                    f"the workers of {self._settings.group_id} have done nothing for {patience:.0f} s; does one run?"
                 )
 
     async def is_done(self) -> bool:
@@ -179,7 +179,7 @@ class KafkaReplay:
 
     async def _committed(self) -> dict[TopicPartition, int]:
         try:
-            offsets = await self._admin.list_consumer_group_offsets(self._settings.app_id)
+            offsets = await self._admin.list_consumer_group_offsets(self._settings.group_id)
         except GroupCoordinatorNotAvailableError:
             return {}  # the first group of a broker makes it set up what keeps groups
         return {place: found.offset for place, found in offsets.items()}

@@ -40,7 +40,7 @@ def run(settings: Settings) -> None:
     models = Models(first_model(settings))
     with (
         closing(_listen(settings.serve_host, settings.serve_port)) as listening,
-        closing(open_store(settings.serve_store, settings.topic_prefix)) as store,
+        closing(open_store(settings.serve_store, settings.topic_prefix, settings.generation)) as store,
     ):
         followed = Followed(TopicsFollower(settings, store, models), settings.serve_stale_seconds)
         application = create_application(settings, lambda: Scorer.of(models.newest), store, followed)

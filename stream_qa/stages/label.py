@@ -189,6 +189,7 @@ class LabelStage:
             revision.watermark,
             model.version,
             model.number,
+            application.global_log_odds is not None,
         )
         return Message(self.topics.labels, application.member_id.encode(), wire.encode(label))
 

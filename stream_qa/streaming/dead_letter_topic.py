@@ -7,8 +7,8 @@ letter is sent once whenever a command is killed, and however many run.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -19,12 +19,12 @@ from stream_qa.settings import Settings
 from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.topic_range import reader, records_between
 from stream_qa.streaming.transactions import Transactions
-from stream_qa.topics import existing_counts, partition_counts
+from stream_qa.topics import partition_counts
 
 _log = logging.getLogger(__name__)
 
-_POLL_MILLISECONDS = 200
 _TRANSACTION_SECONDS = 60.0
 _TRIES = 5
 _WAIT_SECONDS = 1.0
@@ -75,7 +75,7 @@ async def lying(settings: Settings, chosen: Selection) -> Lying:
     BrokerUnavailableError
         No broker answers.
     """
-    async with _reader(settings, "read_committed") as consumer:
+    async with reader(settings.bootstrap_servers, settings.topics.dead_letters) as consumer:
         ends = await consumer.end_offsets(sorted(consumer.assignment()))
         return await _lying(consumer, ends, chosen)
 
@@ -89,12 +89,12 @@ async def letter_at(settings: Settings, partition: int, offset: int) -> tuple[De
         There is none at this place.
     """
     place = TopicPartition(settings.topics.dead_letters, partition)
-    async with _reader(settings, "read_committed") as consumer:
+    async with reader(settings.bootstrap_servers, settings.topics.dead_letters) as consumer:
         # Of all: the client cannot be closed before it has been asked for anything.
         ends = await consumer.end_offsets(sorted(consumer.assignment()))
         begin = await consumer.beginning_offsets(list(ends))
         if place in ends and begin[place] <= offset < ends[place]:
-            async with aclosing(_records(consumer, {place: ends[place]}, {place: offset})) as records:
+            async with aclosing(records_between(consumer, {place: offset}, {place: ends[place]})) as records:
                 async for record in records:
                     letter = read_letter(record)
                     if record.offset == offset and letter is not None:
@@ -144,12 +144,16 @@ async def redrive(
         return _plan(settings, await lying(settings, chosen), most)
     topics = settings.topics
     sources = _sources(settings)
-    connections = Connections(settings.bootstrap_servers, settings.app_id, [topics.dead_letters, *sources])
+    connections = Connections(settings.bootstrap_servers, settings.group_id, [topics.dead_letters, *sources])
     transactions = Transactions(connections, f"{topics.dead_letters}-redrive", _TRANSACTION_SECONDS)
     counts = await partition_counts(settings.bootstrap_servers, sources)
     planned: Redrive | None = None
     try:
-        async with _reader(settings, "read_committed") as consumer, _reader(settings, "read_uncommitted") as other:
+        servers = settings.bootstrap_servers
+        async with (
+            reader(servers, topics.dead_letters) as consumer,
+            reader(servers, topics.dead_letters, "read_uncommitted") as other,
+        ):
             tries_left = _TRIES
             while True:
                 tries_left -= 1
@@ -201,7 +205,7 @@ async def _in_parts(consumer: AIOKafkaConsumer, letters: Sequence[DeadLetter]) -
     begin = {places[letter.partition]: letter.offset for letter in reversed(letters)}
     end = {places[letter.partition]: letter.offset + 1 for letter in letters}
     part: list[Letter] = []
-    async with aclosing(_records(consumer, end, begin)) as records:
+    async with aclosing(records_between(consumer, begin, end)) as records:
         async for record in records:
             letter = wanted.get((record.partition, record.offset))
             if letter is None:
@@ -239,7 +243,7 @@ def _partition(settings: Settings, letter: DeadLetter, key: bytes | None, count:
 async def _lying(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], chosen: Selection) -> Lying:
     found = Lying()
     begin = await consumer.beginning_offsets(list(ends))
-    async with aclosing(_records(consumer, ends, begin)) as records:
+    async with aclosing(records_between(consumer, begin, ends)) as records:
         async for record in records:
             if (offset := redriven_offset(record)) is not None:
                 found.redriven.add((record.partition, offset))
@@ -249,43 +253,3 @@ async def _lying(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int],
                 found.letters.append(letter)
     found.letters.sort(key=lambda letter: (letter.partition, letter.offset))
     return found
-
-
-async def _records(
-    consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int], begin: Mapping[TopicPartition, int]
-) -> AsyncGenerator[ConsumerRecord, None]:
-    """Yield the records from ``begin`` to before ``ends``."""
-    left = {place for place, end in ends.items() if begin[place] < end}
-    consumer.pause(*consumer.assignment())
-    for place in left:
-        consumer.seek(place, begin[place])
-    consumer.resume(*left)
-    while left:
-        for place, records in (await consumer.getmany(*left, timeout_ms=_POLL_MILLISECONDS)).items():
-            for record in records:
-                if record.offset < ends[place]:
-                    yield record
-        # The position is past the last record where a transaction's end or an aborted one follows.
-        done = {place for place in left if await consumer.position(place) >= ends[place]}
-        consumer.pause(*done)
-        left -= done
-
-
-@asynccontextmanager
-async def _reader(settings: Settings, isolation_level: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """Give a consumer of all partitions of the dead letters."""
-    topic = settings.topics.dead_letters
-    count = (await existing_counts(settings.bootstrap_servers, [topic]))[topic]
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
-        isolation_level=isolation_level,
-        # Retention deletes while this reads: what is gone is gone.
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-    )
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(topic, partition) for partition in range(count)])
-        yield consumer
-    finally:
-        await consumer.stop()

@@ -49,9 +49,9 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
         self.lanes = Lanes(settings, pipeline, fail)
         self.fail = fail
         super().__init__(
-            settings.app_id,
+            settings.group_id,
             broker=[f"{transport.SCHEME}://{address}" for address in settings.bootstrap_servers],
-            datadir=str(settings.data_directory / "faust"),
+            datadir=str(settings.state_directory / "faust"),
             store="memory://",
             Worker=Worker,
             TableManager=LaneTables,
@@ -69,7 +69,7 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
             web_port=settings.web_port,
         )
         add_readiness(self, self.lanes)
-        add_metrics(self, self.lanes, pipeline.label, settings.topic_prefix)
+        add_metrics(self, self.lanes, pipeline.label, settings.topics)
 
     def read(self, *topics: str, by: str) -> None:
         """Add the agent that hands the chunks of ``topics`` to the stage ``by``."""

@@ -37,7 +37,7 @@ def instance_id(settings: Settings) -> str | None:
     if settings.instance_id != _AUTOMATIC:
         return settings.instance_id
     host = re.sub("[^a-zA-Z0-9._-]", "-", socket.gethostname())[:_HOST_LETTERS]
-    directory = str(settings.data_directory.resolve())
+    directory = str(settings.state_directory.resolve())
     return f"{host}-{hashlib.sha256(directory.encode()).hexdigest()[:12]}"
 
 

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from stream_qa.errors import StateError
+from stream_qa.events import TopicNames
 from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.stages.label import LabelStage
 from stream_qa.streaming.lanes import Lanes
@@ -30,14 +31,14 @@ class WorkerCollector(Collector):
         The worker's lanes.
     label
         The stage that keeps event time.
-    prefix
-        In front of the topics' names on the broker; not in the metrics, so that rules fit all groups.
+    topics
+        Their names on the broker; in the metrics are those of the declarations, so that rules fit all groups.
     """
 
-    def __init__(self, lanes: Lanes, label: LabelStage, prefix: str) -> None:
+    def __init__(self, lanes: Lanes, label: LabelStage, topics: TopicNames) -> None:
         self._lanes = lanes
         self._label = label
-        self._prefix = prefix
+        self._topics = topics
         self.lag: Mapping[tuple[str, str], int] | None = None
         """Records that are not processed yet, by stage and topic; ``None`` where no broker said."""
         self.ready = False
@@ -56,7 +57,7 @@ class WorkerCollector(Collector):
             ["stage"],
             _by_one(counts.without_effect),
         )
-        written = ((self._topic(topic), count) for topic, count in counts.messages.items())
+        written = ((self._topics.declared(topic), count) for topic, count in counts.messages.items())
         yield _counter("messages", "Records that were written, by topic.", ["topic"], _by_one(dict(written)))
         yield _counter("labels", "Revisions of labels, by what they say.", ["reason"], _by_one(counts.labels))
         yield HistogramMetricFamily(
@@ -110,7 +111,7 @@ class WorkerCollector(Collector):
             "lag_records",
             "Records of a stage's input that are not processed yet.",
             ["stage", "topic"],
-            (((stage, self._topic(topic)), lag) for (stage, topic), lag in (self.lag or {}).items()),
+            (((stage, self._topics.declared(topic)), lag) for (stage, topic), lag in (self.lag or {}).items()),
         )
         sizes: defaultdict[str, Sizes] = defaultdict(lambda: Sizes(0, 0, 0))
         for lane in lanes:
@@ -133,15 +134,12 @@ class WorkerCollector(Collector):
                 if moment != NOT_BEGUN:
                     yield (str(lane.partition),), moment
 
-    def _topic(self, name: str) -> str:
-        return name.removeprefix(self._prefix)
 
-
-def add_metrics(app: faust.App, lanes: Lanes, label: LabelStage, prefix: str) -> None:
+def add_metrics(app: faust.App, lanes: Lanes, label: LabelStage, topics: TopicNames) -> None:
     """Add the page to Faust's web server."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    collector = WorkerCollector(lanes, label, prefix)
+    collector = WorkerCollector(lanes, label, topics)
     registry.register(collector)
 
     async def metrics(view: Any, _request: Any) -> Any:  # noqa: ANN401 # Faust's own

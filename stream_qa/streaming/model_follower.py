@@ -105,14 +105,21 @@ class ModelFollower:
         """Read a model and put it where the stages find it; return why that cannot be done."""
         number, model = offered
         try:
-            bundle = await asyncio.to_thread(_load, model)
+            bundle = await asyncio.to_thread(load_published, model)
             self._models.add(model_of(self._settings, bundle, number))
         except StreamQAError as error:
             return str(error)
         return None
 
 
-def _load(model: PublishedModel) -> Bundle:
+def load_published(model: PublishedModel) -> Bundle:
+    """Read a published bundle.
+
+    Raises
+    ------
+    BundleError
+        It cannot be read here, or is not the one that was published.
+    """
     bundle = load_bundle(Path(model.location), model.sha256)
     if bundle.version != model.version:
         raise BundleError(f"{model.location} is model {bundle.version}, and {model.version} was published")

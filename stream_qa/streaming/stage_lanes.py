@@ -25,9 +25,9 @@ _TABLES = "tables"
 _HOUR = 3_600_000
 
 
-def partitions_on_disk(data_directory: Path) -> set[int]:
+def partitions_on_disk(state_directory: Path) -> set[int]:
     """Return the partitions of which there are tables."""
-    return {int(path.name.rpartition("-")[2]) for path in (data_directory / _TABLES).glob("label-*")}
+    return {int(path.name.rpartition("-")[2]) for path in (state_directory / _TABLES).glob("label-*")}
 
 
 class StageLanes:
@@ -143,5 +143,5 @@ class StageLanes:
         return guarded(stage, process, self._dead_letters)
 
     def _table(self, name: str) -> Table:
-        path = self._settings.data_directory / _TABLES / name
+        path = self._settings.state_directory / _TABLES / name
         return Table(path, self._cache, self._settings.state_write_buffer_bytes)

@@ -84,11 +84,11 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
         session = int(settings.session_timeout_seconds * 1000)
         return Member(
             bootstrap_servers=settings.bootstrap_servers,
-            client_id=settings.app_id,
-            group_id=settings.app_id,
+            client_id=settings.group_id,
+            group_id=settings.group_id,
             group_instance_id=instance_id(settings),
             partition_assignment_strategy=[
-                TogetherAssignor(settings.groups, partitions_on_disk(settings.data_directory))
+                TogetherAssignor(settings.groups, partitions_on_disk(settings.state_directory))
             ],
             session_timeout_ms=session,
             # A member that restores its tables answers a rebalance when it has done so.

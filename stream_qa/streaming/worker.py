@@ -88,7 +88,7 @@ def _check_port(host: str, port: int) -> None:
 
 def _lock_data_directory(settings: Settings) -> IO[str]:
     """Take the data directory for this process; two workers in one would corrupt nothing but could not both run."""
-    directory = settings.data_directory
+    directory = settings.state_directory
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("w")

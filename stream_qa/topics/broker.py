@@ -10,6 +10,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicMissingError, TopicsError
+from stream_qa.events import TopicNames
+from stream_qa.events.topics import FIRST_GENERATION
 from stream_qa.topics.declaration import load_declarations
 from stream_qa.topics.plan import Action, ExistingTopic, Plan, make_plan
 
@@ -30,6 +32,7 @@ async def apply(
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
+    generation: int = FIRST_GENERATION,
 ) -> Plan:
     """Create all missing topics and set the declared configuration of the others. Nothing is ever deleted.
 
@@ -43,6 +46,8 @@ async def apply(
         The count for all topics but the dead letters, instead of the declared one.
     replication_factor
         The factor for the topics that are created, instead of the declared one.
+    generation
+        Whose topics.
 
     Returns
     -------
@@ -59,7 +64,7 @@ async def apply(
         No broker answers.
     """
     async with _connected(bootstrap_servers) as admin:
-        plan = await _compare(admin, prefix, partitions, replication_factor)
+        plan = await _compare(admin, prefix, partitions, replication_factor, generation)
         plan.raise_if_refused()
         await _create(admin, plan)
         await _change(admin, plan)
@@ -68,7 +73,7 @@ async def apply(
             async with asyncio.timeout(ANSWER_SECONDS):
                 while left.pending:
                     await asyncio.sleep(LOOK_AGAIN_SECONDS)
-                    left = await _compare(admin, prefix, partitions, replication_factor)
+                    left = await _compare(admin, prefix, partitions, replication_factor, generation)
                     # Someone else may have created a topic between our look and our request.
                     left.raise_if_refused()
         except TimeoutError:
@@ -81,10 +86,11 @@ async def compare(
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
+    generation: int = FIRST_GENERATION,
 ) -> Plan:
     """Return what :func:`apply` would do, and change nothing."""
     async with _connected(bootstrap_servers) as admin:
-        return await _compare(admin, prefix, partitions, replication_factor)
+        return await _compare(admin, prefix, partitions, replication_factor, generation)
 
 
 async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int | None]:
@@ -140,11 +146,11 @@ async def _connected(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaAdmi
 
 
 async def _compare(
-    admin: AIOKafkaAdminClient, prefix: str, partitions: int | None, replication_factor: int | None
+    admin: AIOKafkaAdminClient, prefix: str, partitions: int | None, replication_factor: int | None, generation: int
 ) -> Plan:
     declarations = load_declarations()
     described = await _describe(admin)
-    names = [name for name in (f"{prefix}{declaration.name}" for declaration in declarations) if name in described]
+    names = [name for name in TopicNames.with_prefix(prefix, generation).all() if name in described]
     configs = await _describe_configs(admin, names)
     existing = {
         name: ExistingTopic(
@@ -154,7 +160,7 @@ async def _compare(
         )
         for name, topic in described.items()
     }
-    return make_plan(declarations, existing, prefix, partitions, replication_factor)
+    return make_plan(declarations, existing, prefix, partitions, replication_factor, generation=generation)
 
 
 async def _describe(admin: AIOKafkaAdminClient) -> dict[str, Any]:

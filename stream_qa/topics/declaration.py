@@ -48,6 +48,7 @@ class TopicDeclaration(BaseModel):
             "Snapshot",
             "Tick",
             "PublishedModel",
+            "Generation",
             "bytes",
         ],
         Field(description="the schema in stream_qa.events, or bytes"),

@@ -6,10 +6,11 @@ from enum import StrEnum
 
 from stream_qa.errors import PartitionCountError
 from stream_qa.events import TopicNames
+from stream_qa.events.topics import FIRST_GENERATION, is_of_any_generation
 from stream_qa.topics.declaration import TopicDeclaration
 
 #: Few messages and no state by partition: their counts stay as declared when all others are overridden.
-NEVER_OVERRIDDEN = (TopicNames().dead_letters, TopicNames().models)
+NEVER_OVERRIDDEN = (TopicNames().dead_letters, TopicNames().models, TopicNames().generations)
 
 
 class Action(StrEnum):
@@ -99,6 +100,8 @@ def make_plan(
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
+    *,
+    generation: int = FIRST_GENERATION,
 ) -> Plan:
     """Compare what is declared with what exists.
 
@@ -111,13 +114,16 @@ def make_plan(
     prefix
         In front of every declared name.
     partitions
-        The count for all topics but dead letters and models, instead of the declared one.
+        The count for all topics but dead letters, models and generations, instead of the declared one.
     replication_factor
         The factor for all topics, instead of the declared one.
+    generation
+        Whose topics.
     """
+    names = TopicNames.with_prefix(prefix, generation)
     planned = []
     for declaration in declarations:
-        name = f"{prefix}{declaration.name}"
+        name = names.of_declared(declaration.name)
         overridden = None if declaration.name in NEVER_OVERRIDDEN else partitions
         planned.append(
             _plan_topic(
@@ -130,7 +136,11 @@ def make_plan(
         )
     declared = {topic.name for topic in planned}
     # Without a prefix nothing tells a topic of ours from the other topics of the cluster.
-    undeclared = sorted(name for name in existing if name not in declared and name.startswith(prefix)) if prefix else ()
+    undeclared = (
+        name
+        for name in sorted(existing)
+        if prefix and name.startswith(prefix) and name not in declared and not is_of_any_generation(name, prefix)
+    )
     return Plan(tuple(planned), tuple(undeclared))
 
 

@@ -23,3 +23,13 @@ def test_a_url_without_the_extra_says_which_is_missing(monkeypatch: pytest.Monke
     monkeypatch.delitem(sys.modules, "stream_qa.following.redis", raising=False)
     with pytest.raises(MissingExtraError, match="the extra redis"):
         open_store("redis://127.0.0.1:6379/0")
+
+
+def test_generations_have_directories_beside_each_other(tmp_path: Path) -> None:
+    location = f"{tmp_path / 'store'}/"
+    with closing(open_store(location)) as first, closing(open_store(location, generation=2)) as second:
+        first.apply([delta(0, 1, [1.0])])
+        second.apply([delta(0, 1, [2.0])])
+        for store, coefficient in ((first, 1.0), (second, 2.0)):
+            assert store.look_up("member", ["entity-1"]).vectors.tolist() == [[coefficient]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "store.g2"]

@@ -74,6 +74,18 @@ def test_worker_groups_are_kept_apart_by_their_prefixes(redis_server: RedisServe
         assert list(other.entities()) == []
 
 
+def test_generations_are_kept_apart_by_their_keys(redis_server: RedisServer, prefix: str) -> None:
+    with (
+        closing(open_store(redis_server.url, prefix)) as first,
+        closing(open_store(redis_server.url, prefix, generation=2)) as second,
+    ):
+        first.apply([delta(0, 1, [1.0])], {PLACE: Reach(0, 5)})
+        assert (second.get("member", "entity-1"), second.positions(), list(second.entities())) == (None, {}, [])
+        second.apply([delta(0, 1, [2.0])], {PLACE: Reach(0, 3)})
+        assert [(entity_id, found.vector.tolist()) for _, entity_id, found in first.entities()] == [("entity-1", [1.0])]
+        assert (first.positions(), second.positions()) == ({PLACE: 5}, {PLACE: 3})
+
+
 def test_what_a_process_remembers_is_bounded_in_age_and_number(redis_server: RedisServer, prefix: str) -> None:
     ids = [f"entity-{number}" for number in range(10)]
     with (

@@ -76,6 +76,7 @@ def test_a_label_is_keyed_by_member_and_carries_all_that_learning_from_it_needs(
             job_version=0,
             origin=0,
             watermark=0,
+            global_brought=True,
         )
     ]
 

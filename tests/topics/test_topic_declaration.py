@@ -46,7 +46,7 @@ def test_messages_are_schemas_of_the_events_package() -> None:
 def test_state_is_compacted_and_never_forgotten_by_age() -> None:
     compacted = {d.name for d in load_declarations() if d.config["cleanup.policy"] == "compact"}
     changelogs = {"label-changelog", "member-changelog", "job-changelog", "notify-changelog"}
-    assert compacted == {"models", "coefficient-snapshots", *changelogs}
+    assert compacted == {"models", "generations", "coefficient-snapshots", *changelogs}
 
 
 def test_what_is_forgotten_by_age_is_so_by_its_arrival() -> None:

@@ -94,5 +94,13 @@ def test_undeclared_topics_of_our_prefix_are_mentioned_only() -> None:
     assert not plan.pending
 
 
+def test_a_generation_has_topics_of_its_own_and_leaves_those_of_others_alone() -> None:
+    existing = {"eu-labels": AS_DECLARED, "eu-labels.g3": AS_DECLARED, "eu-labels.gx": AS_DECLARED}
+    plan = make_plan([LABELS, DEAD_LETTERS], existing, prefix="eu-", generation=2)
+    assert actions(plan) == {"eu-labels.g2": Action.CREATE, "eu-dead-letters.g2": Action.CREATE}
+    assert plan.undeclared == ("eu-labels.gx",)
+    assert make_plan([LABELS], existing, prefix="eu-").undeclared == ("eu-labels.gx",)
+
+
 def test_without_a_prefix_no_topic_is_taken_for_ours() -> None:
     assert make_plan([LABELS], {"payments": AS_DECLARED}).undeclared == ()

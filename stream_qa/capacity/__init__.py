@@ -1,0 +1,1 @@
+"""How much of everything a marketplace of some size needs: measured on a sample, multiplied up."""

@@ -6,7 +6,6 @@ cd benchmarks && python -m peers --events 2000 --rounds 1 --keys zipf --json smo
 """
 
 import argparse
-import asyncio
 import logging
 import sys
 import tempfile
@@ -16,7 +15,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import uvloop
+
 from peers.agreement import largest_difference
+from peers.latency import measure_latency
 from peers.log import Keys, make_log
 from peers.results import Results, Row
 from peers.running import SideFailedError
@@ -36,6 +38,7 @@ def main() -> None:
     arguments.add_argument("--keys", nargs="+", choices=get_args(Keys), default=list(get_args(Keys)))
     names = [side.name for side in SIDES]
     arguments.add_argument("--sides", nargs="+", choices=names, default=names)
+    arguments.add_argument("--rates", type=int, nargs="*", default=[1_000, 5_000], help="events a second, for latency")
     arguments.add_argument("--table", type=Path, help="write the tables of this page from the results, and do no more")
     options = arguments.parse_args()
     # Topics that have just been created have no leader yet, which it tells of again and again.
@@ -49,7 +52,7 @@ def main() -> None:
         if reason := side.missing():
             print(f"left out: {side.title}: {reason}", file=sys.stderr)
     sides = [side for side in sides if not side.missing()]
-    parts = list(plan(sides, options.events, options.rounds, options.keys))
+    parts = list(plan(sides, options.events, options.rounds, options.keys, options.rates))
     for part in parts:
         run([task for task in part if results.find(task.key) is None], results)
     if missing := [task.key for part in parts for task in part if results.find(task.key) is None]:
@@ -64,7 +67,9 @@ class Task(NamedTuple):
     """What it is called in the results."""
 
 
-def plan(sides: Sequence[Side], events: int, rounds: int, all_keys: Sequence[Keys]) -> Iterator[list[Task]]:
+def plan(
+    sides: Sequence[Side], events: int, rounds: int, all_keys: Sequence[Keys], rates: Sequence[int]
+) -> Iterator[list[Task]]:
     """Yield what is to be done on a broker each: what was before is not in the way of the next."""
     yield [Task(side, {"kind": "agreement", "side": side.name}) for side in sides]
     for number, keys in product(range(rounds), all_keys):
@@ -79,9 +84,18 @@ def plan(sides: Sequence[Side], events: int, rounds: int, all_keys: Sequence[Key
                     "events": min(events, side.most_events),
                 },
             )
-            # Each round begins with another.
-            for side in [*sides[number % len(sides) :], *sides[: number % len(sides)]]
+            for side in _beginning_with_another(sides, number)
         ]
+    for rate in rates:
+        yield [
+            Task(side, {"kind": "latency", "side": side.name, "rate": rate}) for side in sides if rate <= side.most_rate
+        ]
+
+
+def _beginning_with_another(sides: Sequence[Side], number: int) -> list[Side]:
+    """Return the sides in the order of a round."""
+    first = number % max(1, len(sides))
+    return [*sides[first:], *sides[:first]]
 
 
 def run(tasks: Sequence[Task], results: Results) -> None:
@@ -95,7 +109,7 @@ def run(tasks: Sequence[Task], results: Results) -> None:
             for side, key in tasks:
                 place = Place(broker.bootstrap, f"{side.name.replace('_', '-')}-", Path(directory) / side.name)
                 try:
-                    found = asyncio.run(FINDS[key["kind"]](side, place, key))
+                    found = uvloop.run(FINDS[key["kind"]](side, place, key))
                 except SideFailedError as error:
                     print(error, file=sys.stderr, flush=True)
                     continue
@@ -113,9 +127,14 @@ async def _throughput(side: Side, place: Place, key: Mapping[str, Any]) -> Row:
     return asdict(await measure(side, place, make_log(key["events"], key["keys"], seed=key["round"])))
 
 
+async def _latency(side: Side, place: Place, key: Mapping[str, Any]) -> Row:
+    return asdict(await measure_latency(side, place, key["rate"]))
+
+
 FINDS: Mapping[str, Callable[[Side, Place, Mapping[str, Any]], Coroutine[Any, Any, Row]]] = {
     "agreement": _agreement,
     "throughput": _throughput,
+    "latency": _latency,
 }
 
 if __name__ == "__main__":

@@ -33,7 +33,16 @@ class Event(NamedTuple):
     """Of the event, ms since the epoch, UTC."""
 
 
-def make_log(count: int, keys: Keys, seed: int, members: int = MEMBERS, jobs: int = JOBS) -> list[Event]:
+def make_log(
+    count: int,
+    keys: Keys,
+    seed: int,
+    *,
+    members: int = MEMBERS,
+    jobs: int = JOBS,
+    first_time: int = FIRST_TIME,
+    gap: float = GAP_MILLISECONDS,
+) -> list[Event]:
     """Return ``count`` events: two applications for each engagement, each of these with an application of its own.
 
     Parameters
@@ -46,6 +55,10 @@ def make_log(count: int, keys: Keys, seed: int, members: int = MEMBERS, jobs: in
         Of the draws.
     members, jobs
         How many there are.
+    first_time
+        Of the first event, ms since the epoch, UTC.
+    gap
+        Milliseconds from one event to the next.
     """
     random = np.random.default_rng(seed)
     engaged = count // 3
@@ -55,7 +68,7 @@ def make_log(count: int, keys: Keys, seed: int, members: int = MEMBERS, jobs: in
     answers = places[chosen] + random.uniform(1.0, max(2.0, LONGEST_DELAY * applied), engaged)
     order = np.argsort(np.concatenate([places, answers]), kind="stable")
     times = np.empty(count, np.int64)
-    times[order] = FIRST_TIME + GAP_MILLISECONDS * np.arange(count)
+    times[order] = first_time + np.floor(gap * np.arange(count)).astype(np.int64)
     member_of, job_of = (_draw(random, number, applied, keys) for number in (members, jobs))
     job_features = random.normal(size=(jobs, FEATURES)).round(3)
     member_features = random.normal(size=(members, FEATURES)).round(3)

@@ -105,7 +105,7 @@ SIDES = [
         _python("-m", "faust", "-A", "peers.stock_faust", "worker", "-l", "info"),
         _of_peer,
         most_events=12_000,
-        most_rate=1_000,
+        most_rate=500,
         changelogs=tuple(f"group-{table}-changelog" for table in ("known-applications", "members", "jobs")),
     ),
     Side(

@@ -34,6 +34,7 @@ def _lines(about: Row, rows: Sequence[Row]) -> Iterator[str]:
     yield f"{about['cores']} cores, {about['processor']}; {versions}; {max(row['ended_at'] for row in rows)[:10]}."
     for keys in dict.fromkeys(row["keys"] for row in rows if row["kind"] == "throughput"):
         yield from _throughput(keys, [row for row in rows if row["kind"] == "throughput" and row["keys"] == keys])
+    yield from _latency([row for row in rows if row["kind"] == "latency"])
 
 
 def _throughput(keys: str, rows: Sequence[Row]) -> Iterator[str]:
@@ -58,6 +59,22 @@ def _throughput(keys: str, rows: Sequence[Row]) -> Iterator[str]:
             f"{max(row['resident_megabytes'] for row in of_side):,.0f} MB",
         )
         yield "| " + " | ".join(cells) + " |"
+
+
+def _latency(rows: Sequence[Row]) -> Iterator[str]:
+    if not rows:
+        return
+    yield ""
+    yield "From an engagement to its deltas, ms: median, 99th percentile, longest. One run of 15 s each."
+    yield ""
+    yield "| | events a second | member's delta | job's delta | CPU seconds a second | probes that arrived |"
+    yield "|---|---|---|---|---|---|"
+    for side in SIDES:
+        for row in sorted((row for row in rows if row["side"] == side.name), key=lambda row: row["rate"]):
+            figures = (", ".join(f"{value:,.0f}" for value in row[of]) or "none" for of in ("member", "job"))
+            arrived = f"{row['arrived']} of {row['probes']}"
+            cells = (side.title, f"{row['rate']:,}", *figures, f"{row['cpu_share']:.2f}", arrived)
+            yield "| " + " | ".join(cells) + " |"
 
 
 def _rate(row: Row) -> float:

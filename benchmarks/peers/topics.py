@@ -97,7 +97,7 @@ class Outputs:
     async def __aenter__(self) -> Self:
         """Begin at the beginning."""
         await self._consumer.start()
-        _begin(self._consumer, self._coefficients, self._scores)
+        begin(self._consumer, self._coefficients, self._scores)
         return self
 
     async def __aexit__(
@@ -140,7 +140,7 @@ async def count(side: Side, place: Place, outputs: Outputs, log: Sequence[Event]
     await consumer.start()
     try:
         for name in ("labels", examples):
-            ends = await consumer.end_offsets(_begin(consumer, f"{place.prefix}{name}"))
+            ends = await consumer.end_offsets(begin(consumer, f"{place.prefix}{name}"))
             numbers[name] = 0
             while any([await consumer.position(part) < end for part, end in ends.items()]):
                 numbers[name] += sum(map(len, (await consumer.getmany(timeout_ms=50)).values()))
@@ -172,7 +172,8 @@ def committed_reader(place: Place) -> AIOKafkaConsumer:
     )
 
 
-def _begin(consumer: AIOKafkaConsumer, *topics: str) -> list[TopicPartition]:
+def begin(consumer: AIOKafkaConsumer, *topics: str) -> list[TopicPartition]:
+    """Let a consumer read topics from their beginnings; return their partitions."""
     places = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
     consumer.assign(places)
     for place in places:

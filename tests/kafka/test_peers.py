@@ -30,7 +30,19 @@ def test_a_side_gives_the_right_counts_and_coefficients(side: str, tmp_path: Pat
 
 def _measure(side: str, path: Path) -> list[dict[str, Any]]:
     """Return the rows that the benchmark writes of a side."""
-    options = ["--sides", side, "--events", str(EVENTS), "--rounds", "1", "--keys", "zipf", "--json", str(path)]
+    options = [
+        "--sides",
+        side,
+        "--events",
+        str(EVENTS),
+        "--rounds",
+        "1",
+        "--keys",
+        "zipf",
+        "--rates",
+        "--json",
+        str(path),
+    ]
     command = [sys.executable, "-m", "peers", *options]
     done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
     if "left out" in done.stderr:

@@ -18,6 +18,7 @@
     │       └── PartitionCountError
     ├── BrokerError
     │   ├── BrokerUnavailableError
+    │   │   └── BrokerAccessError
     │   ├── BrokerStartError
     │   └── TransactionError          nothing of the transaction counts, or the changelog says that it does
     │       ├── FencedError
@@ -147,6 +148,13 @@ class BrokerError(StreamQAError):
 
 class BrokerUnavailableError(BrokerError):
     """No broker answers. Check ``STREAM_QA_BROKER`` and that the broker runs (``stream-qa broker up`` for one)."""
+
+
+class BrokerAccessError(BrokerUnavailableError):
+    """Broker and client do not accept each other: a certificate, a user name, a password, a protocol.
+
+    The message says which, and the settings that decide it. What runs already goes on trying, and says so in its log.
+    """
 
 
 class BrokerStartError(BrokerError):

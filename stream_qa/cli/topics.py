@@ -52,9 +52,7 @@ def plan(partitions: Partitions = None, replication_factor: ReplicationFactor = 
     quieten_client()
     settings = load_settings()
     planned = asyncio.run(
-        compare_with_broker(
-            settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor, settings.generation
-        )
+        compare_with_broker(settings.kafka, settings.topic_prefix, partitions, replication_factor, settings.generation)
     )
     _print(planned, ("to create", "to change"), as_json=as_json)
     if planned.refused:
@@ -77,9 +75,7 @@ def apply(partitions: Partitions = None, replication_factor: ReplicationFactor =
     quieten_client()
     settings = load_settings()
     done = asyncio.run(
-        apply_to_broker(
-            settings.bootstrap_servers, settings.topic_prefix, partitions, replication_factor, settings.generation
-        )
+        apply_to_broker(settings.kafka, settings.topic_prefix, partitions, replication_factor, settings.generation)
     )
     _print(done, ("created", "changed"), as_json=as_json)
 

@@ -19,6 +19,7 @@ from stream_qa.errors import (
     TopicReplacedError,
 )
 from stream_qa.events import TopicNames
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics import existing_counts
 
 _log = logging.getLogger(__name__)
@@ -73,8 +74,8 @@ class Follower:
     ----------
     store
         Filled by this, in a thread of its own.
-    bootstrap_servers
-        Addresses of brokers, ``host:port``.
+    kafka
+        Where the brokers are.
     topics
         The names of the topics.
     partitions
@@ -84,7 +85,7 @@ class Follower:
     """
 
     store: CoefficientStore
-    bootstrap_servers: Sequence[str]
+    kafka: KafkaAccess
     topics: TopicNames
     partitions: Collection[int] | None = None
     on_changes: Callable[[Sequence[Change]], object] = lambda _changes: None
@@ -135,11 +136,9 @@ class Follower:
                     await asyncio.wait_for(self._stopping.wait(), _RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        counts = await existing_counts(
-            list(self.bootstrap_servers), [self.topics.coefficients, self.topics.coefficient_snapshots]
-        )
+        counts = await existing_counts(self.kafka, [self.topics.coefficients, self.topics.coefficient_snapshots])
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=list(self.bootstrap_servers),
+            **self.kafka.options(),
             isolation_level="read_committed",
             enable_auto_commit=False,
             # Positions are the store's; where one is not in the topic any more, the error begins a cold start.

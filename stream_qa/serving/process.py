@@ -1,5 +1,6 @@
 """The service's process: store, follower and model set up from the settings, and a server that listens."""
 
+import asyncio
 import logging
 import signal
 import socket
@@ -8,15 +9,16 @@ from contextlib import closing
 
 import uvicorn
 
-from stream_qa.errors import SettingsError
+from stream_qa.errors import BrokerAccessError, SettingsError
 from stream_qa.following import open_store
 from stream_qa.serving.application import create_application
 from stream_qa.serving.followed import Followed
 from stream_qa.serving.scoring import Scorer
 from stream_qa.serving.topics import TopicsFollower
-from stream_qa.settings import Settings
+from stream_qa.settings import Settings, without_password
 from stream_qa.stages.models import Models
 from stream_qa.stages.pipeline import first_model
+from stream_qa.topics import why_unavailable
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10
@@ -33,10 +35,15 @@ def run(settings: Settings) -> None:
         The coefficient store cannot be opened.
     SettingsError
         Nothing can listen at the address.
+    BrokerAccessError
+        The broker does not take who we are, or is not whom we believe. One that does not answer is waited for.
     """
     # The server answers signals while it runs, then raises them again for whoever had them before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
+    problem = asyncio.run(why_unavailable(settings.kafka))
+    if isinstance(problem, BrokerAccessError):
+        raise problem
     models = Models(first_model(settings))
     with (
         closing(_listen(settings.serve_host, settings.serve_port)) as listening,
@@ -46,7 +53,8 @@ def run(settings: Settings) -> None:
         application = create_application(settings, lambda: Scorer.of(models.newest), store, followed)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("aiokafka").setLevel(logging.ERROR)
-        _log.info("began with model %s, coefficients are in %s", models.first.version, settings.serve_store)
+        store_shown = without_password(settings.serve_store)
+        _log.info("began with model %s, coefficients are in %s", models.first.version, store_shown)
         config = uvicorn.Config(
             application, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_SECONDS, server_header=False
         )

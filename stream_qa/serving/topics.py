@@ -24,7 +24,7 @@ class TopicsFollower:
     """
 
     def __init__(self, settings: Settings, store: CoefficientStore, models: Models) -> None:
-        self._coefficients = Follower(store, settings.bootstrap_servers, settings.topics)
+        self._coefficients = Follower(store, settings.kafka, settings.topics)
         self._models = ModelFollower(settings, models, self._fail)
         self._models_are_read = False
         self._failure: BaseException | None = None

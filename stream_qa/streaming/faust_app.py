@@ -1,6 +1,6 @@
 """The Faust application: membership, agents and the web server are Faust's; chunks and state are ours."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import faust
@@ -50,7 +50,8 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
         self.fail = fail
         super().__init__(
             settings.group_id,
-            broker=[f"{transport.SCHEME}://{address}" for address in settings.bootstrap_servers],
+            broker=[f"{transport.SCHEME}://{address}" for address in settings.kafka.addresses],
+            broker_credentials=_credentials(settings.kafka.connection_options()),
             datadir=str(settings.state_directory / "faust"),
             store="memory://",
             Worker=Worker,
@@ -82,3 +83,16 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
 
         # Without acknowledgements: nobody reads them here, and Faust would keep every chunk's offset for ever.
         self.agent(self.topic(*topics, schema=RawSchema(), acks=False), name=by)(hand_over)
+
+
+def _credentials(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 # Faust is not typed
+    """Return the options of connections in Faust's terms, for the producer that it keeps."""
+    context = options.get("ssl_context")
+    if "sasl_mechanism" in options:
+        return faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=options["sasl_mechanism"],
+        )
+    return None if context is None else faust.SSLCredentials(context)

@@ -134,9 +134,9 @@ async def group_offsets(settings: Settings) -> AsyncIterator[GroupOffsets]:
     BrokerUnavailableError
         No broker answers.
     """
-    servers = settings.bootstrap_servers
-    counts = await existing_counts(servers, [topic for topics in _levels(settings) for topic in topics])
-    consumer, admin = AIOKafkaConsumer(bootstrap_servers=servers), AIOKafkaAdminClient(bootstrap_servers=servers)
+    counts = await existing_counts(settings.kafka, [topic for topics in _levels(settings) for topic in topics])
+    options = settings.kafka.options()
+    consumer, admin = AIOKafkaConsumer(**options), AIOKafkaAdminClient(**options)
     try:
         await asyncio.gather(consumer.start(), admin.start())
         yield GroupOffsets(settings, counts, consumer, admin)

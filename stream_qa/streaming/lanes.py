@@ -50,7 +50,7 @@ class Lanes:
         self._settings = settings
         self._failed = failed
         self._stage_lanes = StageLanes(settings, pipeline)
-        self._connections = Connections(settings.bootstrap_servers, settings.group_id, settings.topics.all())
+        self._connections = Connections(settings.kafka, settings.group_id, settings.topics.all())
         self.counts = Counts(settings.topics.dead_letters)
         self._opener = Opening(settings, self._connections, self.counts)
         self._models = ModelFollower(settings, pipeline.models, failed)

@@ -78,7 +78,7 @@ class ModelFollower:
     async def _follow(self) -> None:
         while not self._stopping:
             try:
-                async with aclosing(published(self._settings.bootstrap_servers, self._settings.topics.models)) as found:
+                async with aclosing(published(self._settings.kafka, self._settings.topics.models)) as found:
                     async for models in found:
                         for offered in models:
                             await self._hear(offered)

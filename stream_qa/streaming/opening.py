@@ -106,8 +106,7 @@ class Opening:
         await asyncio.gather(*(group.transactions.initialise() for group in groups))
         topic_ids = await self._connections.topic_ids()
         lanes = [lane for group in groups for lane in group.lanes]
-        servers = self._settings.bootstrap_servers
-        count = await catch_up(lanes, servers, topic_ids, self._tombstones_kept, self._counts)
+        count = await catch_up(lanes, self._settings.kafka, topic_ids, self._tombstones_kept, self._counts)
         bounds = await source.bounds([(topic, lane.partition) for lane in lanes for topic in lane.sources])
         positions = {
             lane: {

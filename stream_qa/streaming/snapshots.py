@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_qa.coefficients import entity_key
 from stream_qa.events import Message
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.learning.entity import DIMENSION, LAYOUT, entity_of, entity_type, unpack_layout, unpack_many
 from stream_qa.learning.whitening import WHITENINGS, Whitenings
 from stream_qa.settings import Settings
@@ -56,8 +57,8 @@ async def publish_snapshots(settings: Settings, pipeline: Pipeline, keys: Collec
     )
     published = 0
     for stage, changelog in stages:
-        tables = await _read(settings.bootstrap_servers, changelog)
-        async with _producer(settings.bootstrap_servers) as producer:
+        tables = await _read(settings.kafka, changelog)
+        async with _producer(settings.kafka) as producer:
             for snapshots in chain.from_iterable(snapshots_of(stage, table, keys) for table in tables):
                 sent = [await producer.send(snapshot.topic, snapshot.value, snapshot.key) for snapshot in snapshots]
                 await asyncio.gather(*sent)
@@ -66,8 +67,8 @@ async def publish_snapshots(settings: Settings, pipeline: Pipeline, keys: Collec
 
 
 @asynccontextmanager
-async def _producer(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
+async def _producer(kafka: KafkaAccess) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(**kafka.options(), acks="all", enable_idempotence=True)
     await producer.start()
     try:
         yield producer
@@ -75,11 +76,11 @@ async def _producer(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaProdu
         await producer.stop()
 
 
-async def _read(bootstrap_servers: list[str], changelog: str) -> list[Table]:
+async def _read(kafka: KafkaAccess, changelog: str) -> list[Table]:
     """Return what a learner's changelog says of entities and of the table, by partition."""
-    count = (await existing_counts(bootstrap_servers, [changelog]))[changelog]
+    count = (await existing_counts(kafka, [changelog]))[changelog]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+        **kafka.options(),
         isolation_level=ISOLATION_LEVEL,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -3,6 +3,7 @@
 from stream_qa.topics.broker import apply, compare, delete, existing_counts, layout, members, partition_counts
 from stream_qa.topics.declaration import CO_PARTITIONED, TopicDeclaration, load_declarations
 from stream_qa.topics.plan import Action, ConfigChange, Plan, PlannedTopic
+from stream_qa.topics.refusal import why_unavailable
 
 __all__ = [
     "CO_PARTITIONED",
@@ -19,4 +20,5 @@ __all__ = [
     "load_declarations",
     "members",
     "partition_counts",
+    "why_unavailable",
 ]

@@ -95,7 +95,7 @@ def all_of(ground: Ground, settings: Settings) -> dict[str, Any]:
     """Return all that a group has: every record of its topics, and where it goes on."""
 
     async def offsets() -> Any:  # noqa: ANN401 # the client's own
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+        admin = AIOKafkaAdminClient(**settings.kafka.options())
         await admin.start()
         try:
             return await admin.list_consumer_group_offsets(settings.group_id)

@@ -23,6 +23,7 @@ from refolding import decoded
 from stream_qa.broker.ports import free_port
 from stream_qa.bundle import MANIFEST, Bundle
 from stream_qa.events import Decoder, PublishedModel, Score
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming import model_topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -150,7 +151,7 @@ def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refu
             location=str(bundle.directory),
             sha256=digest,
         )
-        asyncio.run(model_topic.publish([broker], ground.settings.topics.models, model))
+        asyncio.run(model_topic.publish(KafkaAccess((broker,)), ground.settings.topics.models, model))
 
     with service(ground) as client:
         scoring(client, first.version)

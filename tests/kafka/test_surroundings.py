@@ -139,13 +139,13 @@ async def produce_applications(ground: Ground, count: int) -> None:
 
 async def recreate(ground: Ground, topic: str, *, records: int) -> None:
     """Delete a topic and make it anew, with some records in every partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=ground.settings.bootstrap_servers)
+    admin = AIOKafkaAdminClient(**ground.settings.kafka.options())
     await admin.start()
     try:
         await admin.delete_topics([topic])
     finally:
         await admin.close()
-    await apply(ground.settings.bootstrap_servers, ground.settings.topic_prefix, partitions=PARTITIONS)
+    await apply(ground.settings.kafka, ground.settings.topic_prefix, partitions=PARTITIONS)
     for partition in range(PARTITIONS):
         value = orjson.dumps(application("other", "other"))
         await ground.produce(topic, [(b"key", value)] * records, partition)
@@ -167,7 +167,7 @@ def test_topics_whose_partitions_were_added_to_are_refused(ground: Ground) -> No
         asyncio.run(produce_applications(ground, 1))
 
     async def grow() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=ground.settings.bootstrap_servers)
+        admin = AIOKafkaAdminClient(**ground.settings.kafka.options())
         await admin.start()
         try:
             together = ground.settings.topics.partitioned_together()
@@ -253,7 +253,7 @@ def test_a_transaction_that_does_not_end_on_a_changelog_stops_the_worker(ground:
     place = ground.settings.topics.label_changelog
 
     async def begin() -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(bootstrap_servers=ground.settings.bootstrap_servers, transactional_id="somebody")
+        producer = AIOKafkaProducer(**ground.settings.kafka.options(), transactional_id="somebody")
         await producer.start()
         await producer.begin_transaction()
         await producer.send_and_wait(place, b"value", b"key", partition=1)

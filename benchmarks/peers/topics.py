@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from peers.log import Counts, Event
 from peers.sides import PARTITIONS, Place, Side
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.topics import apply
 
@@ -23,7 +24,7 @@ _BATCH_BYTES = 1 << 18
 async def make_topics(side: Side, place: Place) -> None:
     """Create the topics that the side expects to find."""
     if side.own_topics:
-        await apply([place.broker], place.prefix, partitions=PARTITIONS)
+        await apply(KafkaAccess((place.broker,)), place.prefix, partitions=PARTITIONS)
         return
     # Event times may be older than a broker keeps records by default.
     config = {"retention.ms": "-1"}

@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CHAOS_FAULTS ?= 200
 CHAOS_JSON ?= chaos.json
+PEERS_JSON ?= peers.json
 PULL_REQUESTS ?= ../shared/data/github_pull_requests/pull_requests.csv.gz
 
 help: ## Show what can be made
@@ -53,9 +54,16 @@ release-check: install ## Build the distributions, install the wheel alone elsew
 	$(BIN)/python tools/release_check.py
 
 docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: install ## Measure a worker beside the same stages without Kafka
+bench: install ## Measure a worker beside other frameworks and the pipeline by hand; cut off, it goes on
+	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
+	cd benchmarks && ../$(BIN)/python -m peers --json $(abspath $(PEERS_JSON)) $(PEERS_OPTIONS)
+
+bench-table: install ## Write what make bench has found to docs/benchmarks.md
+	cd benchmarks && ../$(BIN)/python -m peers --json $(abspath $(PEERS_JSON)) --table ../docs/benchmarks.md
+
+bench-worker: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
 
 bench-rules: install ## Measure the learning rules, one label at a time and many at once

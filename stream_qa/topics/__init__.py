@@ -3,19 +3,26 @@
 from stream_qa.topics.broker import apply, compare, existing_counts, partition_counts
 from stream_qa.topics.declaration import CO_PARTITIONED, TopicDeclaration, load_declarations
 from stream_qa.topics.plan import Action, ConfigChange, Plan, PlannedTopic
-from stream_qa.topics.refusal import why_unavailable
+from stream_qa.topics.refusal import refusal, why_unavailable
+from stream_qa.topics.roles import Permission, Role, commands, load_roles, permissions
 
 __all__ = [
     "CO_PARTITIONED",
     "Action",
     "ConfigChange",
+    "Permission",
     "Plan",
     "PlannedTopic",
+    "Role",
     "TopicDeclaration",
     "apply",
+    "commands",
     "compare",
     "existing_counts",
     "load_declarations",
+    "load_roles",
     "partition_counts",
+    "permissions",
+    "refusal",
     "why_unavailable",
 ]

@@ -11,6 +11,7 @@ import uvicorn
 
 from stream_qa.errors import BrokerAccessError, SettingsError
 from stream_qa.following import open_store
+from stream_qa.logs import set_up_logs
 from stream_qa.serving.application import create_application
 from stream_qa.serving.followed import Followed
 from stream_qa.serving.scoring import Scorer
@@ -18,7 +19,7 @@ from stream_qa.serving.topics import TopicsFollower
 from stream_qa.settings import Settings, without_password
 from stream_qa.stages.models import Models
 from stream_qa.stages.pipeline import first_model
-from stream_qa.topics import why_unavailable
+from stream_qa.topics import refusal
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10
@@ -41,7 +42,8 @@ def run(settings: Settings) -> None:
     # The server answers signals while it runs, then raises them again for whoever had them before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    problem = asyncio.run(why_unavailable(settings.kafka))
+    set_up_logs(settings.log_format, settings.log_level or "info", client_level=logging.ERROR)
+    problem = asyncio.run(refusal(settings.kafka))
     if isinstance(problem, BrokerAccessError):
         raise problem
     models = Models(first_model(settings))
@@ -51,8 +53,6 @@ def run(settings: Settings) -> None:
     ):
         followed = Followed(TopicsFollower(settings, store, models), settings.serve_stale_seconds)
         application = create_application(settings, lambda: Scorer.of(models.newest), store, followed)
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("aiokafka").setLevel(logging.ERROR)
         store_shown = without_password(settings.serve_store)
         _log.info("began with model %s, coefficients are in %s", models.first.version, store_shown)
         config = uvicorn.Config(

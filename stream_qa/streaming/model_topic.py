@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, PublishedModel
 from stream_qa.kafka_access import KafkaAccess
+from stream_qa.logs import at
 from stream_qa.topics import existing_counts
 
 _log = logging.getLogger(__name__)
@@ -81,7 +82,8 @@ async def _next(consumer: AIOKafkaConsumer) -> list[Numbered]:
     found = []
     for record, model in zip(records, _decode([record.value for record in records]), strict=True):
         if isinstance(model, RejectedError):
-            _log.error("offset %d of %s is no model: %s", record.offset, record.topic, model)
+            where = at(record.topic, record.partition, record.offset)
+            _log.error("a record is no model: %s", model, extra=where)
         else:
             found.append(Numbered(record.offset + 1, model))
     return found

@@ -1,0 +1,119 @@
+"""A worker's health from outside: a broker that is away is no reason to restart it, standing still is one."""
+
+import asyncio
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from ground import PARTITIONS, Ground, job_in, new_ground
+from poison import POISON
+from test_surroundings import own_broker
+from test_worker import application
+
+from stream_qa.broker import DevelopmentBroker
+from stream_qa.broker.ports import free_port
+from stream_qa.streaming.partitioner import partition_of
+
+__all__ = ["own_broker"]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+
+WEDGED = [
+    *(sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); from faust.cli.faust import cli; cli()"),
+    *(str(Path(__file__).parent), "-A", "wedged_app", "worker", "-l", "info"),
+]
+#: The shortest that the settings allow.
+STALL_SECONDS = 5
+
+
+def asked(port: int, path: str) -> tuple[int, list[str]] | None:
+    """Return the status of a page and the reasons that it gives; ``None`` where nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, said(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, said(error)
+    except OSError:
+        return None
+
+
+def said(answer: Any) -> list[str]:  # noqa: ANN401
+    document = json.loads(answer.read())
+    reasons: list[str] = document["reasons"]
+    assert document in ({"ready": not reasons, "reasons": reasons}, {"alive": not reasons, "reasons": reasons})
+    return reasons
+
+
+def wait_until(port: int, path: str, status: int) -> list[str]:
+    """Return what a page says once it has this status, asked as often as a supervisor would ask."""
+    while True:
+        found = asked(port, path)
+        if found is not None and found[0] == status:
+            return found[1]
+        time.sleep(0.2)
+
+
+@contextmanager
+def running(ground: Ground, *program: str) -> Iterator[int]:
+    """Run a worker, and give the port of its web server."""
+    port = free_port()
+    settings = {
+        "STREAM_QA_WEB_ENABLED": "true",
+        "STREAM_QA_WEB_PORT": str(port),
+        "STREAM_QA_STALL_SECONDS": str(STALL_SECONDS),
+    }
+    worker = ground.run("worker", *program, **settings)
+    try:
+        yield port
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def send(ground: Ground, *applications: tuple[str, str, int]) -> None:
+    """Send applications: id, member, partition of the job."""
+    for application_id, member_id, partition in applications:
+        value = orjson.dumps({**application(application_id, job_in(partition)), "member_id": member_id})
+        asyncio.run(ground.produce(ground.settings.topics.applications, [(b"key", value)], partition))
+
+
+def test_a_worker_of_which_a_lane_never_goes_on_is_not_alive_and_says_where(ground: Ground) -> None:
+    topics = ground.settings.topics
+    partition = partition_of(POISON, PARTITIONS)
+    other = next(f"m-{number}" for number in range(99) if partition_of(b"m-%d" % number, PARTITIONS) != partition)
+    with running(ground, *WEDGED) as port:
+        assert wait_until(port, "/readyz", 200) == []
+        send(ground, ("good", other, 0))
+        asyncio.run(ground.read(topics.scores, until=lambda found: len(found) == 1))
+        assert asked(port, "/livez") == (200, [])
+        # A job of another partition: what wedges is the learner of members, in the member's partition.
+        send(ground, ("bad", POISON.decode(), (partition + 1) % PARTITIONS))
+        (reason,) = wait_until(port, "/livez", 503)
+        assert f"member-{partition} has not moved with records to read for " in reason
+        # It answers, it is in its group, and all is restored: nothing else would tell.
+        assert asked(port, "/readyz") == (200, [])
+
+
+def test_a_worker_without_a_broker_is_not_ready_but_alive_and_goes_on_when_it_is_back(
+    own_broker: DevelopmentBroker, tmp_path: Path
+) -> None:
+    ground = new_ground(own_broker.bootstrap, tmp_path)
+    with running(ground) as port:
+        wait_until(port, "/readyz", 200)
+        send(ground, ("before", "member", 0))
+        own_broker.kill()
+        wait_until(port, "/readyz", 503)
+        began = time.monotonic()
+        while time.monotonic() - began < 2 * STALL_SECONDS:  # the fault itself: away for longer than the patience
+            assert asked(port, "/livez") == (200, [])
+            time.sleep(0.2)
+        own_broker.up()
+        wait_until(port, "/readyz", 200)
+        assert asked(port, "/livez") == (200, [])

@@ -5,17 +5,20 @@ from stream_qa.bundle.files import (
     MANIFEST,
     Checks,
     Description,
+    FeatureProfile,
     GlobalFile,
     HeldOut,
     LinearFile,
     Manifest,
     OnnxFile,
     PriorsFile,
+    ProfileFile,
     Quality,
     Scale,
     SchemaFile,
     Side,
 )
+from stream_qa.bundle.publication import load_published, published_model
 from stream_qa.bundle.random_effects import EntityCoefficients, RandomEffects
 from stream_qa.bundle.reading import Bundle, load_bundle, load_random_effects
 from stream_qa.bundle.writing import write_bundle
@@ -26,12 +29,14 @@ __all__ = [
     "Checks",
     "Description",
     "EntityCoefficients",
+    "FeatureProfile",
     "GlobalFile",
     "HeldOut",
     "LinearFile",
     "Manifest",
     "OnnxFile",
     "PriorsFile",
+    "ProfileFile",
     "Quality",
     "RandomEffects",
     "Scale",
@@ -39,6 +44,8 @@ __all__ = [
     "Side",
     "difference",
     "load_bundle",
+    "load_published",
     "load_random_effects",
+    "published_model",
     "write_bundle",
 ]

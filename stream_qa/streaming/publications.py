@@ -3,13 +3,12 @@
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from stream_qa.bundle import Bundle
+from stream_qa.bundle import Bundle, load_published
 from stream_qa.errors import RollbackError, StreamQAError
 from stream_qa.events import PublishedModel
 from stream_qa.settings import Settings
 from stream_qa.stages.models import Models
 from stream_qa.stages.pipeline import first_model, model_of
-from stream_qa.streaming.model_follower import load_published
 from stream_qa.streaming.model_topic import Numbered, published
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,30 @@ WEDGED = [
 STALL_SECONDS = 5
 
 
-def asked(port: int, path: str) -> tuple[int, list[str]] | None:
-    """Return the status of a page and the reasons that it gives; ``None`` where nobody answers."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return answer.status, said(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, said(error)
-    except OSError:
-        return None
+@dataclass
+class Watched:
+    """A worker and the port of its web server."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+
+    def asked(self, path: str) -> tuple[int, list[str]] | None:
+        """Return the status of a page and the reasons that it gives; ``None`` where nobody answers."""
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, said(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, said(error)
+        except OSError:
+            return None
+
+    def wait_until(self, path: str, status: int) -> list[str]:
+        """Return what a page says once it has this status, asked as often as a supervisor would ask."""
+        while (found := self.asked(path)) is None or found[0] != status:
+            time.sleep(0.2)
+        return found[1]
 
 
 def said(answer: Any) -> list[str]:  # noqa: ANN401
@@ -51,30 +68,21 @@ def said(answer: Any) -> list[str]:  # noqa: ANN401
     return reasons
 
 
-def wait_until(port: int, path: str, status: int) -> list[str]:
-    """Return what a page says once it has this status, asked as often as a supervisor would ask."""
-    while True:
-        found = asked(port, path)
-        if found is not None and found[0] == status:
-            return found[1]
-        time.sleep(0.2)
-
-
 @contextmanager
-def running(ground: Ground, *program: str) -> Iterator[int]:
-    """Run a worker, and give the port of its web server."""
+def running(ground: Ground, *program: str) -> Iterator[Watched]:
+    """Run a worker."""
     port = free_port()
     settings = {
         "STREAM_QA_WEB_ENABLED": "true",
         "STREAM_QA_WEB_PORT": str(port),
         "STREAM_QA_STALL_SECONDS": str(STALL_SECONDS),
     }
-    worker = ground.run("worker", *program, **settings)
+    process = ground.run("worker", *program, **settings)
     try:
-        yield port
+        yield Watched(process, port, ground.log_of("worker"))
     finally:
-        worker.kill()
-        worker.wait()
+        process.kill()
+        process.wait()
 
 
 def send(ground: Ground, *applications: tuple[str, str, int]) -> None:
@@ -88,32 +96,32 @@ def test_a_worker_of_which_a_lane_never_goes_on_is_not_alive_and_says_where(grou
     topics = ground.settings.topics
     partition = partition_of(POISON, PARTITIONS)
     other = next(f"m-{number}" for number in range(99) if partition_of(b"m-%d" % number, PARTITIONS) != partition)
-    with running(ground, *WEDGED) as port:
-        assert wait_until(port, "/readyz", 200) == []
+    with running(ground, *WEDGED) as worker:
+        assert worker.wait_until("/readyz", 200) == []
         send(ground, ("good", other, 0))
         asyncio.run(ground.read(topics.scores, until=lambda found: len(found) == 1))
-        assert asked(port, "/livez") == (200, [])
+        assert worker.asked("/livez") == (200, [])
         # A job of another partition: what wedges is the learner of members, in the member's partition.
         send(ground, ("bad", POISON.decode(), (partition + 1) % PARTITIONS))
-        (reason,) = wait_until(port, "/livez", 503)
+        (reason,) = worker.wait_until("/livez", 503)
         assert f"member-{partition} has not moved with records to read for " in reason
         # It answers, it is in its group, and all is restored: nothing else would tell.
-        assert asked(port, "/readyz") == (200, [])
+        assert worker.asked("/readyz") == (200, [])
 
 
 def test_a_worker_without_a_broker_is_not_ready_but_alive_and_goes_on_when_it_is_back(
     own_broker: DevelopmentBroker, tmp_path: Path
 ) -> None:
     ground = new_ground(own_broker.bootstrap, tmp_path)
-    with running(ground) as port:
-        wait_until(port, "/readyz", 200)
+    with running(ground) as worker:
+        worker.wait_until("/readyz", 200)
         send(ground, ("before", "member", 0))
         own_broker.kill()
-        wait_until(port, "/readyz", 503)
+        worker.wait_until("/readyz", 503)
         began = time.monotonic()
         while time.monotonic() - began < 2 * STALL_SECONDS:  # the fault itself: away for longer than the patience
-            assert asked(port, "/livez") == (200, [])
+            assert worker.asked("/livez") == (200, [])
             time.sleep(0.2)
         own_broker.up()
-        wait_until(port, "/readyz", 200)
-        assert asked(port, "/livez") == (200, [])
+        worker.wait_until("/readyz", 200)
+        assert worker.asked("/livez") == (200, [])

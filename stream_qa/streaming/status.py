@@ -128,9 +128,10 @@ async def _event_time(settings: Settings) -> Finding:
             async for record in records:
                 label = orjson.loads(record.value)
                 origin, moment = label["origin"], label["watermark"]
-                watermarks[origin] = max(moment, watermarks.get(origin, moment))
+                if moment > 0:  # else some input of the partition has never brought anything
+                    watermarks[origin] = max(moment, watermarks.get(origin, moment))
     if not watermarks:
-        return Finding("event time", is_well=True, says="there is no label yet")
+        return Finding("event time", is_well=True, says="it has not begun")
     slowest = min(watermarks.values())
     behind = time.time() - slowest / 1000
     at = datetime.fromtimestamp(slowest / 1000, UTC)

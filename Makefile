@@ -40,11 +40,17 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pages: install ## Write the pages that follow from others: of commands, errors and decisions
+pages: install ## Write what follows from the code: pages of commands, errors, decisions, and topics for Kubernetes
 	$(BIN)/python tools/pages.py
 
 constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt
 	$(BIN)/python tools/constraints.py
+
+record-upgrade: install ## Record what RECORDING (a version) leaves on a broker, for the test of upgrades
+	$(BIN)/python tools/record_upgrade.py $(RECORDING) $(if $(CHECKOUT),--checkout $(CHECKOUT))
+
+release-check: install ## Build the distributions, install the wheel alone elsewhere, and run the demo from it
+	$(BIN)/python tools/release_check.py
 
 docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
 	$(BIN)/mkdocs build --strict
@@ -87,4 +93,5 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint pages constraints docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker bench-scaling
+# None of them is the name of a file that it makes.
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' Makefile)

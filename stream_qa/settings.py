@@ -130,6 +130,26 @@ class Settings(BaseSettings):
         ),
     ] = 86_400.0
 
+    guard: Annotated[
+        bool, Field(description="whether coefficients stop being published where what is learned does harm")
+    ] = True
+    guard_evidence: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="nats by which what a side learns must have made scores worse; 0 for never",
+        ),
+    ] = 64.0
+    guard_change: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="nats by which labels must differ from what they used to be like; 0 for never",
+        ),
+    ] = 128.0
+
     max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
         DEFAULT_MAX_MESSAGE_BYTES
     )

@@ -1,21 +1,24 @@
-"""Write the pages that follow from the code: of commands, errors and decisions."""
+"""Write the pages that follow from the code: of commands, errors, decisions and topics."""
 
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from commands import ROOT, Command, groups_and_commands, help_of, is_group
 
 from stream_qa import errors
 from stream_qa.cli.failures import advice
 from stream_qa.errors import StreamQAError
+from stream_qa.topics.declaration import load_declarations
 
 REPOSITORY = Path(__file__).parents[1]
 
 Parameter = Any
 """An option or argument of click."""
 
+_REPLICAS = 3
 _WRITTEN = "<!-- Written by `make pages`: change the code, not this page. -->\n"
 
 
@@ -26,6 +29,7 @@ def pages() -> dict[Path, str]:
         docs / "commands.md": commands_page(),
         docs / "errors.md": errors_page(),
         docs / "decisions" / "README.md": decisions_page(docs / "decisions"),
+        REPOSITORY / "deploy" / "kubernetes" / "topics.yaml": strimzi_topics(),
     }
 
 
@@ -126,6 +130,28 @@ def decisions_page(directory: Path) -> str:
         *(f"- [{title}]({name})" for name, title in sorted(titles.items())),
     ]
     return "\n".join(lines) + "\n"
+
+
+def strimzi_topics() -> str:
+    """Return the declared topics as Strimzi's operator takes them, for a cluster of three brokers or more."""
+    heading = """\
+# Written by `make pages` from topics/: Strimzi's Topic Operator makes and configures them.
+# Three replicas, of which two must have a record: a broker may be lost. `strimzi.io/cluster` is the name of your Kafka.
+"""
+    documents = [
+        {
+            "apiVersion": "kafka.strimzi.io/v1",
+            "kind": "KafkaTopic",
+            "metadata": {"name": topic.name, "labels": {"strimzi.io/cluster": "kafka"}},
+            "spec": {
+                "partitions": topic.partitions,
+                "replicas": _REPLICAS,
+                "config": {**topic.config, "min.insync.replicas": str(_REPLICAS - 1)},
+            },
+        }
+        for topic in load_declarations()
+    ]
+    return heading + yaml.safe_dump_all(documents, sort_keys=False)
 
 
 def main() -> None:

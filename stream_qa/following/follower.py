@@ -94,6 +94,7 @@ class Follower:
     _ready: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _fresh_at: float | None = field(init=False, default=None)
+    _fresh: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     @property
     def is_ready(self) -> bool:
@@ -108,6 +109,10 @@ class Follower:
     async def ready(self) -> None:
         """Return when it is ready."""
         await self._ready.wait()
+
+    async def fresh(self) -> None:
+        """Return when the store was seen, for the first time, to have every delta that there was."""
+        await self._fresh.wait()
 
     def stop(self) -> None:
         """End ``run`` within the time of a look at the broker."""
@@ -246,3 +251,4 @@ class Follower:
         self.metrics.behind = behind
         if behind == 0:
             self._fresh_at = looked_at
+            self._fresh.set()

@@ -64,6 +64,7 @@ class _Search:
         self._reasons: Counter[str] = Counter()
         self._ages: list[int] = []
         self._seen: list[Seen] = []
+        self._notices: list[str] = []
         self._found = False
         self._unfinished = False
 
@@ -88,6 +89,7 @@ class _Search:
             self._reasons,
             self._ages,
             self._seen,
+            self._notices,
         )
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
@@ -111,6 +113,7 @@ class _Search:
                 self._reasons.update(outcome.reasons)
                 self._ages += outcome.ages
                 self._seen += outcome.seen
+                self._notices += outcome.notices
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"

@@ -83,6 +83,10 @@ class Health:
         self.dead: list[Reason] = [self._agents, self._still]
         """Asked by ``/livez``: what a restart would mend."""
 
+    def held_back(self) -> list[str]:
+        """Return where coefficients are not published and why."""
+        return self._lanes.held_back()
+
     async def _agents(self) -> str | None:
         """Faust would log that one has ended, and go on without it."""
         ended = [
@@ -131,7 +135,9 @@ def add_health(app: faust.App, health: Health) -> None:
 
     async def readyz(view: Any, _request: Any) -> Any:  # noqa: ANN401 # Faust's own
         reasons = await _asked(health.unready)
-        return view.json({"ready": not reasons, "reasons": reasons}, status=_UNAVAILABLE if reasons else _OK)
+        # No reason of its own: the worker has to go on learning for them to be published again.
+        document = {"ready": not reasons, "reasons": reasons, "held_back": health.held_back()}
+        return view.json(document, status=_UNAVAILABLE if reasons else _OK)
 
     app.page(LIVE_PATH)(livez)
     app.page(READY_PATH)(readyz)

@@ -161,3 +161,5 @@ class Lane:
         """Write what was committed to the table, in one batch with the place in the changelog."""
         self.table.store(work.changes, Mark(changelog_offset, round(time.time() * 1000), self.changelog_id))
         self.positions |= work.positions
+        for notice in () if work.outcome is None else work.outcome.notices:
+            _log.warning("%s: %s", self, notice)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from aiokafka.errors import KafkaError
 
 from stream_qa.errors import BrokerAccessError, BrokerUnavailableError, StateError
 from stream_qa.events import Message
+from stream_qa.learning.guard import GUARD, Standing
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
@@ -31,6 +32,8 @@ _END_SECONDS = 8.0
 #: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
 _TRANSACTION_SECONDS_MORE = 10.0
 _TRANSACTION_SECONDS_AT_MOST = 900.0
+#: The stages of which a guard says whether they are published.
+_LEARNERS = ("member", "job")
 
 
 class Lanes:
@@ -92,6 +95,21 @@ class Lanes:
     def all(self) -> list[Lane]:
         """Return the lanes that are this worker's, open or not."""
         return [lane for group in self._groups.values() for lane in group.lanes]
+
+    def standings(self) -> Iterator[tuple[Lane, Standing]]:
+        """Yield the open lanes of learners, each with how good what it has learned is."""
+        for lane in self.all():
+            if lane.is_open and lane.stage in _LEARNERS:
+                try:
+                    [record] = lane.table.get_many([GUARD])
+                    yield lane, Standing.unpack(record)
+                except StateError:
+                    # Damage that reading has met is mended by the lane's next chunk.
+                    continue
+
+    def held_back(self) -> list[str]:
+        """Return where coefficients are not published and why, a sentence each."""
+        return [f"{lane}: {sentence}" for lane, standing in self.standings() for sentence in standing.explained()]
 
     @property
     def is_assigned(self) -> bool:

@@ -14,6 +14,7 @@ from stream_qa.kafka_access import KafkaAccess
 from stream_qa.learning.entity import DIMENSION, LAYOUT, entity_of, entity_type, unpack_layout, unpack_many
 from stream_qa.learning.whitening import WHITENINGS, Whitenings
 from stream_qa.settings import Settings
+from stream_qa.stages.holding import held_key, is_held_key
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.changelog import ISOLATION_LEVEL
@@ -102,7 +103,7 @@ async def _read(kafka: KafkaAccess, changelog: str) -> list[Table]:
 
 def _fold(table: Table, records: list[Any]) -> None:
     for record in records:
-        if record.key in _OF_THE_TABLE or entity_of(record.key) is not None:
+        if record.key in _OF_THE_TABLE or entity_of(record.key) is not None or is_held_key(record.key):
             if record.value is None:
                 table.pop(record.key, None)
             else:
@@ -112,13 +113,20 @@ def _fold(table: Table, records: list[Any]) -> None:
 def snapshots_of(
     stage: LearnStage[Any], table: Mapping[bytes, bytes], keys: Collection[bytes] | None = None
 ) -> Iterator[list[Message]]:
-    """Yield the snapshots of a table's entities, or of those with ``keys``, some at a time."""
+    """Yield the snapshots of a table's entities, or of those with ``keys``, some at a time.
+
+    Not of those that are held back.
+    """
     rule = stage.effect.rule
     dimension = unpack_layout(rule, table.get(LAYOUT), table.get(DIMENSION))
     if dimension is None:
         return
     whitenings = Whitenings.unpack(table.get(WHITENINGS), stage.effect.whitening(dimension))
-    found = [(entity_id, record) for key, record in table.items() if (entity_id := entity_of(key)) is not None]
+    found = [
+        (entity_id, record)
+        for key, record in table.items()
+        if (entity_id := entity_of(key)) is not None and held_key(entity_id) not in table
+    ]
     if keys is not None:
         found = [each for each in found if entity_key(stage.effect.kind, each[0]) in keys]
     for start in range(0, len(found), _ENTITIES):

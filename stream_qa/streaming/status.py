@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from typing import cast
 
 import orjson
 from aiokafka.errors import KafkaError
@@ -175,24 +176,28 @@ async def _model(settings: Settings) -> Finding:
 async def _worker(address: str) -> Finding:
     """Say what a worker says of itself."""
     pages = [await asyncio.to_thread(_asked, f"{address.rstrip('/')}{path}") for path in (LIVE_PATH, READY_PATH)]
-    reasons = [reason for page in pages for reason in page]
-    says = "alive and ready" if not reasons else "; ".join(reasons)
-    return Finding(f"worker {address}", is_well=not reasons, says=says, figures={"reasons": reasons})
+    reasons = [str(reason) for page in pages for reason in page["reasons"]]
+    held_back = [str(sentence) for page in pages for sentence in page.get("held_back", [])]
+    says = "; ".join([*(reasons or ["alive and ready"]), *held_back])
+    figures = {"reasons": reasons, "held_back": held_back}
+    return Finding(f"worker {address}", is_well=not reasons, says=says, figures=figures)
 
 
-def _asked(url: str) -> list[str]:
-    """Return the reasons that a page gives, or why it gives none."""
+def _asked(url: str) -> dict[str, list[object]]:
+    """Return what a page says, with the reasons; or as a reason why it says nothing."""
     try:
         with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 # the operator's own
             text = answer.read()
     except urllib.error.HTTPError as error:
         text = error.read()
     except (OSError, ValueError) as error:
-        return [f"{url} does not answer: {error}"]
+        return {"reasons": [f"{url} does not answer: {error}"]}
     try:
-        return [str(reason) for reason in json.loads(text)["reasons"]]
+        said = json.loads(text)
+        said["reasons"]
     except (ValueError, KeyError, TypeError):
-        return [f"{url} is no page of a worker"]
+        return {"reasons": [f"{url} is no page of a worker"]}
+    return cast("dict[str, list[object]]", said)
 
 
 def _duration(seconds: float) -> str:

@@ -20,7 +20,8 @@ from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 from builders import DAY, START, application, engagement
 from ground import PARTITIONS, Ground, job_in
 from secure_broker import ROLES, SecureBroker, settings_of
-from test_serving import ready, scored, service
+from service_process import ready, service
+from test_serving import scored
 
 from stream_qa.errors import TransactionRefusedError
 from stream_qa.kafka_access import KafkaAccess

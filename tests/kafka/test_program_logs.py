@@ -10,7 +10,7 @@ import pytest
 from builders import application, engagement
 from ground import PARTITIONS, Ground, job_in
 from poison import POISON
-from test_serving import ready, service
+from service_process import ready, service
 from test_surroundings import FAULTY
 
 from stream_qa.streaming.partitioner import partition_of

@@ -13,7 +13,8 @@ from builders import application as applied
 from builders import engagement
 from ground import PARTITIONS, Ground, job_in
 from secure_broker import PASSWORD, SecureBroker, settings_of
-from test_serving import ready, scored, service
+from service_process import ready, service
+from test_serving import scored
 from test_worker import refusal
 from typer.testing import CliRunner
 

@@ -108,8 +108,8 @@ def test_the_roles_are_those_of_the_file() -> None:
 
 
 def test_each_role_can_do_its_work(of_role: dict[str, dict[str, str]], tmp_path: Path) -> None:
-    run(of_role["operator"], "topics", "apply", "--partitions", str(PARTITIONS))
-    run(of_role["operator"], "topics", "apply")
+    run(of_role["operator"], "topics", "apply", "--yes", "--partitions", str(PARTITIONS))
+    run(of_role["operator"], "topics", "apply", "--yes")
     grounds = {role: Ground(settings_of(env), tmp_path, env) for role, env in of_role.items()}
     topics = grounds["worker"].settings.topics
     # With all that a worker can be asked to do: notifications, and ticks for inputs that are quiet.
@@ -218,7 +218,7 @@ async def test_nobody_but_workers_joins_their_group_or_fences_them(
 def test_a_worker_that_may_not_join_its_group_ends_and_says_so(
     of_role: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
-    run(of_role["operator"], "topics", "apply", "--partitions", str(PARTITIONS))
+    run(of_role["operator"], "topics", "apply", "--yes", "--partitions", str(PARTITIONS))
     elsewhere = {**of_role["worker"], "STREAM_QA_APP_ID": "a-group-of-others"}
     ground = Ground(settings_of(elsewhere), tmp_path, elsewhere)
     worker = ground.run("worker")
@@ -232,7 +232,7 @@ def test_a_worker_that_may_not_join_its_group_ends_and_says_so(
 
 
 def test_a_worker_that_is_shown_no_topics_does_not_start(of_role: dict[str, dict[str, str]], tmp_path: Path) -> None:
-    run(of_role["operator"], "topics", "apply", "--partitions", str(PARTITIONS))
+    run(of_role["operator"], "topics", "apply", "--yes", "--partitions", str(PARTITIONS))
     ground = Ground(settings_of(of_role["server"]), tmp_path, of_role["server"])
     worker = ground.run("worker")
     try:

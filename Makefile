@@ -41,7 +41,7 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pages: install ## Write what follows from the code: pages of commands, errors, decisions, and topics for Kubernetes
+pages: install ## Write what follows from the code: pages, the contract of the topics, topics for Kubernetes
 	$(BIN)/python tools/pages.py
 
 constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt
@@ -54,7 +54,7 @@ release-check: install ## Build the distributions, install the wheel alone elsew
 	$(BIN)/python tools/release_check.py
 
 docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: install ## Measure a worker beside other frameworks and the pipeline by hand; cut off, it goes on
 	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
@@ -96,7 +96,7 @@ broker-down: install ## Stop it
 	$(BIN)/stream-qa broker down
 
 topics: install ## Create and configure the topics on STREAM_QA_BROKER
-	$(BIN)/stream-qa topics apply
+	$(BIN)/stream-qa topics apply --yes
 
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info

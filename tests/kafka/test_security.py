@@ -34,7 +34,7 @@ def secure_ground(access: dict[str, str], directory: Path) -> Ground:
     prefix = f"secure-{directory.name}-"
     environment = {**access, "STREAM_QA_TOPIC_PREFIX": prefix, "STREAM_QA_APP_ID": f"{prefix}workers"}
     ground = Ground(settings_of(environment), directory, environment)
-    run(ground, "topics", "apply", "--partitions", str(PARTITIONS))
+    run(ground, "topics", "apply", "--yes", "--partitions", str(PARTITIONS))
     return ground
 
 

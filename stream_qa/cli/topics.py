@@ -12,8 +12,9 @@ from rich.console import Console
 from stream_qa.cli.client_log import quieten_client
 from stream_qa.errors import NotConfirmedError
 from stream_qa.settings import load_settings
-from stream_qa.topics import Action, Plan, PlannedTopic, load_declarations
+from stream_qa.topics import Action, Plan, PlannedTopic, load_declarations, load_roles, permissions
 from stream_qa.topics import apply as apply_to_broker
+from stream_qa.topics import commands as acl_commands
 from stream_qa.topics import compare as compare_with_broker
 from stream_qa.topics.contract import as_json as as_json_text
 from stream_qa.topics.contract import as_yaml
@@ -97,6 +98,34 @@ def apply(
         _ask(asyncio.run(compare_with_broker(*arguments)), as_json=as_json)
     done = asyncio.run(apply_to_broker(*arguments))
     _print(done, ("created", "changed"), as_json=as_json)
+
+
+@commands.command()
+def acls(
+    role: Annotated[str, typer.Argument(help="worker, producer, server or operator.")],
+    principal: Annotated[str, typer.Option(help="To whom, as the broker names it: User:name.")],
+    command_config: Annotated[
+        str | None, typer.Option(help="The properties file by which kafka-acls.sh is to connect.")
+    ] = None,
+    *,
+    as_json: AsJSON = False,
+) -> None:
+    """Print the kafka-acls commands that allow a role what it needs, and no more. Nothing is asked of the broker.
+
+    Topics are those of STREAM_QA_TOPIC_PREFIX, the consumer group is STREAM_QA_APP_ID.
+
+    Example: stream-qa topics acls worker --principal User:stream-qa-worker
+    """
+    settings = load_settings()
+    roles = load_roles()
+    if role not in roles:
+        raise typer.BadParameter(f"there is no role {role}; there are {', '.join(roles)}")
+    allowed = list(permissions(roles[role], settings.topics, settings.group_id))
+    if as_json:
+        typer.echo(orjson.dumps([each._asdict() for each in allowed], option=orjson.OPT_INDENT_2))
+        return
+    for line in acl_commands(allowed, principal, settings.broker, command_config):
+        typer.echo(line)
 
 
 @commands.command()

@@ -20,6 +20,7 @@ from stream_qa.errors import (
 )
 from stream_qa.events import TopicNames
 from stream_qa.kafka_access import KafkaAccess
+from stream_qa.logs import at
 from stream_qa.topics import existing_counts
 
 _log = logging.getLogger(__name__)
@@ -228,7 +229,8 @@ class Follower:
                 change = read(record.key, record.value)
             except InvalidEventError as error:
                 self.metrics.unreadable += 1
-                _log.warning("%s-%d at offset %d: %s", record.topic, record.partition, record.offset, error)
+                where = at(record.topic, record.partition, record.offset)
+                _log.warning("a record is passed over: %s", error, extra=where)
                 continue
             if takes_tombstones or not isinstance(change, Tombstone):
                 changes.append(change)

@@ -11,11 +11,12 @@ from functools import partial
 import uvicorn
 
 from stream_qa.errors import BrokerAccessError, SettingsError
+from stream_qa.logs import set_up_logs
 from stream_qa.serving.application import create_application
 from stream_qa.serving.served import open_generation, open_served
 from stream_qa.serving.serving import Serving, switches_of
 from stream_qa.settings import Settings, without_password
-from stream_qa.topics import why_unavailable
+from stream_qa.topics import refusal
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10
@@ -38,15 +39,14 @@ def run(settings: Settings) -> None:
     # The server answers signals while it runs, then raises them again for whoever had them before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    problem = asyncio.run(why_unavailable(settings.kafka))
+    set_up_logs(settings.log_format, settings.log_level or "info", client_level=logging.ERROR)
+    problem = asyncio.run(refusal(settings.kafka))
     if isinstance(problem, BrokerAccessError):
         raise problem
     with closing(_listen(settings.serve_host, settings.serve_port)) as listening:
         first = open_served(settings)
         serving = Serving(first, partial(open_generation, settings), switches_of(settings))
         application = create_application(settings, serving)
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("aiokafka").setLevel(logging.ERROR)
         _log.info(
             "began with generation %d and model %s, coefficients are in %s",
             first.generation,

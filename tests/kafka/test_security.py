@@ -157,7 +157,7 @@ def test_every_program_refuses_to_start_with_a_wrong_password(secure_broker: Sec
     access = secure_broker.by_password(password="wrong-password")  # noqa: S106
     ground = Ground(settings_of(access), tmp_path, access)
     sentence = "refuses user admin by SCRAM-SHA-512: check STREAM_QA_SASL_USERNAME and the password"
-    for arguments in (["topics", "apply"], ["serve"], ["dead-letters", "list"]):
+    for arguments in (["topics", "apply", "--yes"], ["serve"], ["dead-letters", "list"]):
         done = subprocess.run(
             [*STREAM_QA, *arguments],
             env={**ground.whole_environment, "STREAM_QA_SERVE_PORT": str(free_port())},

@@ -30,7 +30,6 @@ from stream_qa.learning import (
     OnnxModel,
     Prior,
     Standardisation,
-    TrainedModel,
 )
 
 M = TypeVar("M")
@@ -46,7 +45,7 @@ class Bundle:
 
     directory: Path
     manifest: Manifest
-    global_model: TrainedModel
+    global_model: LinearModel | OnnxModel
     """Knows how features are standardised, for the random effects as well."""
     member_prior: Prior
     """Over the job's features."""
@@ -123,7 +122,7 @@ def load_random_effects(bundle: Bundle) -> RandomEffects:
     )
 
 
-def _global_model(directory: Path, file: GlobalFile, onnx: bytes | None, version: str) -> TrainedModel:
+def _global_model(directory: Path, file: GlobalFile, onnx: bytes | None, version: str) -> LinearModel | OnnxModel:
     member_features, job_features = (_standardisation(side, file.bound) for side in (file.member, file.job))
     match file, onnx:
         case LinearFile(), None:

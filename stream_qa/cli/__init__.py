@@ -16,6 +16,7 @@ from stream_qa.cli import (
     labels,
     models,
     replay,
+    retrain,
     serve,
     simulate,
     topics,
@@ -53,6 +54,7 @@ application.command()(capacity.capacity)
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)
+application.command()(retrain.retrain)
 application.command()(evaluate.evaluate)
 application.command()(serve.serve)
 application.command()(demo.demo)

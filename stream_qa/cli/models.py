@@ -1,7 +1,6 @@
 """``stream-qa models``: model bundles that workers take up while they run."""
 
 import asyncio
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +8,14 @@ import orjson
 import typer
 from rich.console import Console
 
-from stream_qa.bundle import MANIFEST, Bundle, difference, load_bundle
+from stream_qa.bundle import Bundle, difference, load_bundle
 from stream_qa.cli.bundle_difference import show_difference
 from stream_qa.cli.client_log import quieten_client
 from stream_qa.errors import RollbackError
 from stream_qa.events import PublishedModel
 from stream_qa.settings import Settings, load_settings
 from stream_qa.streaming import model_topic
-from stream_qa.streaming.publications import Publication, Publications, publications
+from stream_qa.streaming.publications import Publication, Publications, publications, published_model
 
 commands = typer.Typer(no_args_is_help=True, help="Model bundles that workers take up while they run.")
 
@@ -107,27 +106,6 @@ def diff_models(
         typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     else:
         show_difference(Console(soft_wrap=True), found)
-
-
-def published_model(bundle: Bundle, location: Path | None = None, withdraws: str | None = None) -> PublishedModel:
-    """Return what is published of a bundle.
-
-    Parameters
-    ----------
-    bundle
-        The bundle.
-    location
-        Its directory as workers see it; ``None`` for where it is here.
-    withdraws
-        The version in whose place it is put because that was no good.
-    """
-    return PublishedModel(
-        version=bundle.version,
-        feature_schema=str(bundle.feature_schema),
-        location=str(location or bundle.directory.resolve()),
-        sha256=sha256((bundle.directory / MANIFEST).read_bytes()).hexdigest(),
-        withdraws=withdraws,
-    )
 
 
 async def _roll_back(settings: Settings, version: str | None) -> tuple[int, PublishedModel]:

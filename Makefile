@@ -40,14 +40,23 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pages: install ## Write the pages that follow from the code: docs/commands.md, docs/errors.md
+pages: install ## Write the pages that follow from others: of commands, errors and decisions
 	$(BIN)/python tools/pages.py
+
+constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt
+	$(BIN)/python tools/constraints.py
+
+docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
+	$(BIN)/mkdocs build --strict
 
 bench: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
 
 bench-rules: install ## Measure the learning rules, one label at a time and many at once
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/learning_rules.py
+
+bench-scaling: install ## Measure a worker by what it remembers, by its partitions, and two beside one
+	$(BIN)/python benchmarks/scaling.py
 
 bench-store: install ## Measure what a server needs to hold one and five million entities
 	$(BIN)/python benchmarks/store_size.py
@@ -78,4 +87,4 @@ topics: install ## Create and configure the topics on STREAM_QA_BROKER
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint pages bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker
+.PHONY: help install demo test chaos test-chaos test-pure lint pages constraints docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker bench-scaling

@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
@@ -68,55 +69,102 @@ def one_round(broker: DevelopmentBroker, directory: Path, log: Path, number: int
         sys.exit(f"the counts differ: {worker_counts} and {counts}")
     return {
         name: {"events_per_cpu_second": events / cpu, "events_per_second": events / wall}
-        for name, (cpu, wall) in (("worker", worker), ("in_process", in_process))
+        for name, (cpu, wall, _) in (("worker", worker), ("in_process", in_process))
     }
 
 
+class Spent(NamedTuple):
+    """What workers have spent on a log, from when all are ready until all is done."""
+
+    cpu: float
+    """CPU seconds of all of them."""
+    wall: float
+    """Seconds."""
+    memory: int = 0
+    """Largest resident memory of one of them, in bytes."""
+
+
+Prepare = Callable[[Settings], Awaitable[None]]
+
+
 def through_worker(
-    broker: DevelopmentBroker, state: Path, log: Path, prefix: str
-) -> tuple[tuple[float, float], dict[str, Any]]:
-    """Return the worker's CPU and wall seconds for the log, and the counts."""
+    broker: DevelopmentBroker,
+    state: Path,
+    log: Path,
+    prefix: str,
+    *,
+    partitions: int = PARTITIONS,
+    workers: int = 1,
+    prepare: Prepare | None = None,
+) -> tuple[Spent, dict[str, Any]]:
+    """Return what workers spend on a log, and the counts; ``prepare`` is done when there are topics."""
     environment = {
         **os.environ,
         "STREAM_QA_BROKER": broker.bootstrap,
         "STREAM_QA_APP_ID": f"{prefix}worker",
         "STREAM_QA_TOPIC_PREFIX": prefix,
-        "STREAM_QA_DATA_DIRECTORY": str(state),
         "STREAM_QA_WEB_ENABLED": "false",
         # A simulated log has as much in a day as a marketplace in seconds: cut by days, its chunks would be tiny.
         "STREAM_QA_REPLAY_STEP_HOURS": "0",
     }
-    stream_qa("topics", "apply", "--partitions", str(PARTITIONS), environment=environment)
+    stream_qa("topics", "apply", "--partitions", str(partitions), environment=environment)
     os.environ.update(environment)
-    return asyncio.run(_through_worker(load_settings(), log, state.with_suffix(".log")))
+    return asyncio.run(_through_workers(load_settings(), log, state, workers, prepare))
 
 
-async def _through_worker(settings: Settings, log: Path, output: Path) -> tuple[tuple[float, float], dict[str, Any]]:
+async def _through_workers(
+    settings: Settings, log: Path, state: Path, workers: int, prepare: Prepare | None
+) -> tuple[Spent, dict[str, Any]]:
     report = Report(settings.topics)
     async with KafkaReplay(settings, report) as replay:
         await replay.produce(read_log([log], settings.topics).events, speed=None)
-        command = [sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info"]
-        with output.open("w") as stream:
-            worker = await asyncio.create_subprocess_exec(*command, stdout=stream, stderr=stream)
+        if prepare is not None:
+            await prepare(settings)
+        running = [await _begin(state, number) for number in range(workers)]
         try:
-            while "Worker ready" not in output.read_text():
-                if worker.returncode is not None:
-                    sys.exit(f"the worker has ended:\n{output.read_text()}")
-                await asyncio.sleep(LOOK_UP_SECONDS)
-            before, started = cpu_seconds(worker.pid), time.monotonic()
+            for number, worker in enumerate(running):
+                await _ready(worker, _output(state, number))
+            before, started = [cpu_seconds(worker.pid) for worker in running], time.monotonic()
             while not await replay.is_done():
                 await asyncio.sleep(LOOK_UP_SECONDS)
-            spent = cpu_seconds(worker.pid) - before, time.monotonic() - started
+            spent = Spent(
+                sum(cpu_seconds(worker.pid) for worker in running) - sum(before),
+                time.monotonic() - started,
+                max(most_memory(worker.pid) for worker in running),
+            )
             produced = asyncio.Event()
             produced.set()
             await replay.follow(produced, patience=60)
             return spent, report.counts()
         finally:
-            worker.send_signal(signal.SIGTERM)
-            await worker.wait()
+            for worker in running:
+                worker.send_signal(signal.SIGTERM)
+            for worker in running:
+                await worker.wait()
 
 
-def through_process(log: Path) -> tuple[tuple[float, float], dict[str, Any]]:
+async def _begin(state: Path, number: int) -> asyncio.subprocess.Process:
+    """Start a worker with state of its own."""
+    command = [sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info"]
+    environment = {**os.environ, "STREAM_QA_DATA_DIRECTORY": str(state / str(number))}
+    state.mkdir(parents=True, exist_ok=True)
+    with _output(state, number).open("w") as stream:
+        return await asyncio.create_subprocess_exec(*command, env=environment, stdout=stream, stderr=stream)
+
+
+def _output(state: Path, number: int) -> Path:
+    return state / f"{number}.log"
+
+
+async def _ready(worker: asyncio.subprocess.Process, output: Path) -> None:
+    """Return when a worker has partitions and their state."""
+    while "ready: partitions [" not in output.read_text() or "Worker ready" not in output.read_text():
+        if worker.returncode is not None:
+            sys.exit(f"the worker has ended:\n{output.read_text()}")
+        await asyncio.sleep(LOOK_UP_SECONDS)
+
+
+def through_process(log: Path) -> tuple[Spent, dict[str, Any]]:
     """Return CPU and wall seconds of the stages in one process of their own, and the counts."""
     program = (
         "import json, sys, time; from pathlib import Path\n"
@@ -134,7 +182,7 @@ def through_process(log: Path) -> tuple[tuple[float, float], dict[str, Any]]:
         "print(json.dumps([time.process_time() - cpu, time.monotonic() - wall, report.counts()]))\n"
     )
     cpu, wall, counts = json.loads(subprocess.check_output([sys.executable, "-c", program, str(log)]))
-    return (cpu, wall), counts
+    return Spent(cpu, wall), counts
 
 
 def show(events: int, rounds: list[dict[str, Any]]) -> None:
@@ -159,6 +207,12 @@ def cpu_seconds(pid: int) -> float:
     """Return the CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def most_memory(pid: int) -> int:
+    """Return the largest resident memory that a process had, in bytes."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
 
 
 if __name__ == "__main__":

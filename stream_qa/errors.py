@@ -38,6 +38,8 @@
     │   └── StoreUnavailableError
     ├── ChunkError                    a bug; the worker stops before anything is committed
     ├── WorkerStartError
+    ├── GenerationError
+    ├── IncompleteInputsError
     ├── LogError                      a replay does not start
     ├── ExportError
     ├── TrainingError
@@ -263,6 +265,17 @@ class ChunkError(StreamQAError):
 
 class WorkerStartError(StreamQAError):
     """A worker that was to be run did not start. Read the log file that the message names."""
+
+
+class GenerationError(StreamQAError):
+    """The generation is not there, or not in a state for what was asked. See ``stream-qa rebuild status``."""
+
+
+class IncompleteInputsError(StreamQAError):
+    """A new generation would not learn all that is known, or some of it twice.
+
+    Train the bundle until where the inputs begin and give ``--warm-start``, or say ``--anyway``.
+    """
 
 
 class LogError(StreamQAError):

@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: ``docs/commands.md`` and ``docs/errors.md``."""
+"""Write the pages that follow from the code: of commands, errors and decisions."""
 
 import re
 import sys
@@ -22,7 +22,11 @@ _WRITTEN = "<!-- Written by `make pages`: change the code, not this page. -->\n"
 def pages() -> dict[Path, str]:
     """Return what each of the pages must say."""
     docs = REPOSITORY / "docs"
-    return {docs / "commands.md": commands_page(), docs / "errors.md": errors_page()}
+    return {
+        docs / "commands.md": commands_page(),
+        docs / "errors.md": errors_page(),
+        docs / "decisions" / "README.md": decisions_page(docs / "decisions"),
+    }
 
 
 def commands_page() -> str:
@@ -110,6 +114,18 @@ def _sentences(error: type[StreamQAError]) -> tuple[str, str]:
     do = advice(error)
     whole = re.sub(r"\s+", " ", (error.__doc__ or "").replace("``", "`")).strip()
     return _marked(whole.removesuffix(do).strip()), _marked(do)
+
+
+def decisions_page(directory: Path) -> str:
+    """Return the list of all decisions, by their titles."""
+    titles = {page.name: page.read_text().partition("\n")[0].removeprefix("# ") for page in directory.glob("0*.md")}
+    lines = [
+        _WRITTEN,
+        "# Decisions\n",
+        "What was decided where there was a choice, with the reasons and what would make us change it.\n",
+        *(f"- [{title}]({name})" for name, title in sorted(titles.items())),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ def _run(directory: Path, command: list[str], settings: Mapping[str, str] | None
 def _page(found: list[tuple[Case, list[dict[str, Any]]]]) -> str:
     example = "examples/github_pull_requests"
     introduction = (
-        "[Pull requests](../examples/github_pull_requests/README.md) as applications, to projects as jobs. Trained on "
+        f"Pull requests (`{example}`) as applications, to projects as jobs. Trained on "
         f"what was known on {SINCE}; scored are the requests from then until {UNTIL}, each when it was opened, with "
         "nothing known of later. [Evaluation](evaluation.md) says what models and figures are. Intervals are 95%, by "
         "projects."

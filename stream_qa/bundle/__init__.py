@@ -16,6 +16,7 @@ from stream_qa.bundle.files import (
     SchemaFile,
     Side,
 )
+from stream_qa.bundle.publication import load_published, published_model
 from stream_qa.bundle.random_effects import EntityCoefficients, RandomEffects
 from stream_qa.bundle.reading import Bundle, load_bundle, load_random_effects
 from stream_qa.bundle.writing import write_bundle
@@ -39,6 +40,8 @@ __all__ = [
     "Side",
     "difference",
     "load_bundle",
+    "load_published",
     "load_random_effects",
+    "published_model",
     "write_bundle",
 ]

@@ -15,6 +15,7 @@ from stream_qa.cli import (
     evaluate,
     labels,
     models,
+    rebuild,
     replay,
     retrain,
     serve,
@@ -48,6 +49,7 @@ application.add_typer(topics.commands, name="topics")
 application.add_typer(config.commands, name="config")
 application.add_typer(labels.commands, name="labels")
 application.add_typer(models.commands, name="models")
+application.add_typer(rebuild.commands, name="rebuild")
 application.add_typer(coefficients.commands, name="coefficients")
 application.add_typer(dead_letters.commands, name="dead-letters")
 application.command()(capacity.capacity)

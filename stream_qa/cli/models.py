@@ -8,14 +8,14 @@ import orjson
 import typer
 from rich.console import Console
 
-from stream_qa.bundle import Bundle, difference, load_bundle
+from stream_qa.bundle import Bundle, difference, load_bundle, published_model
 from stream_qa.cli.bundle_difference import show_difference
 from stream_qa.cli.client_log import quieten_client
 from stream_qa.errors import RollbackError
 from stream_qa.events import PublishedModel
 from stream_qa.settings import Settings, load_settings
 from stream_qa.streaming import model_topic
-from stream_qa.streaming.publications import Publication, Publications, publications, published_model
+from stream_qa.streaming.publications import Publication, Publications, publications
 
 commands = typer.Typer(no_args_is_help=True, help="Model bundles that workers take up while they run.")
 

@@ -5,6 +5,8 @@ began. Scores of different moments must not be compared within a job: each knows
 before it, not its own, so the order of the moments would be part of the result.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from stream_qa.learning import probability
@@ -145,24 +147,58 @@ def auc_interval(
     ----------
     Efron (1979), Bootstrap methods: percentiles of the cluster bootstrap.
     """
-    drawn = np.random.default_rng(seed)
+    return interval(drawn_aucs(values, scores, job, seed, replicates))
+
+
+def interval(draws: Floats) -> tuple[float, float] | None:
+    """Return the 95% interval of what draws gave, shape ``(r,)``; those that are NaN gave nothing.
+
+    Returns
+    -------
+    tuple or None
+        ``None`` where no draw gave anything.
+    """
+    found = draws[~np.isnan(draws)]
+    if not len(found):
+        return None
+    low, high = np.quantile(found, _TAILS)
+    return float(low), float(high)
+
+
+def drawn_aucs(values: Floats, scores: Floats, job: Integers, seed: int = 0, replicates: int = REPLICATES) -> Floats:
+    """Return the AUC of each draw of whole jobs, shape ``(replicates,)``; NaN without positives or negatives.
+
+    See :func:`auc_interval`. The draws are those of :func:`drawn_means`, so differences may be taken draw by draw.
+    """
     order = np.argsort(scores, kind="stable")
     value, score, of = values[order], scores[order], job[order]
     tied = _starts(score[1:] != score[:-1])
-    count = int(job.max()) + 1
-    found = []
-    for _ in range(replicates):
-        weight = np.bincount(drawn.integers(count, size=count), minlength=count)[of].astype(np.float64)
+    found = np.full(replicates, np.nan)
+    for number, drawn in enumerate(_draws(job, seed, replicates)):
+        weight = drawn[of].astype(np.float64)
         positives = np.add.reduceat(weight * value, tied)
         negatives = np.add.reduceat(weight, tied) - positives
         pairs = positives.sum() * negatives.sum()
         if pairs:
             below = np.cumsum(negatives) - negatives
-            found.append(float((positives * (below + negatives / 2)).sum() / pairs))
-    if not found:
-        return None
-    low, high = np.quantile(found, _TAILS)
-    return float(low), float(high)
+            found[number] = (positives * (below + negatives / 2)).sum() / pairs
+    return found
+
+
+def drawn_means(each: Floats, job: Integers, seed: int = 0, replicates: int = REPLICATES) -> Floats:
+    """Return the mean of ``each``, shape ``(n,)``, in each draw of whole jobs, shape ``(replicates,)``.
+
+    See :func:`auc_interval`.
+    """
+    sums, counts = np.bincount(job, weights=each), np.bincount(job)
+    return np.array([(drawn @ sums) / (drawn @ counts) for drawn in _draws(job, seed, replicates)])
+
+
+def _draws(job: Integers, seed: int, replicates: int) -> Iterator[Integers]:
+    """Yield how often each job is drawn; every draw has as many as there are."""
+    drawn, count = np.random.default_rng(seed), int(job.max()) + 1
+    for _ in range(replicates):
+        yield np.bincount(drawn.integers(count, size=count), minlength=count)
 
 
 def mean_interval(

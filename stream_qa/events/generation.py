@@ -23,3 +23,4 @@ class Generation(Event):
     instead_of: Annotated[
         GenerationNumber | None, Field(description="the one that served before, of a record keyed by serving")
     ] = None
+    ended: Annotated[bool, Field(description="its topics were deleted; its number is not used again")] = False

@@ -7,13 +7,13 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream_qa.errors import ReplayStalledError
 from stream_qa.events import Message
 from stream_qa.replay.log import LogEvent
 from stream_qa.replay.report import Report
 from stream_qa.settings import Settings
+from stream_qa.streaming.group_offsets import GroupOffsets
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.topic_check import check_topics
 
@@ -60,6 +60,7 @@ class KafkaReplay:
             No broker answers, or its topics are not as they must be.
         """
         self._counts = await check_topics(self._settings)
+        self._offsets = GroupOffsets(self._settings, self._counts, self._consumer, self._admin)
         await asyncio.gather(self._consumer.start(), self._producer.start(), self._admin.start())
         places = self._places(
             self._topics.labels,
@@ -128,7 +129,7 @@ class KafkaReplay:
             if time.monotonic() - looked_up < _LOOK_UP_SECONDS:
                 continue
             looked_up = time.monotonic()
-            committed = await self._committed()
+            committed = await self._offsets.committed()
             if committed != known:
                 known, moved = committed, looked_up
             if produced.is_set() and await self.is_done():
@@ -142,21 +143,8 @@ class KafkaReplay:
                 )
 
     async def is_done(self) -> bool:
-        """Whether the workers have read all there is, on every topic of the flow.
-
-        What a stage has committed it has sent on before, so they are looked at in the order of the flow.
-        """
-        for topics in (
-            (self._topics.applications, self._topics.engagements),
-            (self._topics.labels,),
-            (self._topics.examples,),
-            (self._topics.scores,) if self._settings.notify_per_job_and_day else (),
-        ):
-            committed = await self._committed()
-            ends = await self._consumer.end_offsets(self._places(*topics))
-            if any(committed.get(place, 0) < end for place, end in ends.items()):
-                return False
-        return True
+        """Whether the workers have read all there is, on every topic of the flow."""
+        return await self._offsets.is_done()
 
     async def _send(self, message: Message) -> "asyncio.Future[object]":
         partition = partition_of(message.key, self._counts[message.topic])
@@ -176,13 +164,6 @@ class KafkaReplay:
         ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
         while any([await self._consumer.position(place) < end for place, end in ends.items()]):
             await self._collect()
-
-    async def _committed(self) -> dict[TopicPartition, int]:
-        try:
-            offsets = await self._admin.list_consumer_group_offsets(self._settings.group_id)
-        except GroupCoordinatorNotAvailableError:
-            return {}  # the first group of a broker makes it set up what keeps groups
-        return {place: found.offset for place, found in offsets.items()}
 
     def _places(self, *topics: str) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in topics for partition in range(self._counts[topic])]

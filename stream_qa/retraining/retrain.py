@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stream_qa.bundle import Bundle, difference, load_bundle
+from stream_qa.bundle import Bundle, difference, load_bundle, published_model
 from stream_qa.errors import EvaluationError, ModelRefusedError, TrainingError
 from stream_qa.events import PublishedModel
 from stream_qa.labels import load_policy
@@ -22,7 +22,7 @@ from stream_qa.retraining.report import Outcome, Verdict
 from stream_qa.retraining.shelf import Shelf, report_name
 from stream_qa.retraining.trial import tried
 from stream_qa.settings import Settings
-from stream_qa.streaming.publications import Publications, published_model
+from stream_qa.streaming.publications import Publications
 from stream_qa.training.history import read_history
 from stream_qa.training.label_log import LabelLog, believing
 

@@ -4,13 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
-from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
-from stream_qa.bundle import Bundle, load_bundle
-from stream_qa.errors import BrokerUnavailableError, BundleError, ModelMissingError, StreamQAError
-from stream_qa.events import PublishedModel
+from stream_qa.bundle import load_published
+from stream_qa.errors import BrokerUnavailableError, ModelMissingError, StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.stages.models import Models
 from stream_qa.stages.pipeline import model_of
@@ -110,17 +108,3 @@ class ModelFollower:
         except StreamQAError as error:
             return str(error)
         return None
-
-
-def load_published(model: PublishedModel) -> Bundle:
-    """Read a published bundle.
-
-    Raises
-    ------
-    BundleError
-        It cannot be read here, or is not the one that was published.
-    """
-    bundle = load_bundle(Path(model.location), model.sha256)
-    if bundle.version != model.version:
-        raise BundleError(f"{model.location} is model {bundle.version}, and {model.version} was published")
-    return bundle

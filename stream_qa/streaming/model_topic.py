@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import ConsumerRecord
 
 from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, PublishedModel
-from stream_qa.topics import existing_counts
+from stream_qa.streaming import single_topic
 
 _log = logging.getLogger(__name__)
 
-_POLL_MILLISECONDS = 500
 _decode = Decoder(PublishedModel).decode
 
 
@@ -33,15 +33,8 @@ async def publish(bootstrap_servers: Sequence[str], topic: str, model: Published
     BrokerUnavailableError
         No broker answers.
     """
-    await existing_counts(list(bootstrap_servers), [topic])
-    producer = AIOKafkaProducer(bootstrap_servers=list(bootstrap_servers), acks="all", enable_idempotence=True)
-    try:
-        await producer.start()
-        value = model.model_dump_json().encode()
-        sent = await producer.send_and_wait(topic, value, key=model.version.encode(), partition=0)
-        return int(sent.offset) + 1
-    finally:
-        await producer.stop()
+    value = model.model_dump_json().encode()
+    return 1 + await single_topic.send(bootstrap_servers, topic, model.version.encode(), value)
 
 
 async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenerator[list[Numbered], None]:
@@ -54,31 +47,12 @@ async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenera
     BrokerUnavailableError
         No broker answers.
     """
-    await existing_counts(list(bootstrap_servers), [topic])
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=list(bootstrap_servers), auto_offset_reset="earliest", enable_auto_commit=False
-    )
-    try:
-        await consumer.start()
-        place = TopicPartition(topic, 0)
-        # Before anything is fetched: while nothing is published, a fetch holds the connection for half a second.
-        await consumer._client.set_topics({topic})  # noqa: SLF001
-        end = (await consumer.end_offsets([place]))[place]
-        consumer.assign([place])
-        await consumer.seek_to_beginning(place)
-        first: list[Numbered] = []
-        while await consumer.position(place) < end:
-            first += await _next(consumer)
-        yield first
-        while True:
-            yield await _next(consumer)
-    finally:
-        await consumer.stop()
+    async with aclosing(single_topic.followed(bootstrap_servers, topic)) as followed:
+        async for records in followed:
+            yield _numbered(records)
 
 
-async def _next(consumer: AIOKafkaConsumer) -> list[Numbered]:
-    fetched = await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)
-    records = [record for found in fetched.values() for record in found if record.value is not None]
+def _numbered(records: list[ConsumerRecord]) -> list[Numbered]:
     found = []
     for record, model in zip(records, _decode([record.value for record in records]), strict=True):
         if isinstance(model, RejectedError):

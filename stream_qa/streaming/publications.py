@@ -2,16 +2,13 @@
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
 
-from stream_qa.bundle import MANIFEST, Bundle
+from stream_qa.bundle import Bundle, load_published
 from stream_qa.errors import RollbackError, StreamQAError
 from stream_qa.events import PublishedModel
 from stream_qa.settings import Settings
 from stream_qa.stages.models import Models
 from stream_qa.stages.pipeline import first_model, model_of
-from stream_qa.streaming.model_follower import load_published
 from stream_qa.streaming.model_topic import Numbered, published
 
 
@@ -95,27 +92,6 @@ async def publications(settings: Settings) -> Publications:
     judging = settings.model_copy(update={"warm_start": False})
     models = Models(first_model(judging))
     return Publications([_judged(judging, models, one) for one in sorted(newest.values(), key=lambda one: one.number)])
-
-
-def published_model(bundle: Bundle, location: Path | None = None, withdraws: str | None = None) -> PublishedModel:
-    """Return what is published of a bundle.
-
-    Parameters
-    ----------
-    bundle
-        The bundle.
-    location
-        Its directory as workers see it; ``None`` for where it is here.
-    withdraws
-        The version in whose place it is put because that was no good.
-    """
-    return PublishedModel(
-        version=bundle.version,
-        feature_schema=str(bundle.feature_schema),
-        location=str(location or bundle.directory.resolve()),
-        sha256=sha256((bundle.directory / MANIFEST).read_bytes()).hexdigest(),
-        withdraws=withdraws,
-    )
 
 
 def _judged(settings: Settings, models: Models, numbered: Numbered) -> Publication:

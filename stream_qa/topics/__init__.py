@@ -1,6 +1,6 @@
 """The topics: declared in files, compared with those on the broker, created and configured there."""
 
-from stream_qa.topics.broker import apply, compare, existing_counts, partition_counts
+from stream_qa.topics.broker import apply, compare, delete, existing_counts, layout, members, partition_counts
 from stream_qa.topics.declaration import CO_PARTITIONED, TopicDeclaration, load_declarations
 from stream_qa.topics.plan import Action, ConfigChange, Plan, PlannedTopic
 
@@ -13,7 +13,10 @@ __all__ = [
     "TopicDeclaration",
     "apply",
     "compare",
+    "delete",
     "existing_counts",
+    "layout",
     "load_declarations",
+    "members",
     "partition_counts",
 ]

@@ -3,11 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
 
 from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicMissingError, TopicsError
 from stream_qa.events import TopicNames
@@ -33,6 +39,8 @@ async def apply(
     partitions: int | None = None,
     replication_factor: int | None = None,
     generation: int = FIRST_GENERATION,
+    *,
+    shared: bool = True,
 ) -> Plan:
     """Create all missing topics and set the declared configuration of the others. Nothing is ever deleted.
 
@@ -48,6 +56,8 @@ async def apply(
         The factor for the topics that are created, instead of the declared one.
     generation
         Whose topics.
+    shared
+        Whether also those that all generations have in common.
 
     Returns
     -------
@@ -64,7 +74,13 @@ async def apply(
         No broker answers.
     """
     async with _connected(bootstrap_servers) as admin:
-        plan = await _compare(admin, prefix, partitions, replication_factor, generation)
+
+        async def planned() -> Plan:
+            plan = await _compare(admin, prefix, partitions, replication_factor, generation)
+            own = TopicNames.with_prefix(prefix, generation).own()
+            return plan if shared else replace(plan, topics=tuple(topic for topic in plan.topics if topic.name in own))
+
+        plan = await planned()
         plan.raise_if_refused()
         await _create(admin, plan)
         await _change(admin, plan)
@@ -73,7 +89,7 @@ async def apply(
             async with asyncio.timeout(ANSWER_SECONDS):
                 while left.pending:
                     await asyncio.sleep(LOOK_AGAIN_SECONDS)
-                    left = await _compare(admin, prefix, partitions, replication_factor, generation)
+                    left = await planned()
                     # Someone else may have created a topic between our look and our request.
                     left.raise_if_refused()
         except TimeoutError:
@@ -122,6 +138,67 @@ async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -
     if missing:
         raise TopicMissingError(f"the broker has no topic {', '.join(missing)}; run `stream-qa topics apply`")
     return counts
+
+
+async def layout(bootstrap_servers: list[str], topic: str) -> tuple[int, int]:
+    """Return the partition count and the replication factor of a topic.
+
+    Raises
+    ------
+    BrokerUnavailableError
+        No broker answers.
+    TopicMissingError
+        It does not exist.
+    """
+    partitions = (await existing_counts(bootstrap_servers, [topic]))[topic]
+    async with _connected(bootstrap_servers) as admin:
+        described = (await _describe(admin))[topic]
+    return partitions, max(len(partition["replicas"]) for partition in described["partitions"])
+
+
+async def delete(bootstrap_servers: list[str], topics: Sequence[str]) -> None:
+    """Delete topics, with all that is in them; when this returns, the broker does not show them any more.
+
+    Raises
+    ------
+    TopicsError
+        The broker refuses, and says why.
+    BrokerUnavailableError
+        No broker answers.
+    """
+    async with _connected(bootstrap_servers) as admin:
+        left = [topic for topic in topics if topic in await _describe(admin)]
+        if not left:
+            return
+        response = (await admin.delete_topics(left)).to_object()
+        _raise_refusals(
+            (result["topic"], result["error_code"], None)
+            for result in response["topic_error_codes"]
+            # Somebody else may have deleted it between our look and our request.
+            if result["error_code"] != UnknownTopicOrPartitionError.errno
+        )
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while not set(left).isdisjoint(await _describe(admin)):  # noqa: ASYNC110 # nobody tells
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        except TimeoutError:
+            raise TopicsError("the broker deletes the topics but still shows them; look again") from None
+
+
+async def members(bootstrap_servers: list[str], group_id: str) -> int:
+    """Return how many members a consumer group has; 0 for one that does not exist.
+
+    Raises
+    ------
+    BrokerUnavailableError
+        No broker answers.
+    """
+    async with _connected(bootstrap_servers) as admin:
+        try:
+            (response,) = await admin.describe_consumer_groups([group_id])
+        except GroupCoordinatorNotAvailableError:
+            return 0  # the first group of a broker makes it set up what keeps groups
+        return sum(len(group["members"]) for group in response.to_object()["groups"])
 
 
 @asynccontextmanager

@@ -2,19 +2,26 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from commands import parse
+from constraints import CONSTRAINTS, extras, python_version
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 from stream_qa.cli import application
 from stream_qa.settings import PREFIX, Settings, load_settings
 
 REPOSITORY = Path(__file__).parents[2]
-OURS = ["topics", "worker", "scores"]
+OURS = ["topics", "worker", "scores", "events"]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 
 
@@ -109,18 +116,54 @@ def test_the_scoring_service_can_be_run_by_the_image_and_reached(compose: dict[s
     assert re.search(r"\[[a-z,]*\bserve\b", DOCKERFILE)
     port = Settings.model_fields["serve_port"].default
     assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
-    (volume,) = service["volumes"]
-    name, _, mounted = volume.partition(":")
-    assert name in compose["volumes"]
-    assert environment(service)[f"{PREFIX}SERVE_STORE"].startswith(f"{mounted}/")
+    store = urlsplit(environment(service)[f"{PREFIX}SERVE_STORE"])
+    assert store.scheme == "redis"
+    assert store.hostname in compose["services"]
+    assert store.hostname in service["depends_on"]
 
 
 def test_each_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert "healthcheck" in services["kafka"]
+    topics = {"topics": {"condition": "service_completed_successfully"}}
     assert services["topics"]["depends_on"] == {"kafka": {"condition": "service_healthy"}}
-    for name in ("worker", "scores"):
-        assert services[name]["depends_on"] == {"topics": {"condition": "service_completed_successfully"}}
+    assert services["worker"]["depends_on"] == topics
+    assert services["scores"]["depends_on"] == {**topics, "valkey": {"condition": "service_healthy"}}
+    assert services["events"]["depends_on"] == {"worker": {"condition": "service_healthy"}}
+
+
+def test_what_runs_on_says_whether_it_is_well(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    unknown = {name for name, service in services.items() if "healthcheck" not in service}
+    assert unknown == {"topics", "events"}  # these two end
+
+
+@pytest.mark.parametrize("name", ["worker", "scores"])
+def test_ours_are_well_where_their_own_page_says_so(compose: dict[str, Any], name: str) -> None:
+    service = compose["services"][name]
+    program, option, code = service["healthcheck"]["test"][1:]
+    assert (program, option) == ("python", "-c")
+    port = service["ports"][0].rpartition(":")[2]
+    (address,) = re.findall(r"http://\S+(?=')", code)
+    assert address == f"http://127.0.0.1:{port}/readyz"
+    compile(code, name, "exec")
+
+
+def test_only_what_is_asked_for_is_started(compose: dict[str, Any]) -> None:
+    profiles = {name: service.get("profiles") for name, service in compose["services"].items()}
+    assert {name for name, of in profiles.items() if of is None} == {"kafka", "topics", "worker", "scores", "valkey"}
+    assert profiles["events"] == ["demo"]
+    assert profiles["kafka-ui"] == ["ui"]
+
+
+def test_images_are_of_a_version(compose: dict[str, Any]) -> None:
+    images = {service["image"] for service in compose["services"].values()} - {"stream-qa"}
+    assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images), images
+
+
+def test_the_demo_commands_parse(compose: dict[str, Any]) -> None:
+    shell, option, line = compose["services"]["events"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    assert [parse(part) for part in line.split("&&")] == ["simulate", "replay"]
 
 
 def test_monitoring_is_there_on_demand_and_mounts_what_there_is(compose: dict[str, Any]) -> None:
@@ -175,17 +218,54 @@ def test_the_workers_state_is_on_a_volume_that_it_may_write_to(compose: dict[str
     name, _, mounted = volume.partition(":")
     assert mounted == directory
     assert name in compose["volumes"]
-    assert f"chown stream-qa: {directory}\n" in DOCKERFILE
+    assert f"chown 10001: {directory}\n" in DOCKERFILE
 
 
 def test_the_image_does_not_run_as_root() -> None:
     last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
-    assert re.findall(r"^USER (.+)$", last_stage, re.MULTILINE) == ["stream-qa"]
+    assert re.findall(r"^USER (.+)$", last_stage, re.MULTILINE) == ["10001"]
+    assert "useradd --system --uid 10001 " in last_stage
 
 
 def test_base_images_name_no_registry() -> None:
     images = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    assert images == ["python:3.12-slim", "python:3.12-slim"]
+    assert len(images) == 2
+    assert len(set(images)) == 1
+    assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-[a-z]+", images[0])
+
+
+def test_the_image_is_built_as_a_linter_would_have_it() -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([linter, REPOSITORY / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_all_that_the_image_installs_is_pinned_to_a_version_that_we_allow() -> None:
+    pins = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if not line.startswith("#"))
+    pinned = {canonicalize_name(name): version for name, version in pins.items()}
+    wanted, seen = [Requirement(f"stream-qa[{extras()}]")], set[str]()
+    while wanted:
+        for one in required_by(wanted.pop()):
+            name = canonicalize_name(one.name)
+            assert name in pinned, f"{name} is not pinned: make constraints"
+            assert pinned[name] in one.specifier, f"{one} is wanted: make constraints"
+            if name not in seen:
+                seen.add(name)
+                wanted.append(one)
+    assert "faust-streaming" in seen
+
+
+def required_by(requirement: Requirement) -> Iterator[Requirement]:
+    """Give what an installed package says it requires, with the extras that are asked for, in the image."""
+    for line in metadata.requires(requirement.name) or []:
+        one = Requirement(line)
+        environments = [{"python_version": python_version(), "extra": extra} for extra in ["", *requirement.extras]]
+        if one.marker is None or any(one.marker.evaluate(environment) for environment in environments):
+            yield one
+
+
+def test_the_image_installs_what_is_pinned() -> None:
+    assert "--constraint deploy/constraints.txt" in DOCKERFILE
 
 
 def test_what_the_image_is_built_from_reaches_the_build() -> None:

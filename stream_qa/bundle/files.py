@@ -12,6 +12,7 @@ MANIFEST = "manifest.json"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Moment = Annotated[int, Field(ge=0, description="milliseconds since the epoch, UTC")]
 
 
@@ -25,6 +26,8 @@ class FileName(StrEnum):
     CURVES = "curves.json"
     """Missing where there were too few positives for curves."""
     RANDOM_EFFECTS = "random_effects.npz"
+    PROFILE = "profile.json"
+    """Missing in bundles of before there was one: then nothing is compared with the training's data."""
 
 
 class _File(BaseModel):
@@ -106,6 +109,45 @@ class PriorsFile(_File):
     """Over the member's features."""
 
 
+class FeatureProfile(_File):
+    """What the values of a feature were in training."""
+
+    name: Annotated[str, Field(min_length=1)]
+    least: Finite
+    most: Finite
+    edges: list[Finite]
+    """Values between these, never falling."""
+    at_most: list[Share]
+    """The share of all values that are at most each edge."""
+    below: list[Share]
+    """The share of those that are below it."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        for values in ([self.least, *self.edges, self.most], self.at_most, self.below):
+            if values != sorted(values):
+                raise ValueError("edges or shares are out of order")
+        if not len(self.edges) == len(self.at_most) == len(self.below):
+            raise ValueError("edges and shares are not equally many")
+        return self
+
+
+class ProfileFile(_File):
+    """``profile.json``: what the training's features looked like, in their order; all have equally many edges."""
+
+    member: list[FeatureProfile]
+    job: list[FeatureProfile]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for side in (self.member, self.job):
+            if len({feature.name for feature in side}) < len(side):
+                raise ValueError("two features have one name")
+            if len({len(feature.edges) for feature in side}) > 1:
+                raise ValueError("some features have more edges than others")
+        return self
+
+
 class Quality(_File):
     """How good scores are."""
 
@@ -185,6 +227,6 @@ class Manifest(_File):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if missing := set(FileName) - {FileName.CURVES, FileName.ONNX} - set(self.files):
+        if missing := set(FileName) - {FileName.CURVES, FileName.ONNX, FileName.PROFILE} - set(self.files):
             raise ValueError(f"it names no {min(missing)}")
         return self

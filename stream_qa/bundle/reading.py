@@ -18,8 +18,11 @@ from stream_qa.bundle.files import (
     Manifest,
     OnnxFile,
     PriorsFile,
+    ProfileFile,
     Scale,
+    SchemaFile,
 )
+from stream_qa.bundle.profiles import profile_of
 from stream_qa.bundle.random_effects import RandomEffects
 from stream_qa.errors import BundleError, OnnxModelError
 from stream_qa.labels.curves import SilenceCurves
@@ -31,6 +34,7 @@ from stream_qa.learning import (
     Prior,
     Standardisation,
 )
+from stream_qa.learning.profile import Profile
 
 M = TypeVar("M")
 
@@ -53,6 +57,8 @@ class Bundle:
     """Over the member's features."""
     curves: SilenceCurves | None
     """``None`` where the log had too few positives."""
+    profile: Profile | None
+    """What the training's data looked like; ``None`` in bundles of before there was one."""
 
     @property
     def version(self) -> str:
@@ -88,13 +94,18 @@ def load_bundle(directory: Path, sha256: str | None = None) -> Bundle:
     contents = {name: _checked(directory / name, digest) for name, digest in manifest.files.items()}
     global_file = _parse(directory / FileName.GLOBAL, contents[FileName.GLOBAL], _GLOBAL)
     priors = _parse(directory / FileName.PRIORS, contents[FileName.PRIORS], TypeAdapter(PriorsFile))
-    curves = contents.get(FileName.CURVES)
+    curves = SilenceCurves.from_json(contents[FileName.CURVES]) if FileName.CURVES in contents else None
+    profile = None
+    if FileName.PROFILE in contents:
+        file = _parse(directory / FileName.PROFILE, contents[FileName.PROFILE], TypeAdapter(ProfileFile))
+        profile = profile_of(file, manifest.description, curves)
     schema = manifest.description.feature_schema
     for what, has, should in (
         ("scales of member features", len(global_file.member.scales), schema.member_features),
         ("scales of job features", len(global_file.job.scales), schema.job_features),
         ("prior precisions of members", len(priors.member), 1 + schema.job_features),
         ("prior precisions of jobs", len(priors.job), 1 + schema.member_features),
+        *_profiled(profile, schema),
     ):
         if has != should:
             raise BundleError(f"the model bundle {directory} has {has} {what}, where its features ask for {should}")
@@ -104,7 +115,8 @@ def load_bundle(directory: Path, sha256: str | None = None) -> Bundle:
         global_model=_global_model(directory, global_file, contents.get(FileName.ONNX), manifest.version),
         member_prior=_prior(priors.member),
         job_prior=_prior(priors.job),
-        curves=None if curves is None else SilenceCurves.from_json(curves),
+        curves=curves,
+        profile=profile,
     )
 
 
@@ -120,6 +132,16 @@ def load_random_effects(bundle: Bundle) -> RandomEffects:
     return random_effects.read(
         bundle.directory / FileName.RANDOM_EFFECTS, 1 + schema.job_features, 1 + schema.member_features
     )
+
+
+def _profiled(profile: Profile | None, schema: SchemaFile) -> list[tuple[str, int, int]]:
+    """Return how many features a profile has of each side, and should have."""
+    if profile is None:
+        return []
+    return [
+        ("profiles of member features", len(profile.member.names), schema.member_features),
+        ("profiles of job features", len(profile.job.names), schema.job_features),
+    ]
 
 
 def _global_model(directory: Path, file: GlobalFile, onnx: bytes | None, version: str) -> LinearModel | OnnxModel:

@@ -5,7 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stream_qa.bundle import random_effects
-from stream_qa.bundle.files import MANIFEST, Description, Digest, FileName, GlobalFile, Manifest, PriorsFile
+from stream_qa.bundle.files import (
+    MANIFEST,
+    Description,
+    Digest,
+    FileName,
+    GlobalFile,
+    Manifest,
+    PriorsFile,
+    ProfileFile,
+)
 from stream_qa.bundle.random_effects import RandomEffects
 from stream_qa.errors import BundleError
 from stream_qa.labels.curves import SilenceCurves
@@ -22,6 +31,7 @@ def write_bundle(
     priors: PriorsFile,
     curves: SilenceCurves | None,
     effects: RandomEffects,
+    profile: ProfileFile | None = None,
 ) -> Manifest:
     """Write a bundle into a new directory, the manifest last; return the manifest.
 
@@ -33,6 +43,8 @@ def write_bundle(
         What its files say.
     onnx
         The file to which an :class:`OnnxFile` belongs; ``None`` where the global model is linear.
+    profile
+        What the training's features looked like; ``None`` where that is not known.
 
     Raises
     ------
@@ -48,6 +60,8 @@ def write_bundle(
         contents[FileName.ONNX] = onnx
     if curves is not None:
         contents[FileName.CURVES] = curves.to_json()
+    if profile is not None:
+        contents[FileName.PROFILE] = profile.model_dump_json(indent=2).encode()
     files = {
         name: Digest(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
         for name, content in sorted(contents.items())

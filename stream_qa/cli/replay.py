@@ -70,10 +70,13 @@ def replay(
                 stages.run(part)
                 progress.advance(task, len(part))
             report.without_effect.update(stages.without_effect)
+            report.not_as_in_training += stages.findings.values()
     if as_json:
         typer.echo(orjson.dumps(report.counts(), option=orjson.OPT_INDENT_2))
     else:
         console.print(report.summary(), highlight=False)
+        for sentence in report.not_as_in_training:
+            console.print(f"not as it was in training: {sentence}", highlight=False, soft_wrap=True)
 
 
 async def _through_kafka(

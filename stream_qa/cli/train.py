@@ -16,6 +16,7 @@ from rich.table import Table
 from stream_qa.bundle import Bundle, HeldOut, Manifest, load_bundle
 from stream_qa.cli.moments import FORMATS, milliseconds
 from stream_qa.cli.progress import counted
+from stream_qa.coefficients import load_feature_names
 from stream_qa.errors import TrainingError
 from stream_qa.events import TopicNames
 from stream_qa.labels import load_policy
@@ -73,6 +74,10 @@ def train(
             help="Only clip features, at STREAM_QA_FEATURE_BOUND: for a group that began without a bundle.",
         ),
     ] = False,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with the names of the features: warnings of drift, metrics and alerts use them."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest and what else it says as JSON.")] = False,
 ) -> None:
     """Train a model bundle: global model, priors of both random effects, silence curves, coefficients to start from.
@@ -85,6 +90,7 @@ def train(
         raise typer.BadParameter("not together with --plain-features", param_hint="--scales-of")
     onnx_fit = _onnx_fit(global_model, onnx)
     settings = load_settings()
+    feature_names = load_feature_names(names)
     kept = None if scales_of is None else load_bundle(scales_of)
     label_policy = load_policy(policy or settings.policy)
     moment = milliseconds(until)
@@ -112,6 +118,7 @@ def train(
             advance=_sweeps(progress),
             onnx_fit=onnx_fit,
             scales=_scales(history.schema, kept, settings.feature_bound if plain_features else None),
+            names=feature_names,
         )
     manifest = training.write(out)
     if as_json:

@@ -44,21 +44,35 @@ class FeatureNames(BaseModel):
         Raises
         ------
         FeatureNamesError
-            There are not as many names as features.
+            There are not as many names as features, or two are the same.
         """
-        names = self._of(side, len(vector) - 1)
+        names = (self.of_jobs if side == "member" else self.of_members)(len(vector) - 1)
         named = [Named(name, value) for name, value in zip(names, vector[1:].tolist(), strict=True) if value]
         return sorted(named, key=lambda each: -abs(each.value))[:count]
 
-    def _of(self, side: EntityKind, count: int) -> Sequence[str]:
-        other, names = (
-            ("job_features", self.job_features) if side == "member" else ("member_features", self.member_features)
-        )
-        if names is None:
-            return [f"feature {number}" for number in range(1, 1 + count)]
-        if len(names) != count:
-            raise FeatureNamesError(f"{len(names)} names of {other}, where a {side} has {count} coefficients of them")
-        return names
+    def of_members(self, count: int) -> Sequence[str]:
+        """Return the names of a member's features.
+
+        Raises
+        ------
+        FeatureNamesError
+            There are not ``count`` names, or two are the same.
+        """
+        return _checked("member_features", self.member_features, count)
+
+    def of_jobs(self, count: int) -> Sequence[str]:
+        """Return the names of a job's features; see :meth:`of_members`."""
+        return _checked("job_features", self.job_features, count)
+
+
+def _checked(what: str, names: Names | None, count: int) -> Sequence[str]:
+    if names is None:
+        return [f"feature {number}" for number in range(1, 1 + count)]
+    if len(names) != count:
+        raise FeatureNamesError(f"{len(names)} names of {what}, where there are {count}")
+    if len(set(names)) < count:
+        raise FeatureNamesError(f"two {what} have one name")
+    return names
 
 
 def load_feature_names(path: Path | None) -> FeatureNames:

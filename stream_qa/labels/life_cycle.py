@@ -194,6 +194,12 @@ class LifeCycle(Struct, gc=False, array_like=True):
         """Return the event time (ms) at which silence becomes a final negative."""
         return self._known_application().applied_at + policy.window
 
+    def answered_after(self, policy: LabelPolicy) -> int | None:
+        """Return how long after the application its first answer came (ms); ``None`` where there is none."""
+        applied_at = self._known_application().applied_at
+        answered_at = policy.first_answer(self.engagements, applied_at)
+        return None if answered_at is None else max(answered_at - applied_at, 0)
+
     def open(self) -> Verdict:
         """Return the first verdict of every application: nothing is known yet, so it is scored and waits."""
         application = self._known_application()

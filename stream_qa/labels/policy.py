@@ -164,14 +164,21 @@ class LabelPolicy(BaseModel):
         By the precedence: a function of the set, whatever the order of arrival. Too late are those from the end of the
         window on; too early those that would not have waited for the application had they come before it.
         """
+        candidates = self._candidates(engagements, applied_at)
+        # Mostly there is nothing to choose.
+        return candidates[0] if len(candidates) == 1 else min(candidates, key=self._rank, default=None)
+
+    def first_answer(self, engagements: Iterable[A], applied_at: int) -> int | None:
+        """Return when the first engagement came (ms) that could decide about an application of ``applied_at`` (ms)."""
+        return min((engagement.engaged_at for engagement in self._candidates(engagements, applied_at)), default=None)
+
+    def _candidates(self, engagements: Iterable[A], applied_at: int) -> list[A]:
         earliest, latest = applied_at - self.orphan_wait, applied_at + self.window
-        candidates = [
+        return [
             engagement
             for engagement in engagements
             if self.value(engagement.kind) is not None and earliest < engagement.engaged_at < latest
         ]
-        # Mostly there is nothing to choose.
-        return candidates[0] if len(candidates) == 1 else min(candidates, key=self._rank, default=None)
 
     def _rank(self, engagement: A) -> tuple[int, int, int, str]:
         """Return what orders engagements, the deciding one first; at the same moment a positive one."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from stream_qa.events import Message, Record, SourceRecord
+from stream_qa.learning.drift import About, DriftWatch
 from stream_qa.replay.log import LogEvent
 from stream_qa.stages.label import LabelStage
 from stream_qa.stages.learn import LearnStage
@@ -71,6 +72,9 @@ class InProcessReplay:
     ) -> None:
         self.without_effect: Counter[str] = Counter()
         """Input that was used and changes nothing, by why."""
+        self.findings: dict[About, str] = {}
+        """What was not as in the training of the model, and how: as it was found last."""
+        self._drift = DriftWatch()
         self._pipeline = pipeline
         self._topics = pipeline.label.topics
         self._report = report
@@ -125,6 +129,8 @@ class InProcessReplay:
         self.without_effect.update(outcome.counted)
         for message in outcome.messages:
             self._report.add(message)
+        for seen in outcome.seen:
+            self.findings.update(self._drift.take(seen))
         return outcome.messages
 
     def _by_partition(self, messages: Iterable[Message]) -> dict[int, list[Record]]:

@@ -32,6 +32,8 @@ class Report:
     dead_letter_reasons: Counter[str] = field(default_factory=Counter)
     without_effect: Counter[str] = field(default_factory=Counter)
     """Input that was used and changes nothing, by why: known where the stages run in this process."""
+    not_as_in_training: list[str] = field(default_factory=list)
+    """What differs from the data of the model's training, in sentences: known there too."""
 
     def __post_init__(self) -> None:
         self._labels = TypeAdapter(Label).validator
@@ -103,6 +105,7 @@ class Report:
             "dead_letters": self.messages[self.topics.dead_letters],
             "without_effect": dict(sorted(self.without_effect.items())),
             "dead_letters_by_reason": dict(sorted(self.dead_letter_reasons.items())),
+            "not_as_in_training": self.not_as_in_training,
         }
 
     def summary(self) -> str:

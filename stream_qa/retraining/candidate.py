@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from stream_qa.bundle import Bundle
+from stream_qa.coefficients import FeatureNames
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.policy import DAY
 from stream_qa.learning import LinearModel, Standardisation
@@ -87,8 +88,9 @@ def trained(
     MissingExtraError
         Trees are wanted and cannot be grown.
     """
+    names = _names(incumbent)
     if keep_global and incumbent is not None:
-        return train(history, policy=policy, until=until, kept=incumbent, advance=advance)
+        return train(history, policy=policy, until=until, kept=incumbent, names=names, advance=advance)
     if choice is GlobalChoice.TREES:
         check_trees()
     return train(
@@ -97,6 +99,7 @@ def trained(
         until=until,
         scales=_scales(history, incumbent, plain_bound),
         onnx_fit=grow_trees if choice is GlobalChoice.TREES else None,
+        names=names,
         advance=advance,
     )
 
@@ -106,3 +109,11 @@ def _scales(history: History, incumbent: Bundle | None, plain_bound: float) -> S
         return Scales(incumbent.global_model.member_features, incumbent.global_model.job_features)
     counts = (history.schema.member_features, history.schema.job_features)
     return Scales(*(Standardisation(plain_bound, np.zeros(count), np.ones(count)) for count in counts))
+
+
+def _names(incumbent: Bundle | None) -> FeatureNames:
+    """Return what the features are called in the incumbent."""
+    profile = None if incumbent is None else incumbent.profile
+    if profile is None:
+        return FeatureNames()
+    return FeatureNames(member_features=list(profile.member.names), job_features=list(profile.job.names))

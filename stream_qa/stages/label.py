@@ -13,6 +13,7 @@ from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dea
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.event_time import CLOCK, NOT_BEGUN, Clock
 from stream_qa.labels.silence import silence_says
+from stream_qa.learning.drift import Seen
 from stream_qa.learning.entity import entity_key
 from stream_qa.learning.whitening import WHITENINGS
 from stream_qa.stages.label_chunk import Event, LabelChunk, Revision
@@ -111,6 +112,7 @@ class LabelStage:
                 for revision in chunk.revisions
                 if revision.verdict.value is not None
             ],
+            seen=_seen(model, chunk),
         )
 
     def event_times(self, records: Sequence[SourceRecord]) -> list[int]:
@@ -198,3 +200,20 @@ def _in_its_place(event: Event | RejectedError, belongs: Belongs) -> Event | Rej
     if isinstance(event, RejectedError | wire.Tick) or belongs(event.job_id):
         return event
     return WrongPartitionError("Kafka's own partitioner, murmur2 of the job's id, puts it into another partition")
+
+
+def _seen(model: Model, chunk: LabelChunk) -> list[Seen]:
+    """Return what a chunk has to be compared with the model's training: new applications, and those that close."""
+    opened = [revision.application for revision in chunk.revisions if revision.number == 1]
+    if model.profile is None or not (opened or chunk.closed):
+        return []
+    return [
+        Seen(
+            model.number,
+            model.profile,
+            [application.member_features for application in opened],
+            [application.job_features for application in opened],
+            [value for value, _ in chunk.closed],
+            [after for value, after in chunk.closed if value == 1 and after is not None],
+        )
+    ]

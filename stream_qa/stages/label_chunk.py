@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from stream_qa.errors import (
     RejectedError,
     StateFormatError,
 )
-from stream_qa.events import SourceRecord, wire
+from stream_qa.events import SourceRecord, Value, wire
 from stream_qa.labels import LabelPolicy, LifeCycle, Verdict
 from stream_qa.labels.event_time import (
     APPLIED,
@@ -55,6 +56,14 @@ class Revision(Struct, frozen=True, gc=False):
     watermark: int
 
 
+class Closed(NamedTuple):
+    """What is known of an application when its window closes."""
+
+    value: Value
+    answered_after: int | None
+    """Milliseconds from the application to the first answer; ``None`` where there is none."""
+
+
 class LabelChunk:
     """Takes in the events of one chunk.
 
@@ -91,6 +100,8 @@ class LabelChunk:
         """Of the table; whole after :meth:`process`."""
         self.rejected: list[tuple[SourceRecord, RejectedError]] = []
         self.revisions: list[Revision] = []
+        self.closed: list[Closed] = []
+        """The applications whose window closes."""
         self.lessons = 0
         """How many of the revisions say another value or weight than the one before."""
         self.counted: Counter[str] = Counter()
@@ -322,10 +333,14 @@ class LabelChunk:
     def _close(self, application_id: str) -> None:
         """Look at an application whose window ends."""
         life_cycle = self._life_cycles[application_id]
+        if life_cycle is None or life_cycle.verdict is None:
+            return
         # Time alone changes no final label: an engagement does, and then it was judged at once.
-        if life_cycle is not None and life_cycle.verdict is not None and not life_cycle.verdict.final:
+        if not life_cycle.verdict.final:
             self._step(life_cycle)
             self._keep(application_id, life_cycle)
+        if (value := life_cycle.verdict.value) is not None:
+            self.closed.append(Closed(value, life_cycle.answered_after(self._policy)))
 
     def _give_up_waiting(self, application_id: str) -> None:
         """Reject the engagements that have waited too long for their application."""

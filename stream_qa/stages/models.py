@@ -14,6 +14,7 @@ import orjson
 from stream_qa.errors import ModelMissingError, ModelRefusedError
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.learning import FeatureSchema, GlobalModel, RandomEffect, Standardisation
+from stream_qa.learning.profile import Profile
 from stream_qa.stages.state import StateReader
 
 FEATURE_SCHEMA = b"feature-schema"
@@ -36,6 +37,8 @@ class Model:
     """What applications must bring; ``None`` adopts that of a partition's first application."""
     curves: SilenceCurves | None = None
     """How surprising silence is; ``None`` where that is not known."""
+    profile: Profile | None = None
+    """What the training's data looked like; ``None`` where that is not known."""
 
     @property
     def version(self) -> str:

@@ -153,6 +153,7 @@ def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
         job_effect=RandomEffect("job", bundle.job_prior, rule, model.member_features, number, version, start=of_job),
         feature_schema=bundle.feature_schema,
         curves=bundle.curves,
+        profile=bundle.profile,
     )
 
 

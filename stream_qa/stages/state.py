@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from sortedcontainers import SortedDict
 
 from stream_qa.events import Message
+from stream_qa.learning.drift import Seen
 
 Changes = Mapping[bytes, bytes | None]
 """What to put under each key; ``None`` deletes it."""
@@ -44,6 +45,8 @@ class Outcome(NamedTuple):
     """How many of the messages are labels, by why they say what they say."""
     ages: Sequence[int] = ()
     """Event time (ms) from the application to what the label says, of each of those that have a value."""
+    seen: Sequence[Seen] = ()
+    """What of the input can be compared with the model's training data."""
 
 
 class MemoryState:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from stream_qa.errors import ChunkError, PoisonousRecordError, StateError
 from stream_qa.events import Message, SourceRecord, dead_letter
+from stream_qa.learning.drift import Seen
 from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.state import Outcome, StateReader
 
@@ -60,6 +61,7 @@ class _Search:
         self._lessons = 0
         self._reasons: Counter[str] = Counter()
         self._ages: list[int] = []
+        self._seen: list[Seen] = []
         self._found = False
         self._unfinished = False
 
@@ -76,7 +78,14 @@ class _Search:
             return None
         changes = dict(self._state.changes)
         return Outcome(
-            changes, self._messages, self._unfinished, self._counted, self._lessons, self._reasons, self._ages
+            changes,
+            self._messages,
+            self._unfinished,
+            self._counted,
+            self._lessons,
+            self._reasons,
+            self._ages,
+            self._seen,
         )
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
@@ -99,6 +108,7 @@ class _Search:
                 self._lessons += outcome.lessons
                 self._reasons.update(outcome.reasons)
                 self._ages += outcome.ages
+                self._seen += outcome.seen
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"

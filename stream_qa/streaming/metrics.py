@@ -12,6 +12,7 @@ import numpy as np
 from stream_qa.errors import FencedError
 from stream_qa.events import Message
 from stream_qa.events.dead_letter import EXCEPTION_CLASS
+from stream_qa.streaming.drift_log import DriftLog
 from stream_qa.streaming.lane import Work
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
@@ -68,6 +69,8 @@ class Counts:
         """Revisions of labels, by reason."""
         self.label_ages = Distribution(_LABEL_AGES)
         """Seconds of event time from an application to what its label says, of labels with a value."""
+        self.drift = DriftLog()
+        """How the input compares with what the model was trained on."""
         self.dead: Counter[tuple[str, str]] = Counter()
         """Dead letters, by stage and class of error."""
         self.delays: defaultdict[str, Distribution] = defaultdict(lambda: Distribution(_DELAYS))
@@ -114,6 +117,8 @@ class Counts:
                 self.without_effect[stage] += sum(outcome.counted.values())
                 self.labels.update(outcome.reasons)
                 self.label_ages.add([age / 1000 for age in outcome.ages])
+                for seen in outcome.seen:
+                    self.drift.take(seen, now)
             if self._dead_letters in written:
                 dead = [message for message in messages if message.topic == self._dead_letters]
                 self.dead.update((stage, _error(message)) for message in dead)

@@ -1,5 +1,6 @@
 """``GET /metrics``: the worker's numbers in Prometheus' text format. No id of a member or a job is ever a label."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from stream_qa.errors import StateError
 from stream_qa.events import TopicNames
 from stream_qa.labels.event_time import NOT_BEGUN
+from stream_qa.learning.drift import Feature
 from stream_qa.stages.label import LabelStage
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.table import Sizes
@@ -66,6 +68,7 @@ class WorkerCollector(Collector):
             counts.label_ages.buckets(),
             counts.label_ages.sum,
         )
+        yield from self._drift()
         yield _counter("dead_letters", "Input that could not be used.", ["stage", "reason"], counts.dead.items())
         delays = HistogramMetricFamily(
             "stream_qa_delay_seconds",
@@ -89,6 +92,52 @@ class WorkerCollector(Collector):
         )
         yield _counter("fenced", "Times at which another took this worker's place.", [], [((), counts.fenced)])
         yield _counter("restored_records", "Changelog records read back.", [], [((), counts.restored)])
+
+    def _drift(self) -> Iterator[Metric]:
+        drift = self._lanes.counts.drift.counted(round(time.time() * 1000))
+        distances = drift.distances
+        yield _counter(
+            "profiled_applications",
+            "Applications whose features were compared with those of the training.",
+            [],
+            [((), drift.applications)],
+        )
+        yield _counter(
+            "feature_outside_range",
+            "Values of a feature that are outside of the training's range.",
+            ["side", "feature"],
+            drift.outside.items(),
+        )
+        yield _gauge(
+            "feature_distance",
+            "Largest distance between a feature's distribution and that of the training.",
+            ["side", "feature"],
+            distances.features.items(),
+        )
+        yield _counter(
+            "closed_labels", "Applications whose window has closed, by their label.", ["value"], _by_one(drift.closed)
+        )
+        yield _gauge(
+            "positive_share_difference",
+            "Share of positives less that of the training.",
+            [],
+            _known(distances.positives),
+        )
+        yield _gauge(
+            "answer_distance",
+            "Largest distance between how soon positives are answered and how soon they were in training.",
+            [],
+            _known(distances.answers),
+        )
+        yield _gauge(
+            "drifted",
+            "Whether something is further from the training than it should be, as it was judged last.",
+            ["what", "side", "feature"],
+            (
+                (("feature", *about) if isinstance(about, Feature) else (about, "", ""), float(is_too_far))
+                for about, is_too_far in distances.too_far.items()
+            ),
+        )
 
     def _present(self) -> Iterator[Metric]:
         lanes = self._lanes.all()
@@ -152,6 +201,10 @@ def add_metrics(app: faust.App, lanes: Lanes, label: LabelStage, topics: TopicNa
 
 def _by_one(counts: Mapping[str, float]) -> Values:
     return (((name,), count) for name, count in counts.items())
+
+
+def _known(value: float | None) -> Values:
+    return [] if value is None else [((), value)]
 
 
 def _counter(name: str, what: str, labels: list[str], values: Values) -> Metric:

@@ -16,18 +16,22 @@ from stream_qa.bundle import (
     Manifest,
     OnnxFile,
     PriorsFile,
+    ProfileFile,
     RandomEffects,
     Scale,
     SchemaFile,
     Side,
     write_bundle,
 )
+from stream_qa.bundle.profiles import profile_file
+from stream_qa.coefficients import FeatureNames
 from stream_qa.errors import TrainingError
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.policy import DAY
 from stream_qa.learning import LinearModel, OnnxModel, Standardisation
 from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.learning.profile import SideProfile
 from stream_qa.training.curves import fit_curves
 from stream_qa.training.held_out import hold_out
 from stream_qa.training.history import NEVER, History
@@ -50,6 +54,8 @@ class Training:
     priors: PriorsFile
     curves: SilenceCurves | None
     effects: RandomEffects
+    profile: ProfileFile
+    """What the features looked like."""
     answered_by_day: list[float]
     """The share of positives whose first positive engagement came within 1, 2, 3 ... days."""
 
@@ -69,6 +75,7 @@ class Training:
             priors=self.priors,
             curves=self.curves,
             effects=self.effects,
+            profile=self.profile,
         )
 
 
@@ -82,6 +89,7 @@ def train(
     onnx_fit: OnnxFit | None = None,
     scales: Scales | None = None,
     kept: Bundle | None = None,
+    names: FeatureNames | None = None,
 ) -> Training:
     """Train on what ``history`` says at ``until`` (ms) by ``policy``.
 
@@ -103,11 +111,15 @@ def train(
         How features are standardised; ``None`` for by their own means and deviations, or those of ``kept``.
     kept
         A bundle whose global model and feature scales stay as they are.
+    names
+        What the features are called where data later look otherwise; ``None`` for by their numbers.
 
     Raises
     ------
     TrainingError
         No application's window is over, all final labels are alike, or a feature is too large.
+    FeatureNamesError
+        There are not as many names as features, or two are the same.
     """
     parameters = parameters or HyperParameters()
     model = None if kept is None else kept.global_model
@@ -120,6 +132,7 @@ def train(
         raise TrainingError(f"no application is older than the window of {policy.window_days:g} days")
     if len(np.unique(rows.value)) == 1:
         raise TrainingError(f"all {len(rows)} final labels are {'positive' if rows.value[0] else 'negative'}")
+    profile = _profile(rows, names or FeatureNames())
     # Many small matrices: threads that share one would only wait for each other, on a busy machine for long.
     with threadpool_limits(1):
         held_out = hold_out(
@@ -164,7 +177,16 @@ def train(
         effects=RandomEffects(
             _entities(rows.members, fit.member, happened_at), _entities(rows.jobs, fit.job, happened_at)
         ),
+        profile=profile,
         answered_by_day=_answered_by_day(history, policy),
+    )
+
+
+def _profile(rows: Rows, names: FeatureNames) -> ProfileFile:
+    """Return what the features of the training looked like."""
+    return profile_file(
+        SideProfile.of(rows.member_features, names.of_members(rows.member_features.shape[1])),
+        SideProfile.of(rows.job_features, names.of_jobs(rows.job_features.shape[1])),
     )
 
 

@@ -21,6 +21,7 @@ from stream_qa.bundle import (
     Manifest,
     OnnxFile,
     PriorsFile,
+    ProfileFile,
     RandomEffects,
     Scale,
     SchemaFile,
@@ -29,9 +30,11 @@ from stream_qa.bundle import (
     load_random_effects,
     write_bundle,
 )
+from stream_qa.bundle.profiles import profile_file
 from stream_qa.errors import BundleError
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.learning import FeatureSchema
+from stream_qa.learning.profile import SideProfile
 
 DESCRIPTION = Description(
     until=1_349_049_600_000,
@@ -64,6 +67,9 @@ ONNX = OnnxFile(
 )
 PRIORS = PriorsFile(member=[1.0, 4.0], job=[2.0, 8.0, 16.0])
 CURVES = SilenceCurves(ages=(0, 1_000), by_age=(0.0, 1.0))
+MEMBER_PROFILE = SideProfile.of(np.array([[0.5, 9.0], [1.5, 11.0], [0.5, 10.0]]), ["experience", "distance"])
+JOB_PROFILE = SideProfile.of(np.array([[0.0], [0.0], [4.0]]), ["pay"])
+PROFILE = profile_file(MEMBER_PROFILE, JOB_PROFILE)
 EFFECTS = RandomEffects(
     members=EntityCoefficients(
         ["m-1", "with a zero\0"], np.array([[0.1, 0.2], [0.3, 0.4]]), np.array([2, 1]), np.array([20, 10])
@@ -80,6 +86,7 @@ def write(
     priors: PriorsFile = PRIORS,
     curves: SilenceCurves | None = CURVES,
     effects: RandomEffects = EFFECTS,
+    profile: ProfileFile | None = PROFILE,
 ) -> Manifest:
     return write_bundle(
         directory,
@@ -89,6 +96,7 @@ def write(
         priors=priors,
         curves=curves,
         effects=effects,
+        profile=profile,
     )
 
 
@@ -302,3 +310,48 @@ def test_coefficients_that_are_not_those_of_the_features_are_refused(directory: 
     np.savez(directory / "random_effects.npz", **arrays)
     with pytest.raises(BundleError):
         load_random_effects(bundle)
+
+
+def test_it_says_what_the_training_s_data_looked_like(directory: Path) -> None:
+    profile = load_bundle(directory).profile
+    assert profile is not None
+    for side, written in ((profile.member, MEMBER_PROFILE), (profile.job, JOB_PROFILE)):
+        assert side.names == written.names
+        for ours, theirs in zip((side.least, side.most, side.edges, side.up_to), _numbers(written), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert profile.positive_share == 2 / 3
+    assert (profile.ages.tolist(), profile.answered.tolist()) == ([0, 1_000], [0.0, 1.0])
+
+
+def _numbers(side: SideProfile) -> tuple[np.ndarray, ...]:
+    return side.least, side.most, side.edges, side.up_to
+
+
+def test_without_it_or_without_curves_it_is_read_too(tmp_path: Path) -> None:
+    write(tmp_path / "old", profile=None)
+    assert load_bundle(tmp_path / "old").profile is None
+    write(tmp_path / "few", curves=None)
+    profile = load_bundle(tmp_path / "few").profile
+    assert profile is not None
+    assert len(profile.ages) == 0
+
+
+def test_a_profile_of_other_features_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", profile=profile_file(JOB_PROFILE, JOB_PROFILE))
+    with pytest.raises(BundleError, match="has 1 profiles of member features, where its features ask for 2"):
+        load_bundle(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("name", "distance", "two features have one name"),
+        ("least", 99.0, "out of order"),
+        ("at_most", [0.5], "not equally many"),
+        ("below", [0.9] * 8 + [0.1], "out of order"),
+    ],
+)
+def test_a_profile_that_contradicts_itself_is_refused(directory: Path, field: str, value: object, reason: str) -> None:
+    change(directory, "profile.json", lambda content: content["member"][0].update({field: value}))
+    with pytest.raises(BundleError, match=reason):
+        load_bundle(directory)

@@ -27,7 +27,7 @@ def test_features_without_names_are_called_by_their_numbers() -> None:
 
 
 def test_names_of_another_schema_are_refused() -> None:
-    with pytest.raises(FeatureNamesError, match="2 names of member_features, where a job has 3 coefficients of them"):
+    with pytest.raises(FeatureNamesError, match="2 names of member_features, where there are 3"):
         NAMES.strongest("job", np.zeros(4), 5)
 
 

@@ -22,6 +22,7 @@ READING = {
     'stream_qa_lag_records{instance="a", stage="label", topic="applications"}': "500x60",
     'stream_qa_lag_records{instance="a", stage="label", topic="engagements"}': "0x60",
 }
+DRIFTED_OTHERWISE = {'stream_qa_drifted{what="positives", side="", feature=""}': "1x60"}
 TRIALS: dict[str, tuple[Series, Series]] = {
     "StreamQAWorkerDown": ({'up{job="stream-qa"}': "0x60"}, {'up{job="stream-qa"}': "1x60", 'up{job="other"}': "0x60"}),
     "StreamQANotReady": ({"stream_qa_ready": "0x60"}, {"stream_qa_ready": "0x50 1x10"}),
@@ -82,6 +83,34 @@ TRIALS: dict[str, tuple[Series, Series]] = {
             'stream_qa_watermark_seconds{instance="b", partition="0"}': "_x30 5000+60x30",
             'stream_qa_events_total{stage="label"}': "0+1x60",
         },
+    ),
+    "StreamQAFeatureOutsideRange": (
+        # Two workers, one of which has the values.
+        {
+            'stream_qa_feature_outside_range_total{instance="a", side="job", feature="pay"}': "0+10x60",
+            'stream_qa_feature_outside_range_total{instance="b", side="job", feature="pay"}': "0x60",
+            'stream_qa_profiled_applications_total{instance="a"}': "0+100x60",
+            'stream_qa_profiled_applications_total{instance="b"}': "0+100x60",
+        },
+        {
+            'stream_qa_feature_outside_range_total{instance="a", side="job", feature="pay"}': "0+2x60",
+            'stream_qa_profiled_applications_total{instance="a"}': "0+100x60",
+        },
+    ),
+    "StreamQAFeatureDrift": (
+        {
+            'stream_qa_drifted{instance="a", what="feature", side="job", feature="pay"}': "1x60",
+            'stream_qa_drifted{instance="b", what="feature", side="job", feature="pay"}': "0x60",
+        },
+        {'stream_qa_drifted{what="feature", side="job", feature="pay"}': "1x40 0x20", **DRIFTED_OTHERWISE},
+    ),
+    "StreamQAPositivesDrift": (
+        {'stream_qa_drifted{what="positives", side="", feature=""}': "1x60"},
+        {'stream_qa_drifted{what="answers", side="", feature=""}': "1x60"},
+    ),
+    "StreamQAAnswersDrift": (
+        {'stream_qa_drifted{what="answers", side="", feature=""}': "1x60"},
+        {'stream_qa_drifted{what="positives", side="", feature=""}': "1x60"},
     ),
 }
 

@@ -1,14 +1,10 @@
 """The scoring service as a process, over a real broker and beside a real worker."""
 
 import asyncio
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import Ground, job_in, new_ground
 from refolding import decoded
+from service_process import ready, service
 
 from stream_qa.broker.ports import free_port
 from stream_qa.bundle import MANIFEST, Bundle
@@ -30,42 +27,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 JOB = job_in(1)
 #: Leaves the processor to those who are waited for.
 _POLL_SECONDS = 0.05
-
-_number = count()
-
-
-@contextmanager
-def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
-    """Run ``stream-qa serve`` until the context is left, and check that it ends in order."""
-    port = free_port()
-    environment = {
-        "STREAM_QA_SERVE_PORT": str(port),
-        "STREAM_QA_SERVE_STORE": str(ground.directory / "store"),
-        **settings,
-    }
-    program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "serve"]
-    name = f"service-{next(_number)}"
-    process = ground.run(name, *program, **environment)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            while ready(client) is None:
-                time.sleep(_POLL_SECONDS)
-                assert process.poll() is None, ground.log_of(name).read_text()
-            yield client
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, ground.log_of(name).read_text()
-        assert "Traceback" not in ground.log_of(name).read_text()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def ready(client: httpx.Client) -> bool | None:
-    """Return whether it is ready; ``None`` where it does not answer."""
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return None
 
 
 def scored(client: httpx.Client) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from retraining_ground import BASE_RATE, HELD_BACK_DAYS, RetrainingGround, new_retraining_ground, poisoned
+from retraining_ground import BASE_RATE, HELD_BACK_DAYS, RetrainingGround, poisoned
 
 from stream_qa.bundle import load_bundle
 from stream_qa.errors import RetrainingError
@@ -27,14 +27,9 @@ SETTINGS = Settings(base_rate=BASE_RATE)
 STEPS = ["trained", "kept", "tried", "reported", "published", "cleared"]
 
 
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> RetrainingGround:
-    return new_retraining_ground(tmp_path_factory.mktemp("retraining"))
-
-
 @dataclass
 class Group:
-    """A group's directory, and what was published; through a broker it is the same (tests/kafka/test_retraining.py)."""
+    """A group's directory, and what was published; through a broker it is the same (tests/kafka/test_retraining_live.py)."""
 
     directory: Path
     published: list[Publication] = field(default_factory=list)
@@ -91,10 +86,10 @@ def before(labels: list[wire.Label], moment: int) -> list[wire.Label]:
 
 
 def test_a_group_without_a_bundle_gets_its_first_and_then_better_ones_only(
-    ground: RetrainingGround, tmp_path: Path
+    retraining_ground: RetrainingGround, tmp_path: Path
 ) -> None:
     group = Group(tmp_path)
-    labels = ground.labels
+    labels = retraining_ground.labels
     first = group.retrain(before(labels, labels[-1].watermark - 10 * DAY))
     assert (first.verdict, first.number, first.incumbent, first.global_model) == ("promoted", 1, "none", "retrained")
     assert group.in_use == first.candidate
@@ -128,9 +123,9 @@ def test_a_group_without_a_bundle_gets_its_first_and_then_better_ones_only(
     assert sum("# Refused: " in text for text in readable) == 2
 
 
-def test_one_that_was_trained_on_poisoned_labels_is_refused(ground: RetrainingGround, tmp_path: Path) -> None:
+def test_one_that_was_trained_on_poison_is_refused(retraining_ground: RetrainingGround, tmp_path: Path) -> None:
     group = Group(tmp_path)
-    outcome = group.retrain(poisoned(ground.labels, ground.held_back_since))
+    outcome = group.retrain(poisoned(retraining_ground.labels, retraining_ground.held_back_since))
     assert outcome.verdict is Verdict.REFUSED
     assert outcome.judgement is not None
     assert outcome.judgement.improvement_high < 0
@@ -139,33 +134,33 @@ def test_one_that_was_trained_on_poisoned_labels_is_refused(ground: RetrainingGr
 
 
 @pytest.mark.parametrize(("days", "said"), [(1, "nothing to train on yet"), (24, "nothing to train on yet")])
-def test_a_young_group_waits(ground: RetrainingGround, tmp_path: Path, days: int, said: str) -> None:
-    outcome = Group(tmp_path).retrain(before(ground.labels, ground.events[0].time + days * DAY))
+def test_a_young_group_waits(retraining_ground: RetrainingGround, tmp_path: Path, days: int, said: str) -> None:
+    outcome = Group(tmp_path).retrain(before(retraining_ground.labels, retraining_ground.events[0].time + days * DAY))
     assert (outcome.verdict, outcome.candidate) == (Verdict.REFUSED, None)
     assert said in outcome.reason
 
 
 def test_killed_after_any_step_the_incumbent_stays_and_it_can_be_done_again(
-    ground: RetrainingGround, tmp_path: Path
+    retraining_ground: RetrainingGround, tmp_path: Path
 ) -> None:
     group = Group(tmp_path)
     for step in STEPS[: STEPS.index("published")]:
         with pytest.raises(Killed):
-            group.retrain(ground.labels, told=killed_after(step))
+            group.retrain(retraining_ground.labels, told=killed_after(step))
         assert group.published == []
         assert all(load_bundle(tmp_path / version).version == version for version in Shelf(tmp_path).versions())
     with pytest.raises(Killed):
-        group.retrain(ground.labels, told=killed_after("published"))
+        group.retrain(retraining_ground.labels, told=killed_after("published"))
     # It was published, and its report was there before.
     [report] = [one for one in group.reports() if one["verdict"] == "promoted"][-1:]
     assert (group.in_use, len(group.published)) == (report["candidate"], 1)
-    again = group.retrain(ground.labels)
+    again = group.retrain(retraining_ground.labels)
     assert (again.verdict, again.candidate, len(group.published)) == (Verdict.REFUSED, None, 1)
 
 
-def test_what_was_rolled_back_is_not_promoted_again(ground: RetrainingGround, tmp_path: Path) -> None:
+def test_what_was_rolled_back_is_not_promoted_again(retraining_ground: RetrainingGround, tmp_path: Path) -> None:
     group = Group(tmp_path)
-    promoted = group.retrain(ground.labels)
+    promoted = group.retrain(retraining_ground.labels)
     assert promoted.verdict is Verdict.PROMOTED
     [bad] = group.published
     # Another one took its place that was in use before, and is not on this shelf.
@@ -173,17 +168,17 @@ def test_what_was_rolled_back_is_not_promoted_again(ground: RetrainingGround, tm
         2, bad.model.model_copy(update={"version": "older", "withdraws": bad.model.version}), None, None
     )
     standing = Publications([bad, elsewhere])
-    again = group.retrain(ground.labels, standing=lambda: standing)
+    again = group.retrain(retraining_ground.labels, standing=lambda: standing)
     assert (again.verdict, again.candidate) == (Verdict.REFUSED, promoted.candidate)
     assert again.reason == "this very bundle was rolled back"
 
 
-def test_one_at_a_time(ground: RetrainingGround, tmp_path: Path) -> None:
+def test_one_at_a_time(retraining_ground: RetrainingGround, tmp_path: Path) -> None:
     with Shelf(tmp_path).alone(), pytest.raises(RetrainingError, match="another retraining"):
-        Group(tmp_path).retrain(ground.labels)
+        Group(tmp_path).retrain(retraining_ground.labels)
 
 
-def test_a_roll_back_meanwhile_is_not_overruled(ground: RetrainingGround, tmp_path: Path) -> None:
+def test_a_roll_back_meanwhile_is_not_overruled(retraining_ground: RetrainingGround, tmp_path: Path) -> None:
     group = Group(tmp_path)
     other = Publication(
         1, PublishedModel(version="other", feature_schema="", location="x", sha256="0" * 64), None, "no"
@@ -198,7 +193,7 @@ def test_a_roll_back_meanwhile_is_not_overruled(ground: RetrainingGround, tmp_pa
         [version] = Shelf(tmp_path).versions()
         return Publication(one.number, one.model, load_bundle(tmp_path / version), None)
 
-    outcome = group.retrain(ground.labels, standing=standing)
+    outcome = group.retrain(retraining_ground.labels, standing=standing)
     assert outcome.verdict is Verdict.REFUSED
     assert "somebody published another one meanwhile" in outcome.reason
     assert group.published == []

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from builders import DAY, START, label
 from evaluation_ground import SINCE, EvaluationGround
+from retraining_ground import Labels
 
-from stream_qa.events import Message, TopicNames, wire
+from stream_qa.events import TopicNames, wire
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.policy import Precedence
 from stream_qa.replay.in_process import InProcessReplay
@@ -24,21 +25,10 @@ TOPICS = TopicNames()
 _decode = msgspec.json.Decoder(wire.Label).decode
 
 
-class Labels:
-    """Keeps the labels that the stages emit."""
-
-    def __init__(self) -> None:
-        self.found: list[wire.Label] = []
-
-    def add(self, message: Message) -> None:
-        if message.topic == TOPICS.labels and message.value is not None:
-            self.found.append(_decode(message.value))
-
-
 def labels_of(events: Sequence[LogEvent], settings: Settings, policy: LabelPolicy) -> list[wire.Label]:
     """Return the labels that the stages make of a log, in several partitions."""
     pipeline = build_pipeline(settings)
-    sink = Labels()
+    sink = Labels(TOPICS)
     stages = InProcessReplay(replace(pipeline, label=replace(pipeline.label, policy=policy)), 3, sink)
     for chunk in chunks(events, 500, 3_600_000):
         stages.run(chunk)

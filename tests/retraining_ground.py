@@ -35,6 +35,11 @@ class RetrainingGround:
     labels: list[wire.Label]
 
     @property
+    def last_applied_at(self) -> int:
+        """When the last application was sent (ms)."""
+        return max(label.applied_at for label in self.labels)
+
+    @property
     def held_back_since(self) -> int:
         """When the days begin that are held back of all labels (ms)."""
         reached = max(max(label.watermark, label.happened_at) for label in self.labels)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -100,20 +101,23 @@ def retrain(
         location=location,
     )
     if seconds is None:
-        outcome = _once(directory, labels, options)
+        outcome = once(directory, labels, options)
         _show(outcome, as_json=as_json)
         raise typer.Exit(0 if outcome.verdict is Verdict.PROMOTED else REFUSED)
     while True:
         began = time.monotonic()
         try:
-            _show(_once(directory, labels, options), as_json=as_json)
+            _show(once(directory, labels, options), as_json=as_json)
         except (StreamQAError, KafkaError, OSError) as error:
             # The next time may find the broker, or the disk, in order again.
             tell(error)
         time.sleep(max(0.0, began + seconds - time.monotonic()))
 
 
-def _once(directory: Path, labels: Path | None, options: Options) -> Outcome:
+def once(
+    directory: Path, labels: Path | None, options: Options, told: Callable[[str], object] = lambda _step: None
+) -> Outcome:
+    """Retrain by the settings of the environment; ``told`` is told of every step that is done."""
     settings = load_settings()
     shelf = Shelf(directory)
     log = LabelLog(settings.topics, load_policy(settings.policy))
@@ -127,6 +131,10 @@ def _once(directory: Path, labels: Path | None, options: Options) -> Outcome:
                 log.add(label)
     console.print(f"{log.labels} labels read", highlight=False)
 
+    def done(step: str) -> None:
+        console.print(step, highlight=False)
+        told(step)
+
     def publish(model: PublishedModel) -> int:
         return asyncio.run(model_topic.publish(settings.bootstrap_servers, settings.topics.models, model))
 
@@ -137,7 +145,7 @@ def _once(directory: Path, labels: Path | None, options: Options) -> Outcome:
         log,
         standing=lambda: asyncio.run(publications(settings)),
         publish=publish,
-        told=lambda step: console.print(step, highlight=False),
+        told=done,
     ).run()
 
 

@@ -179,11 +179,24 @@ def check(asked: Asked, models: dict[str, GlobalModel], vectors: dict[tuple[str,
     assert sum(version > 0 for version in newest.values()) > 10
 
 
+def verdicts(ground: Ground) -> list[str]:
+    """Return what the reports say."""
+    reports = (ground.directory / "models" / "reports").glob("*.json")
+    return sorted(json.loads(path.read_text())["verdict"] for path in reports)
+
+
+def models_of_labels(ground: Ground) -> set[tuple[str, int]]:
+    """Return which models labels name, with their numbers."""
+    records = asyncio.run(ground.read(ground.settings.topics.labels))
+    labels = [orjson.loads(record.value) for partition in records.values() for record in partition]
+    return {(label["model_version"], label["model_number"]) for label in labels}
+
+
 def test_scores_are_right_throughout_while_one_is_promoted_one_refused_and_one_rolled_back(
     ground: Ground, retraining_ground: RetrainingGround, tmp_path: Path
 ) -> None:
-    end = retraining_ground.events[-1].time
     log = retraining_ground.log
+    end = retraining_ground.last_applied_at
     first_part, *later = parts_of(log, tmp_path, [end - 10 * DAY, end - 6 * DAY, end - 3 * DAY, end - DAY])
 
     def learn(part: Path) -> None:
@@ -241,16 +254,9 @@ def test_scores_are_right_throughout_while_one_is_promoted_one_refused_and_one_r
     bundles = {version: load_bundle(ground.directory / "models" / version) for version in (first, second)}
     models: dict[str, GlobalModel] = {version: bundle.global_model for version, bundle in bundles.items()}
     check(asked, {"none": BaseRate(BASE_RATE), **models}, published_vectors(ground))
-    reports = [json.loads(path.read_text()) for path in (ground.directory / "models" / "reports").glob("*.json")]
-    assert sorted(report["verdict"] for report in reports) == ["promoted", "promoted", "refused"]
+    assert verdicts(ground) == ["promoted", "promoted", "refused"]
     # Every label names the model by which it was made, and there are some of each.
-    topic = ground.settings.topics.labels
-    named = {
-        (label["model_version"], label["model_number"])
-        for records in asyncio.run(ground.read(topic)).values()
-        for label in (orjson.loads(record.value) for record in records)
-    }
-    assert named == {("none", 0), (first, 1), (second, 2), (first, 3)}
+    assert models_of_labels(ground) == {("none", 0), (first, 1), (second, 2), (first, 3)}
 
 
 def test_killed_after_any_step_nothing_is_half_done(

@@ -29,7 +29,7 @@ STEPS = ["trained", "kept", "tried", "reported", "published", "cleared"]
 
 @dataclass
 class Group:
-    """A group's directory, and what was published; through a broker it is the same (tests/kafka/test_retraining_live.py)."""
+    """A group's directory, and what was published; tests/kafka/test_retraining_live.py publishes on a broker."""
 
     directory: Path
     published: list[Publication] = field(default_factory=list)

@@ -42,7 +42,7 @@ class RetrainingGround:
     @property
     def held_back_since(self) -> int:
         """When the days begin that are held back of all labels (ms)."""
-        reached = max(max(label.watermark, label.happened_at) for label in self.labels)
+        reached = max(label.watermark for label in self.labels)
         return (reached - LabelPolicy().window) // DAY * DAY - HELD_BACK_DAYS * DAY
 
 

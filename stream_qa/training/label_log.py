@@ -39,7 +39,7 @@ class LabelLog:
         self.labels = 0
         """How many were taken in."""
         self.reached = 0
-        """The event time (ms) that their writers had reached."""
+        """The event time (ms) that the newest of their writers had reached: answers may have happened later."""
         self.named_until: dict[str, int] = {}
         """By model: the event time (ms) at which a label named it last."""
         self._topics = topics
@@ -50,9 +50,8 @@ class LabelLog:
     def add(self, label: wire.Label) -> None:
         """Take in a label."""
         self.labels += 1
-        moment = max(label.watermark, label.happened_at)
-        self.reached = max(self.reached, moment)
-        self.named_until[label.model_version] = max(moment, self.named_until.get(label.model_version, 0))
+        self.reached = max(self.reached, label.watermark)
+        self.named_until[label.model_version] = max(label.watermark, self.named_until.get(label.model_version, 0))
         key = label.job_id.encode()
         if label.application_id not in self._applications:
             value = wire.encode(_application(label))

@@ -32,7 +32,7 @@ from stream_qa.training.label_files import exported_labels
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 REFUSED = 3
-LEAST_APPLICATIONS = 200
+LEAST_APPLICATIONS = 100
 _NOBODY = "nobody"
 
 
@@ -58,7 +58,8 @@ def run(ground: Ground, *arguments: str) -> Ran:
 
 
 def retrain(ground: Ground, *more: str) -> Ran:
-    options = ["--held-back-days", str(HELD_BACK_DAYS), "--least-applications", str(LEAST_APPLICATIONS)]
+    options = ["--held-back-days", str(HELD_BACK_DAYS)]
+    options += ["--least-applications", str(LEAST_APPLICATIONS), "--least-of-a-label", "20"]
     return run(ground, "retrain", str(ground.directory / "models"), *options, *more)
 
 
@@ -225,11 +226,12 @@ def test_scores_are_right_throughout_while_one_is_promoted_one_refused_and_one_r
             # What the candidate is trained on says the opposite of what was so.
             assert run(ground, "labels", "export", str(tmp_path / "labels")).code == 0
             labels = list(exported_labels(tmp_path / "labels"))
-            since = retraining_ground.held_back_since - 7 * DAY
+            since = retraining_ground.held_back_since - 6 * DAY
             bad = write_export(poisoned(labels, since), tmp_path / "poisoned", ground.settings.topics.labels)
             refused = retrain(ground, "--labels", str(bad), "--global-after-days", "0")
             assert (refused.code, refused.said["verdict"], refused.said["number"]) == (REFUSED, "refused", None)
             assert refused.said["judgement"]["improvement_high"] < 0
+            assert "the log-loss is lower by -" in refused.said["reason"]
             assert in_use(ground) == [first]
             learn(later[1])
 

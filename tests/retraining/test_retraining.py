@@ -33,6 +33,7 @@ class Group:
 
     directory: Path
     published: list[Publication] = field(default_factory=list)
+    settings: Settings = SETTINGS
 
     def publish(self, model: PublishedModel) -> int:
         number = len(self.published) + 1
@@ -47,12 +48,12 @@ class Group:
         told: Callable[[str], object] = lambda _step: None,
         **options: Any,  # noqa: ANN401 # those of a retraining
     ) -> Outcome:
-        log = LabelLog(SETTINGS.topics, LabelPolicy())
+        log = LabelLog(self.settings.topics, LabelPolicy())
         for label in labels:
             log.add(label)
         return Retraining(
-            SETTINGS,
-            Options(**{"held_back_days": HELD_BACK_DAYS, "gate": Gate(least_applications=200), **options}),
+            self.settings,
+            Options(**{"held_back_days": HELD_BACK_DAYS, "gate": Gate(least_applications=100), **options}),
             Shelf(self.directory),
             log,
             standing=standing or (lambda: Publications(list(self.published))),
@@ -124,7 +125,7 @@ def test_a_group_without_a_bundle_gets_its_first_and_then_better_ones_only(
 
 
 def test_one_that_was_trained_on_poison_is_refused(retraining_ground: RetrainingGround, tmp_path: Path) -> None:
-    group = Group(tmp_path)
+    group = Group(tmp_path, settings=Settings(base_rate=0.25))
     outcome = group.retrain(poisoned(retraining_ground.labels, retraining_ground.held_back_since))
     assert outcome.verdict is Verdict.REFUSED
     assert outcome.judgement is not None

@@ -110,6 +110,11 @@ def test_one_that_came_late_happened_within_the_window() -> None:
     assert log_of([late], LabelPolicy()).events(until=closed - 1) == log_of([of()], LabelPolicy()).events()
 
 
+def test_an_answer_that_is_ahead_of_the_applications_moves_nothing_on() -> None:
+    early = of(revision=2, value=1, reason="explicit:message", happened_at=START + 3 * DAY, watermark=START + DAY)
+    assert log_of([early], LabelPolicy()).reached == START + DAY
+
+
 def test_it_knows_until_when_labels_named_a_model() -> None:
     log = log_of(
         [of(model_version="first", watermark=START), of(model_version="first", watermark=START + DAY), of()],

@@ -103,7 +103,9 @@ def retrain(
     if seconds is None:
         outcome = once(directory, labels, options)
         _show(outcome, as_json=as_json)
-        raise typer.Exit(0 if outcome.verdict is Verdict.PROMOTED else REFUSED)
+        if outcome.verdict is Verdict.REFUSED:
+            raise typer.Exit(REFUSED)
+        return
     while True:
         began = time.monotonic()
         try:

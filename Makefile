@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CHAOS_FAULTS ?= 200
 CHAOS_JSON ?= chaos.json
+PEERS_JSON ?= peers.json
 PULL_REQUESTS ?= ../shared/data/github_pull_requests/pull_requests.csv.gz
 
 help: ## Show what can be made
@@ -40,16 +41,29 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pages: install ## Write the pages that follow from others: of commands, errors and decisions
+pages: install ## Write what follows from the code: pages, the contract of the topics, topics for Kubernetes
 	$(BIN)/python tools/pages.py
 
 constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt
 	$(BIN)/python tools/constraints.py
 
-docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
-	$(BIN)/mkdocs build --strict
+record-upgrade: install ## Record what RECORDING (a version) leaves on a broker, for the test of upgrades
+	$(BIN)/python tools/record_upgrade.py $(RECORDING) $(if $(CHECKOUT),--checkout $(CHECKOUT))
 
-bench: install ## Measure a worker beside the same stages without Kafka
+release-check: install ## Build the distributions, install the wheel alone elsewhere, and run the demo from it
+	$(BIN)/python tools/release_check.py
+
+docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+bench: install ## Measure a worker beside other frameworks and the pipeline by hand; cut off, it goes on
+	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
+	cd benchmarks && ../$(BIN)/python -m peers --json $(abspath $(PEERS_JSON)) $(PEERS_OPTIONS)
+
+bench-table: install ## Write what make bench has found to docs/benchmarks.md
+	cd benchmarks && ../$(BIN)/python -m peers --json $(abspath $(PEERS_JSON)) --table ../docs/benchmarks.md
+
+bench-worker: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
 
 bench-rules: install ## Measure the learning rules, one label at a time and many at once
@@ -82,9 +96,10 @@ broker-down: install ## Stop it
 	$(BIN)/stream-qa broker down
 
 topics: install ## Create and configure the topics on STREAM_QA_BROKER
-	$(BIN)/stream-qa topics apply
+	$(BIN)/stream-qa topics apply --yes
 
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info
 
-.PHONY: help install demo test chaos test-chaos test-pure lint pages constraints docs bench bench-rules bench-store bench-scoring bench-freshness evaluate compare-faults broker-up broker-down topics worker bench-scaling
+# None of them is the name of a file that it makes.
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' Makefile)

@@ -30,6 +30,7 @@ from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
 from stream_qa.demo.worker_process import worker_process
 from stream_qa.events import TopicNames
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics import apply
 
 PARTITIONS = 4
@@ -67,7 +68,7 @@ def main() -> None:
 
 async def run(broker: str, directory: Path, rates: list[int], seconds: float) -> None:
     """Start worker and service, then probe at each rate."""
-    await apply([broker], "", partitions=PARTITIONS)
+    await apply(KafkaAccess((broker,)), "", partitions=PARTITIONS)
     port = free_port()
     environment = {
         "STREAM_QA_BROKER": broker,

@@ -32,6 +32,7 @@ from chaos.workers import WorkerPlace, supervise
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.settings import Settings
 from stream_qa.topics import apply
 
@@ -148,11 +149,16 @@ class Cell:
         seen = Seen(self.framework.name, self.trial.name)
         places = [self._place(f"{self.prefix}{name}") for name in ("a", "b")]
         seconds = PATIENCE_SECONDS * (self.trial.times + 2)
-        feed = Feed([self.broker.bootstrap], self._events(int(seconds * EVENTS_A_SECOND)), EVENTS_A_SECOND, PARTITIONS)
+        feed = Feed(
+            KafkaAccess((self.broker.bootstrap,)),
+            self._events(int(seconds * EVENTS_A_SECOND)),
+            EVENTS_A_SECOND,
+            PARTITIONS,
+        )
         stop = asyncio.Event()
         supervisor, feeding = asyncio.create_task(supervise(places)), asyncio.create_task(feed.run(stop))
         try:
-            async with Commits([self.broker.bootstrap], self.output, PARTITIONS) as commits:
+            async with Commits(KafkaAccess((self.broker.bootstrap,)), self.output, PARTITIONS) as commits:
                 scene = Scene(places, self.broker, commits, self.random, SESSION_SECONDS, most_workers=2)
                 began = await commits.now()
                 for place in places[: self.trial.workers]:
@@ -188,7 +194,7 @@ class Cell:
 
     async def _make_topics(self) -> None:
         if self.framework.ours:
-            await apply([self.broker.bootstrap], self.prefix, partitions=PARTITIONS)
+            await apply(KafkaAccess((self.broker.bootstrap,)), self.prefix, partitions=PARTITIONS)
             return
         admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
         await admin.start()

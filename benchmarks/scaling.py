@@ -134,7 +134,7 @@ def preloaded(log: Path, entities: int, partitions: int) -> Prepare:
 
     async def prepare(settings: Settings) -> None:
         changelogs = {"member": settings.topics.member_changelog, "job": settings.topics.job_changelog}
-        producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers, max_batch_size=BATCH_BYTES)
+        producer = AIOKafkaProducer(**settings.kafka.options(), max_batch_size=BATCH_BYTES)
         await producer.start()
         try:
             for kind, changelog in changelogs.items():

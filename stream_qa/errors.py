@@ -15,9 +15,11 @@
     │   └── TopicsError
     │       ├── TopicMissingError
     │       ├── TopicReplacedError
+    │       ├── NotConfirmedError
     │       └── PartitionCountError
     ├── BrokerError
     │   ├── BrokerUnavailableError
+    │   │   └── BrokerAccessError
     │   ├── BrokerStartError
     │   └── TransactionError          nothing of the transaction counts, or the changelog says that it does
     │       ├── FencedError
@@ -134,6 +136,10 @@ class TopicReplacedError(TopicsError):
     """
 
 
+class NotConfirmedError(TopicsError):
+    """There is nobody to ask whether changes are wanted. Look at ``stream-qa topics plan``, then say ``--yes``."""
+
+
 class PartitionCountError(TopicsError):
     """A topic has another number of partitions than it must have, and that cannot be changed in place.
 
@@ -148,6 +154,13 @@ class BrokerError(StreamQAError):
 
 class BrokerUnavailableError(BrokerError):
     """No broker answers. Check ``STREAM_QA_BROKER`` and that the broker runs (``stream-qa broker up`` for one)."""
+
+
+class BrokerAccessError(BrokerUnavailableError):
+    """Broker and client do not accept each other: a certificate, a user name, a password, a protocol.
+
+    The message says which, and the settings that decide it. What runs already goes on trying, and says so in its log.
+    """
 
 
 class BrokerStartError(BrokerError):

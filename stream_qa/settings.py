@@ -2,15 +2,18 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_serializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream_qa.errors import SettingsError
 from stream_qa.events.decoding import DEFAULT_MAX_MESSAGE_BYTES
 from stream_qa.events.topics import FIRST_GENERATION, TopicNames, generation_suffix
+from stream_qa.kafka_access import KafkaAccess, SaslMechanism, SecurityProtocol
+from stream_qa.logs import LogFormat, LogLevel
 
 PREFIX = "STREAM_QA_"
 _LAST_PORT = 65_535
@@ -24,6 +27,28 @@ class Settings(BaseSettings):
     broker: Annotated[str, Field(description="host:port of the Kafka broker, several separated by commas")] = (
         "127.0.0.1:9092"
     )
+    security_protocol: Annotated[
+        SecurityProtocol,
+        Field(description="whether connections to Kafka are encrypted (SSL), and made with a user name (SASL)"),
+    ] = "PLAINTEXT"
+    sasl_mechanism: Annotated[
+        SaslMechanism, Field(description="how the broker is shown the password; PLAIN only under TLS")
+    ] = "SCRAM-SHA-512"
+    sasl_username: Annotated[str | None, Field(min_length=1, description="user name at the broker")] = None
+    sasl_password: Annotated[SecretStr | None, Field(min_length=1, description="its password")] = None
+    sasl_password_file: Annotated[
+        Path | None, Field(description="file with the password, as a mounted secret, instead")
+    ] = None
+    tls_ca: Annotated[
+        Path | None, Field(description="PEM file of those who may sign the broker's certificate; none for the system's")
+    ] = None
+    tls_certificate: Annotated[
+        Path | None, Field(description="PEM file of the certificate by which the broker knows this program")
+    ] = None
+    tls_key: Annotated[Path | None, Field(description="PEM file of its key, which has no password")] = None
+    tls_hostname_check: Annotated[
+        bool, Field(description="whether the broker's certificate must be one of its address")
+    ] = True
     app_id: Annotated[str, Field(description="name of the worker group, and of its Kafka consumer group")] = "stream-qa"
     topic_prefix: Annotated[str, Field(description="in front of every topic's name, to keep worker groups apart")] = ""
     generation: Annotated[
@@ -33,6 +58,14 @@ class Settings(BaseSettings):
     data_directory: Annotated[Path, Field(description="where workers keep their local state; one for each worker")] = (
         Path("stream-qa-data")
     )
+
+    log_format: Annotated[LogFormat, Field(description="how logs are written: for people, or a JSON object a line")] = (
+        "console"
+    )
+    log_level: Annotated[
+        LogLevel | None,
+        Field(description="the least that is logged; none for what a worker's -l says, info, and warning of commands"),
+    ] = None
 
     policy: Annotated[Path | None, Field(description="YAML file with the label policy; none for the built-in one")] = (
         None
@@ -96,6 +129,26 @@ class Settings(BaseSettings):
             description="an entity's first change in each such period of event time brings a full snapshot as well",
         ),
     ] = 86_400.0
+
+    guard: Annotated[
+        bool, Field(description="whether coefficients stop being published where what is learned does harm")
+    ] = True
+    guard_evidence: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="nats by which what a side learns must have made scores worse; 0 for never",
+        ),
+    ] = 64.0
+    guard_change: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="nats by which labels must differ from what they used to be like; 0 for never",
+        ),
+    ] = 128.0
 
     max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
         DEFAULT_MAX_MESSAGE_BYTES
@@ -166,6 +219,10 @@ class Settings(BaseSettings):
     ] = 256 << 20
     state_write_buffer_bytes: Annotated[int, Field(ge=64 << 10, description="write buffer of each table")] = 8 << 20
 
+    stall_seconds: Annotated[
+        float,
+        Field(ge=5, le=86_400, description="a worker that does not move for so long with records to read is not alive"),
+    ] = 300.0
     web_enabled: Annotated[bool, Field(description="whether Faust's web server runs")] = True
     web_host: Annotated[str, Field(description="address it listens on; it has no authentication")] = "127.0.0.1"
     web_port: Annotated[int, Field(ge=1, le=65_535, description="port it listens on")] = 6066
@@ -226,6 +283,32 @@ class Settings(BaseSettings):
                 raise ValueError(f"{address!r} is not host:port")
         return broker
 
+    @field_serializer("serve_store", when_used="json")
+    def _without_password(self, location: str) -> str:
+        return without_password(location)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Say at once what is wrong with the access to Kafka, not when it is first needed."""
+        _ = self.kafka
+        return self
+
+    @property
+    def kafka(self) -> KafkaAccess:
+        """What clients of the broker are made with."""
+        return KafkaAccess(
+            addresses=tuple(address.strip() for address in self.broker.split(",")),
+            protocol=self.security_protocol,
+            mechanism=self.sasl_mechanism,
+            username=self.sasl_username,
+            password=self.sasl_password,
+            password_file=self.sasl_password_file,
+            ca=self.tls_ca,
+            certificate=self.tls_certificate,
+            key=self.tls_key,
+            check_hostname=self.tls_hostname_check,
+        )
+
     @property
     def topics(self) -> TopicNames:
         """The names of the topics on the broker."""
@@ -242,10 +325,10 @@ class Settings(BaseSettings):
         suffix = generation_suffix(self.generation)
         return self.data_directory / suffix.removeprefix(".") if suffix else self.data_directory
 
-    @property
-    def bootstrap_servers(self) -> list[str]:
-        """The broker's addresses, one string each."""
-        return [address.strip() for address in self.broker.split(",")]
+
+def without_password(location: str) -> str:
+    """Return a URL as it may be shown."""
+    return re.sub(r"(?<=://)[^@]*@", "**********@", location)
 
 
 def load_settings() -> Settings:

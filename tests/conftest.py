@@ -14,6 +14,7 @@ from evaluation_ground import EvaluationGround, new_evaluation_ground
 from ground import Ground, new_ground
 from redis_server import RedisServer
 from retraining_ground import RetrainingGround, new_retraining_ground
+from secure_broker import SecureBroker
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
@@ -71,6 +72,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield development_broker.bootstrap
     finally:
         development_broker.down()
+
+
+@pytest.fixture(scope="session")
+def secure_broker(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:  # noqa: ARG001 # skips where it does
+    """Give a broker with TLS, SCRAM, client certificates and access lists."""
+    secure = SecureBroker(tmp_path_factory.mktemp("secure-broker"))
+    secure.broker.up()
+    try:
+        yield secure
+    finally:
+        secure.broker.down()
 
 
 @pytest.fixture(scope="session")

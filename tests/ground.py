@@ -83,7 +83,7 @@ class Ground:
 
     async def produce(self, topic: str, records: list[tuple[bytes | None, bytes | None]], partition: int) -> None:
         """Send keys and values, as they are, to one partition."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.settings.bootstrap_servers)
+        producer = AIOKafkaProducer(**self.settings.kafka.options())
         await producer.start()
         try:
             headers = [("trace", b"abc")]
@@ -101,14 +101,14 @@ class Ground:
     ) -> dict[int, list[ConsumerRecord]]:
         """Return all records of a topic by partition, in log order; ``until`` says when to stop waiting for more."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.bootstrap_servers,
+            **self.settings.kafka.options(),
             isolation_level="read_committed",
             auto_offset_reset="none",
             enable_auto_commit=False,
         )
         await consumer.start()
         try:
-            counts = await partition_counts(self.settings.bootstrap_servers, [topic])
+            counts = await partition_counts(self.settings.kafka, [topic])
             places = [TopicPartition(topic, number) for number in range(counts[topic] or 0)]
             consumer.assign(places)
             for place, beginning in (await consumer.beginning_offsets(places)).items():
@@ -130,7 +130,7 @@ def new_ground(broker: str, directory: Path, **more: float | Path) -> Ground:
     """Make topics, with four partitions each, that nobody else uses; ``more`` are settings to differ from defaults."""
     prefix = f"test-{directory.name}-{next(_number)}-"
     settings = Settings(broker=broker, app_id=f"{prefix}workers", topic_prefix=prefix).model_copy(update=more)
-    asyncio.run(apply(settings.bootstrap_servers, prefix, partitions=PARTITIONS))
+    asyncio.run(apply(settings.kafka, prefix, partitions=PARTITIONS))
     environment = {
         "STREAM_QA_BROKER": broker,
         "STREAM_QA_APP_ID": settings.app_id,

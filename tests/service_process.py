@@ -1,4 +1,4 @@
-"""The scoring service as a process of its own."""
+"""The scoring service as a process on a ground's topics."""
 
 import signal
 import sys
@@ -12,8 +12,9 @@ from ground import Ground
 
 from stream_qa.broker.ports import free_port
 
+PROGRAM = (sys.executable, "-c", "from stream_qa.cli import main; main()")
 #: Leaves the processor to those who are waited for.
-_POLL_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 _number = count()
 
@@ -27,13 +28,12 @@ def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
         "STREAM_QA_SERVE_STORE": str(ground.directory / "store"),
         **settings,
     }
-    program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "serve"]
     name = f"service-{next(_number)}"
-    process = ground.run(name, *program, **environment)
+    process = ground.run(name, *PROGRAM, "serve", **environment)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             while ready(client) is None:
-                time.sleep(_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
                 assert process.poll() is None, ground.log_of(name).read_text()
             yield client
         process.send_signal(signal.SIGTERM)

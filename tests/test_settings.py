@@ -38,7 +38,7 @@ def test_a_variable_sets_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_QA_POLICY", "policy.yaml")
     monkeypatch.setenv("STREAM_QA_WEB_ENABLED", "false")
     settings = load_settings()
-    assert settings.bootstrap_servers == ["one:9092", "two:9092"]
+    assert settings.kafka.addresses == ("one:9092", "two:9092")
     assert (settings.base_rate, settings.policy, settings.web_enabled) == (0.1, Path("policy.yaml"), False)
 
 

@@ -1,21 +1,27 @@
-"""Write the pages that follow from the code: of commands, errors and decisions."""
+"""Write what follows from the code: pages of commands, errors and decisions, the topics' contract and Kubernetes."""
 
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from commands import ROOT, Command, groups_and_commands, help_of, is_group
 
 from stream_qa import errors
 from stream_qa.cli.failures import advice
 from stream_qa.errors import StreamQAError
+from stream_qa.events import TopicNames
+from stream_qa.topics import load_declarations
+from stream_qa.topics.contract import as_json, as_yaml, asyncapi, json_schemas
+from stream_qa.topics.declaration import ASYNCAPI
 
 REPOSITORY = Path(__file__).parents[1]
 
 Parameter = Any
 """An option or argument of click."""
 
+_REPLICAS = 3
 _WRITTEN = "<!-- Written by `make pages`: change the code, not this page. -->\n"
 
 
@@ -26,7 +32,19 @@ def pages() -> dict[Path, str]:
         docs / "commands.md": commands_page(),
         docs / "errors.md": errors_page(),
         docs / "decisions" / "README.md": decisions_page(docs / "decisions"),
+        **contract(),
+        REPOSITORY / "deploy" / "kubernetes" / "topics.yaml": strimzi_topics(),
     }
+
+
+def contract() -> dict[Path, str]:
+    """Return what the files of the topics' contract must say."""
+    directory = REPOSITORY / "topics"
+    declarations = load_declarations(directory)
+    schemas = {
+        directory / "schemas" / f"{name}.json": as_json(schema) for name, schema in json_schemas(declarations).items()
+    }
+    return {**schemas, directory / ASYNCAPI: as_yaml(asyncapi(declarations, TopicNames()))}
 
 
 def commands_page() -> str:
@@ -128,12 +146,35 @@ def decisions_page(directory: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def strimzi_topics() -> str:
+    """Return the declared topics as Strimzi's operator takes them, for a cluster of three brokers or more."""
+    heading = """\
+# Written by `make pages` from topics/: Strimzi's Topic Operator makes and configures them.
+# Three replicas, of which two must have a record: a broker may be lost. `strimzi.io/cluster` is the name of your Kafka.
+"""
+    documents = [
+        {
+            "apiVersion": "kafka.strimzi.io/v1",
+            "kind": "KafkaTopic",
+            "metadata": {"name": topic.name, "labels": {"strimzi.io/cluster": "kafka"}},
+            "spec": {
+                "partitions": topic.partitions,
+                "replicas": _REPLICAS,
+                "config": {**topic.config, "min.insync.replicas": str(_REPLICAS - 1)},
+            },
+        }
+        for topic in load_declarations()
+    ]
+    return heading + yaml.safe_dump_all(documents, sort_keys=False)
+
+
 def main() -> None:
     """Write all pages, or with ``--check`` say which are not as the code has them."""
     stale = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         sys.exit("".join(f"{path.relative_to(REPOSITORY)} is not as the code: make pages\n" for path in stale) or 0)
     for path in stale:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(pages()[path])
 
 

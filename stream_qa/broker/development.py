@@ -56,6 +56,12 @@ class DevelopmentBroker:
     features
         Versions of Kafka's features by name, such as ``transaction.version``, instead of the newest; only the first
         start takes note of it.
+    listeners
+        Protocol, such as ``SASL_SSL``, and port of more listeners, by name; the plain one stays, for the broker itself.
+    more_properties
+        Kafka's properties beside ours, or instead of them.
+    users
+        Passwords by user name, for SCRAM; only the first start takes note of it.
     """
 
     def __init__(
@@ -66,6 +72,9 @@ class DevelopmentBroker:
         start_seconds: float = 60.0,
         report: Callable[[str], None] = lambda _: None,
         features: Mapping[str, int] = MappingProxyType({}),
+        listeners: Mapping[str, tuple[str, int]] = MappingProxyType({}),
+        more_properties: Mapping[str, str] = MappingProxyType({}),
+        users: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.directory = directory.resolve()
         self.port = port
@@ -73,6 +82,9 @@ class DevelopmentBroker:
         self._start_seconds = start_seconds
         self._report = report
         self._features = features
+        self._listeners = listeners
+        self._more_properties = more_properties
+        self._users = users
         self._data = self.directory / "kafka-data"
         self._pid_file = self.directory / "broker.pid"
         self._properties = self.directory / "server.properties"
@@ -184,7 +196,9 @@ class DevelopmentBroker:
                 f"Stop that one or choose another port."
             )
         java = java_with_kafka(self._report)
-        self._properties.write_text(properties.render(self.port, self._controller_port(), self._data))
+        self._properties.write_text(
+            properties.render(self.port, self._controller_port(), self._data, self._listeners, self._more_properties)
+        )
         if self.log_file.exists():
             self.log_file.replace(self.log_file.with_name("broker.log.1"))
         deadline = time.monotonic() + self._start_seconds
@@ -215,6 +229,9 @@ class DevelopmentBroker:
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", new_id, "-c", str(self._properties)]
         for name, version in self._features.items():
             tool += ["--feature", f"{name}={version}"]
+        for name, password in self._users.items():
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+                tool += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
         pid = processes.start([*java, *tool], self.directory, self.log_file)
         try:
             processes.wait_until_ended(pid, str(self._properties), self._start_seconds)

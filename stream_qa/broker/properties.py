@@ -2,12 +2,20 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from stream_qa.broker.ports import LOOPBACK
 
 
-def render(port: int, controller_port: int, data: Path) -> str:
+def render(
+    port: int,
+    controller_port: int,
+    data: Path,
+    listeners: Mapping[str, tuple[str, int]] = MappingProxyType({}),
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Write out the properties: loopback only, one replica of everything, no topics that nobody declared.
 
     Parameters
@@ -18,16 +26,22 @@ def render(port: int, controller_port: int, data: Path) -> str:
         Where the node talks to its own controller.
     data
         Kafka's log directory.
+    listeners
+        More of them for clients, by name: protocol and port.
+    more
+        Properties beside these, or instead of them.
     """
+    others = "".join(f",{name}://{LOOPBACK}:{number}" for name, (_, number) in listeners.items())
+    protocols = "".join(f",{name}:{protocol}" for name, (protocol, _) in listeners.items())
     properties = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}{others}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}{others}",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}",
         # Escapes of JSON strings are escapes of Java properties too.
         "log.dirs": json.dumps(str(data))[1:-1],
         "auto.create.topics.enable": "false",
@@ -47,6 +61,7 @@ def render(port: int, controller_port: int, data: Path) -> str:
         "broker.heartbeat.interval.ms": 500,
         # The first member of a group need not wait for others.
         "group.initial.rebalance.delay.ms": 0,
+        **more,
     }
     return "".join(f"{key}={value}\n" for key, value in properties.items())
 
@@ -61,5 +76,7 @@ def read_ports(file: Path) -> tuple[int, int] | None:
     """
     if not file.exists():
         return None
-    found = re.search(r"^listeners=PLAINTEXT://[^:]+:(\d+),CONTROLLER://[^:]+:(\d+)$", file.read_text(), re.MULTILINE)
+    found = re.search(
+        r"^listeners=PLAINTEXT://[^:]+:(\d+),CONTROLLER://[^:]+:(\d+)(?:,|$)", file.read_text(), re.MULTILINE
+    )
     return (int(found[1]), int(found[2])) if found else None

@@ -20,6 +20,7 @@ from stream_qa.cli import (
     retrain,
     serve,
     simulate,
+    status,
     topics,
     train,
 )
@@ -59,6 +60,7 @@ application.command()(train.train)
 application.command()(retrain.retrain)
 application.command()(evaluate.evaluate)
 application.command()(serve.serve)
+application.command()(status.status)
 application.command()(demo.demo)
 
 

@@ -238,10 +238,10 @@ async def _watch(
 
 
 async def _follower(settings: Settings, keys: Collection[bytes] | None) -> Follower:
-    counts = await partition_counts(settings.bootstrap_servers, [settings.topics.coefficients])
+    counts = await partition_counts(settings.kafka, [settings.topics.coefficients])
     count = counts[settings.topics.coefficients]
     partitions = None if keys is None or count is None else {partition_of(key, count) for key in keys}
-    return Follower(CoefficientStore(), settings.bootstrap_servers, settings.topics, partitions)
+    return Follower(CoefficientStore(), settings.kafka, settings.topics, partitions)
 
 
 async def _while_running(follower: Follower, waiting: Coroutine[Any, Any, Any]) -> None:

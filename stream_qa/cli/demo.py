@@ -80,7 +80,7 @@ def _run(console: Console, directory: Path, seconds: float, seed: int) -> None:
     worker_log = directory / "worker.log"
     try:
         broker.up()
-        asyncio.run(apply(settings.bootstrap_servers, settings.topic_prefix, generation=settings.generation))
+        asyncio.run(apply(settings.kafka, settings.topic_prefix, generation=settings.generation))
         console.print("Starting a worker: faust -A stream_qa.app worker", style="dim")
         with worker_process(environment, worker_log) as worker:
             progress = Progress(settings.topics)

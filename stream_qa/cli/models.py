@@ -40,7 +40,7 @@ def publish_model(
     """
     settings = load_settings()
     model = published_model(load_bundle(bundle), location)
-    number = asyncio.run(model_topic.publish(settings.bootstrap_servers, settings.topics.models, model))
+    number = asyncio.run(model_topic.publish(settings.kafka, settings.topics.models, model))
     _say_published(number, model, as_json=as_json)
 
 
@@ -122,7 +122,7 @@ async def _roll_back(settings: Settings, version: str | None) -> tuple[int, Publ
             raise
         back = published_model(first)
     model = back.model_copy(update={"withdraws": None if withdrawn is None else withdrawn.model.version})
-    return await model_topic.publish(settings.bootstrap_servers, settings.topics.models, model), model
+    return await model_topic.publish(settings.kafka, settings.topics.models, model), model
 
 
 def _bundles(names: list[str]) -> list[Bundle]:

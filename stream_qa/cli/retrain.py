@@ -138,7 +138,7 @@ def once(
         told(step)
 
     def publish(model: PublishedModel) -> int:
-        return asyncio.run(model_topic.publish(settings.bootstrap_servers, settings.topics.models, model))
+        return asyncio.run(model_topic.publish(settings.kafka, settings.topics.models, model))
 
     return Retraining(
         settings,

@@ -41,8 +41,8 @@ class Publisher:
     ) -> list[Message]:
         """Return the messages for entities, shape ``(n,)`` each, whose version has moved from before to after.
 
-        They name the newest model of ``whitenings``, by which the entities have learned. There is a snapshot of each
-        that has come past a multiple of ``snapshot_every`` or of ``snapshot_period``.
+        There is a snapshot of each that has come past a multiple of ``snapshot_every`` or of ``snapshot_period``, and
+        so of each that comes from nothing.
 
         Raises
         ------
@@ -53,22 +53,22 @@ class Publisher:
             self.effect.published(records["coefficients"], whitenings.scales(records["model"]))
             for records in (before, after)
         )
-        model_version = whitenings.newest.model_version
         if not np.isfinite(published).all():
             raise StateError(f"coefficients of a {self.effect.kind} are not finite")
-        in_full = _crossed(before["version"], after["version"], self.snapshot_every) | _crossed(
+        has_snapshot = _crossed(before["version"], after["version"], self.snapshot_every) | _crossed(
             before["newest_at"], after["newest_at"], self.snapshot_period
         )
         messages = []
-        for entity_id, base_version, version, labels, newest_at, change, coefficients, has_snapshot in zip(
+        for entity_id, model_version, base_version, version, labels, newest_at, change, coefficients, in_full in zip(
             entity_ids,
+            whitenings.model_versions(after["model"]),
             before["version"].tolist(),
             after["version"].tolist(),
             after["labels"].tolist(),
             after["newest_at"].tolist(),
             (published - base).astype("<f8"),
             published.astype("<f8"),
-            in_full.tolist(),
+            has_snapshot.tolist(),
             strict=True,
         ):
             key = entity_key(self.effect.kind, entity_id)
@@ -83,7 +83,7 @@ class Publisher:
                 newest_at,
             )
             messages.append(Message(self.deltas, key, wire.encode(delta)))
-            if has_snapshot:
+            if in_full:
                 snapshot = wire.Snapshot(
                     self.effect.kind,
                     entity_id,

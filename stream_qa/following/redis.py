@@ -70,8 +70,12 @@ class RedisBackend:
                 # Once more for a connection that the server has closed meanwhile; who waits is told about the rest.
                 retry=Retry(NoBackoff(), 1),
             )
-        except ValueError as error:
-            raise StoreUnavailableError(f"the store's URL cannot be used: {error}") from None
+        except ValueError:
+            # Its message can have a part of the password.
+            raise StoreUnavailableError(
+                "the store's URL cannot be used: it must be redis://[user:password@]host:port/number, rediss:// or "
+                "unix://, with what is special in the password percent-encoded"
+            ) from None
         self._prefix = prefix.encode()
         self._positions = self._prefix + b"positions"
         self._swap = self._client.register_script(_SWAP)

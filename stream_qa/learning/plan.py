@@ -47,6 +47,9 @@ class Plan(NamedTuple):
     """Whether the label says something else than its application's label before."""
     replaces: Booleans
     """Whether its application has a label that counts."""
+    said: Integers
+    """The value of that label; -1 where there is none."""
+    said_weight: Floats
     kept: Floats
     """How much is left of what that one had added."""
     fading: Floats
@@ -65,6 +68,7 @@ def make_plan(time_constant: float, entities: Columns, contributions: Columns, b
     count = len(batch.entity)
     before, learned, replaces = [0] * count, [True] * count, [False] * count
     since, passes = [0.0] * count, [0.0] * count
+    all_said, said_weights = [-1] * count, [0.0] * count
     told = (batch.entity, batch.application, batch.value, batch.weight, batch.revision, batch.happened_at)
     for row, (entity, application, value, weight, revision, happened_at) in enumerate(
         zip(*(array.tolist() for array in told), strict=True)
@@ -75,7 +79,8 @@ def make_plan(time_constant: float, entities: Columns, contributions: Columns, b
         rounds[step].append(row)
         revisions[application] = revision
         version = before[row] = versions[entity]
-        said = values[application]
+        said = all_said[row] = values[application]
+        said_weights[row] = weights[application]
         if said >= 0:
             replaces[row] = True
             since[row] = decays[entity] - decays_then[application]
@@ -98,6 +103,8 @@ def make_plan(time_constant: float, entities: Columns, contributions: Columns, b
         np.array(before, np.int64),
         np.array(learned, np.bool_),
         np.array(replaces, np.bool_),
+        np.array(all_said, np.int64),
+        np.array(said_weights, np.float64),
         np.exp(-np.array(since)),
         np.exp(-np.array(passes)),
     )

@@ -24,13 +24,16 @@ class Seen(NamedTuple):
     """The entity's version before."""
     learned: Booleans
     """Whether the label changed the entity."""
+    said: Integers
+    """What the application's label before said; -1 for nothing."""
+    said_weight: Floats
 
 
 def learn(rule: Rule, entities: Records, contributions: Records, batch: Batch) -> Seen:
     """Step ``entities`` ``(m,)`` and ``contributions`` ``(k,)``, in place, through all labels of ``batch``."""
     of_entities, of_applications = _columns(entities), _columns(contributions)
     plan = make_plan(rule.time_constant, of_entities, of_applications, batch)
-    seen = Seen(np.zeros(len(batch.entity)), plan.version, plan.learned)
+    seen = Seen(np.zeros(len(batch.entity)), plan.version, plan.learned, plan.said, plan.said_weight)
     for rows in plan.rounds:
         _learn_round(rule, of_entities, of_applications, batch, plan, rows=rows, log_odds_of=seen.log_odds)
     _write_back(of_entities, entities)

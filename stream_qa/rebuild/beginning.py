@@ -56,8 +56,8 @@ async def begin(settings: Settings, wanted: Wanted, told: Callable[[Inputs], obj
     BrokerUnavailableError
         No broker answers.
     """
-    topics, servers = settings.topics, settings.bootstrap_servers
-    known = await read_generations(servers, topics.generations)
+    topics, kafka = settings.topics, settings.kafka
+    known = await read_generations(kafka, topics.generations)
     published = _published(wanted.bundle, wanted.location)
     number = next_number(known, settings, published, new=wanted.new)
     new = settings.model_copy(update={"generation": number, "bundle": wanted.bundle, "warm_start": wanted.warm_start})
@@ -68,16 +68,16 @@ async def begin(settings: Settings, wanted: Wanted, told: Callable[[Inputs], obj
         check_inputs(inputs, wanted.bundle, warm_start=wanted.warm_start)
     if settings.generation not in known.begun:
         await note(settings, Generation(generation=settings.generation, bundle=_published(settings.bundle, None)))
-    partitions, replicas = await layout(servers, topics.applications)
+    partitions, replicas = await layout(kafka, topics.applications)
     factor = wanted.replication_factor or replicas
-    await apply(servers, settings.topic_prefix, partitions, factor, number, shared=False)
+    await apply(kafka, settings.topic_prefix, partitions, factor, number, shared=False)
     await note(settings, Generation(generation=number, bundle=published))
     return new
 
 
 async def note(settings: Settings, generation: Generation) -> None:
     """Write what is known of a generation that was begun."""
-    await generation_topic.begin(settings.bootstrap_servers, settings.topics.generations, generation)
+    await generation_topic.begin(settings.kafka, settings.topics.generations, generation)
 
 
 def serving(known: Generations, settings: Settings) -> int:

@@ -107,7 +107,7 @@ async def compare_generations(
     BrokerUnavailableError
         No broker answers.
     """
-    known = await read_generations(settings.bootstrap_servers, settings.topics.generations)
+    known = await read_generations(settings.kafka, settings.topics.generations)
     newer = newest(known, settings) if newer is None else newer
     older = serving(known, settings) if older is None else older
     both = [settings.model_copy(update={"generation": number}) for number in (older, newer)]
@@ -143,7 +143,7 @@ async def _seen_until(known: Generations, settings: Settings) -> int:
     """Return until when the bundles of a generation have looked at outcomes (ms); 0 for none."""
     begun = known.begun.get(settings.generation)
     models: list[PublishedModel] = [] if begun is None or begun.bundle is None else [begun.bundle]
-    async with aclosing(model_topic.published(settings.bootstrap_servers, settings.topics.models)) as published:
+    async with aclosing(model_topic.published(settings.kafka, settings.topics.models)) as published:
         models += [numbered.model for numbered in await anext(published)]
     try:
         return max((load_published(model).manifest.description.until for model in models), default=0)
@@ -156,7 +156,7 @@ async def _seen(settings: Settings) -> Seen:
     topics = settings.topics
     seen = Seen()
     for topic, add in ((topics.scores, seen.add_score), (topics.labels, seen.add_label)):
-        async with reader(settings.bootstrap_servers, topic) as consumer:
+        async with reader(settings.kafka, topic) as consumer:
             places = sorted(consumer.assignment())
             begin, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
             async with aclosing(records_between(consumer, begin, ends)) as records:

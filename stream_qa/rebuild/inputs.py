@@ -61,10 +61,10 @@ async def read_inputs(settings: Settings) -> Inputs:
         No broker answers.
     """
     topics = settings.topics
-    counts = await existing_counts(settings.bootstrap_servers, [topics.applications, topics.engagements])
+    counts = await existing_counts(settings.kafka, [topics.applications, topics.engagements])
     places = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **settings.kafka.options(),
         isolation_level="read_committed",
         enable_auto_commit=False,
         # Retention goes on while this reads.

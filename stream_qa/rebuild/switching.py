@@ -86,7 +86,7 @@ async def switch(settings: Settings, number: int | None, *, patience: float | No
     if number == served:
         raise GenerationError(f"generation {number} serves already")
     generation, of = _begun(known, number), _of(settings, number)
-    await existing_counts(of.bootstrap_servers, of.topics.own())
+    await existing_counts(of.kafka, of.topics.own())
     if patience is not None:
         async with group_offsets(of) as offsets:
             try:
@@ -113,7 +113,7 @@ async def undo(settings: Settings) -> Generation:
     if known.serving is None or known.serving.instead_of is None:
         raise GenerationError("there was no switch that could be undone")
     generation = _begun(known, known.serving.instead_of)
-    await existing_counts(settings.bootstrap_servers, _of(settings, generation.generation).topics.own())
+    await existing_counts(settings.kafka, _of(settings, generation.generation).topics.own())
     return await _serve(settings, generation, known.serving.generation)
 
 
@@ -142,27 +142,27 @@ async def finish(settings: Settings, number: int, *, with_labels: bool, really: 
         raise GenerationError(f"generation {number} serves")
     if number not in known.begun:
         raise GenerationError(f"there is no generation {number}")
-    if workers := await members(of.bootstrap_servers, of.group_id):
+    if workers := await members(of.kafka, of.group_id):
         raise GenerationError(f"{workers} workers of generation {number} run; end them first")
-    counts = await partition_counts(of.bootstrap_servers, of.topics.own())
+    counts = await partition_counts(of.kafka, of.topics.own())
     topics = [
         topic for topic, count in counts.items() if count is not None and (with_labels or topic != of.topics.labels)
     ]
     if really:
         # First that it is over: what is half deleted must not be switched to.
         await note(settings, known.begun[number].model_copy(update={"ended": True}))
-        await delete(of.bootstrap_servers, topics)
+        await delete(of.kafka, topics)
     return topics
 
 
 async def _serve(settings: Settings, generation: Generation, served: int) -> Generation:
     written = generation.model_copy(update={"instead_of": served})
-    await generation_topic.serve(settings.bootstrap_servers, settings.topics.generations, written)
+    await generation_topic.serve(settings.kafka, settings.topics.generations, written)
     return written
 
 
 async def _known(settings: Settings) -> Generations:
-    return await read_generations(settings.bootstrap_servers, settings.topics.generations)
+    return await read_generations(settings.kafka, settings.topics.generations)
 
 
 def _begun(known: Generations, number: int) -> Generation:

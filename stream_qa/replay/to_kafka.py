@@ -39,17 +39,15 @@ class KafkaReplay:
         self._topics = settings.topics
         self._report = report
         self._counts: Mapping[str, int] = {}
-        servers = settings.bootstrap_servers
+        options = settings.kafka.options()
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers,
+            **options,
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="none",
         )
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=servers, enable_idempotence=True, linger_ms=_LINGER_MILLISECONDS
-        )
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+        self._producer = AIOKafkaProducer(**options, enable_idempotence=True, linger_ms=_LINGER_MILLISECONDS)
+        self._admin = AIOKafkaAdminClient(**options)
 
     async def __aenter__(self) -> Self:
         """Connect, and take note of where the output topics end now.

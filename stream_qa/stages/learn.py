@@ -17,7 +17,7 @@ from stream_qa.errors import StateFormatError
 from stream_qa.events import Message, SourceRecord, dead_letter
 from stream_qa.labels.event_time import pack_moment, unpack_moment
 from stream_qa.learning import RandomEffect
-from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.entity import (
     DIMENSION,
     LAYOUT,
@@ -32,11 +32,13 @@ from stream_qa.learning.entity import (
     unpack_layout,
     unpack_many,
 )
+from stream_qa.learning.guard import GUARD, GuardPolicy, Scored, Standing, notices
 from stream_qa.learning.plan import Batch
 from stream_qa.learning.rescaling import rescale
-from stream_qa.learning.rounds import learn
+from stream_qa.learning.rounds import Seen, learn
 from stream_qa.learning.whitening import WHITENINGS, Whitening, Whitenings
 from stream_qa.stages.expiry import NEVER, Expiry
+from stream_qa.stages.holding import publish_shown, release_some
 from stream_qa.stages.learn_parts import day_of, parts_of, read_clocks
 from stream_qa.stages.learner_input import L, LearnerInput, Read
 from stream_qa.stages.models import Models
@@ -84,6 +86,8 @@ class LearnStage(Generic[L]):
         Whether entities start from what the models' training knew of them.
     expiry
         When entities are over.
+    guard
+        When publishing stops; ``None`` for never.
     """
 
     name: str
@@ -95,6 +99,7 @@ class LearnStage(Generic[L]):
     retention: int
     warm_start: bool = False
     expiry: Expiry = NEVER
+    guard: GuardPolicy | None = None
 
     def process(
         self, partition: int, records: Sequence[SourceRecord], state: StateReader, share: Share = ALL
@@ -145,8 +150,17 @@ class LearnStage(Generic[L]):
         unfinished |= self.expiry.sweep(self.effect, self.publisher, state, outcome, today=today, dimension=dimension)
         if (labels or self.warm_start) and (packed := whitenings.pack()) != record:
             outcome.changes[WHITENINGS] = packed
+        was = self.standing(state)
+        standing = Standing.unpack(outcome.changes[GUARD]) if GUARD in outcome.changes else was
+        if self.guard is None or not standing.reasons:
+            unfinished |= release_some(self.effect, self.publisher, whitenings, state, outcome, standing=standing)
         outcome.messages.extend(self.forward(partition, steps))
-        return outcome._replace(unfinished=unfinished)
+        return outcome._replace(unfinished=unfinished, notices=notices(was, standing))
+
+    def standing(self, state: StateReader) -> Standing:
+        """Return how good what a table has learned is, and whether it is published."""
+        [record] = state.get_many([GUARD])
+        return Standing.unpack(record)
 
     def _followed(self, whitenings: Whitenings, label: L) -> Whitenings:
         """Return ``whitenings`` with that of the model which ``label`` names."""
@@ -231,7 +245,8 @@ class LearnStage(Generic[L]):
         origins = list(dict.fromkeys(label.origin for label in labels))
         entity_keys = [entity_key(entity_id) for entity_id in entity_ids]
         clock_keys = [clock_key(origin) for origin in origins]
-        stored = iter(state.get_many([*entity_keys, *applications, *clock_keys]))
+        guard_record, *records = state.get_many([GUARD, *entity_keys, *applications, *clock_keys])
+        stored = iter(records)
         rule, dimension = self.effect.rule, 1 + features.shape[1]
         before = unpack_many(entity_type(rule, dimension), list(islice(stored, len(entity_keys))))
         contributions = unpack_many(contribution_type(rule, dimension), list(islice(stored, len(applications))))
@@ -247,21 +262,32 @@ class LearnStage(Generic[L]):
         rescale(rule, after, contributions, whitenings)
         if self.warm_start and (fitted := self._effect(whitenings).start) is not None:
             fitted.start(after, entity_ids, rule, whitenings.newest, self.expiry.since(today))
-        seen = learn(
-            rule,
-            after,
-            contributions,
-            self._batch(
-                fresh,
-                self.effect.whiten(features[rows], whitenings.newest.scale),
-                entity_of[rows],
-                application_of[rows],
-            ),
+        batch = self._batch(
+            fresh,
+            self.effect.whiten(features[rows], whitenings.newest.scale),
+            entity_of[rows],
+            application_of[rows],
         )
+        seen = learn(rule, after, contributions, batch)
 
+        standing = Standing.unpack(guard_record)
+        standing.take_up(whitenings.newest.model_number)
+        shown = self._judge(standing, fresh, batch, seen, len(entity_ids))
         moved = np.flatnonzero(after["version"] != before["version"])
         moved_ids = [entity_ids[index] for index in moved]
-        outcome.messages.extend(self.publisher.publish(moved_ids, before[moved], after[moved], whitenings))
+        publish_shown(
+            self.publisher,
+            moved_ids,
+            before[moved],
+            after[moved],
+            shown[moved],
+            whitenings=whitenings,
+            state=state,
+            outcome=outcome,
+            standing=standing,
+        )
+        if standing != Standing.unpack(guard_record):
+            outcome.changes[GUARD] = standing.pack()
         outcome.changes.update(zip([entity_keys[index] for index in moved], pack_many(after[moved]), strict=True))
         touched = np.unique(application_of[rows])
         outcome.changes.update(
@@ -270,8 +296,36 @@ class LearnStage(Generic[L]):
         self._forget(reached, clocks, state, outcome)
         return [
             Step(label, log_odds, version, learned)
-            for label, log_odds, version, learned in zip(fresh, *(array.tolist() for array in seen), strict=True)
+            for label, log_odds, version, learned in zip(
+                fresh, *(array.tolist() for array in (seen.log_odds, seen.version, seen.learned)), strict=True
+            )
         ]
+
+    def _judge(self, standing: Standing, labels: Sequence[L], batch: Batch, seen: Seen, entities: int) -> Booleans:
+        """Judge what is learned by labels; return which of so many entities are published as they are after them.
+
+        An entity is where publishing was on after its last label: how labels are cut into chunks changes nothing.
+        """
+        shown = np.full(entities, self.guard is None or not standing.reasons)
+        if self.guard is None:
+            return shown
+        rows = np.flatnonzero(seen.learned)
+        alone = np.array([labels[row].global_log_odds for row in rows.tolist()], np.float64)
+        published = standing.judge(
+            self.guard,
+            Scored(
+                value=batch.value[rows].astype(np.float64),
+                weight=batch.weight[rows],
+                said_value=seen.said[rows].astype(np.float64),
+                said_weight=seen.said_weight[rows],
+                alone=alone,
+                other=batch.offset[rows] - alone,
+                own=seen.log_odds[rows],
+            ),
+        )
+        # Of several rows of an entity the last one decides.
+        shown[batch.entity[rows]] = published
+        return shown
 
     def _news(
         self, labels: Sequence[L], application_of: Integers, revisions: list[int], clocks: dict[int, int]

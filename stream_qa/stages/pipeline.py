@@ -24,6 +24,7 @@ from stream_qa.learning import (
     Standardisation,
     Window,
 )
+from stream_qa.learning.guard import GuardPolicy
 from stream_qa.learning.starting import StartingCoefficients
 from stream_qa.products import NotificationPolicy
 from stream_qa.settings import Settings
@@ -66,6 +67,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
     policy = load_policy(settings.policy)
     models = Models(first_model(settings))
     expiry = _expiry(settings, policy)
+    guard = GuardPolicy(settings.guard_evidence, settings.guard_change) if settings.guard else None
     topics = settings.topics
     return Pipeline(
         models=models,
@@ -94,6 +96,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             retention=policy.retention,
             warm_start=settings.warm_start,
             expiry=expiry,
+            guard=guard,
         ),
         job=LearnStage(
             name="job",
@@ -111,6 +114,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             retention=policy.retention,
             warm_start=settings.warm_start,
             expiry=expiry,
+            guard=guard,
         ),
         notify=_notify(settings),
     )

@@ -47,6 +47,8 @@ class Outcome(NamedTuple):
     """Event time (ms) from the application to what the label says, of each of those that have a value."""
     seen: Sequence[Seen] = ()
     """What of the input can be compared with the model's training data."""
+    notices: Sequence[str] = ()
+    """What somebody should know."""
 
 
 class MemoryState:

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 
 from stream_qa.errors import HangingTransactionError, TopicReplacedError
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming import fetched
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.metrics import Counts
@@ -25,7 +26,7 @@ _LOOK_UP_SECONDS = 1.0
 
 async def catch_up(
     lanes: Sequence[Lane],
-    bootstrap_servers: Sequence[str],
+    kafka: KafkaAccess,
     topic_ids: Mapping[str, bytes],
     tombstones_kept: int,
     counts: Counts,
@@ -38,7 +39,7 @@ async def catch_up(
     ----------
     lanes
         Nobody else may be writing to their changelogs any more.
-    bootstrap_servers
+    kafka
         Addresses of brokers.
     topic_ids
         The ids of the changelogs, where the broker tells them.
@@ -57,7 +58,7 @@ async def catch_up(
         The broker went away. What was read until then is kept.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=list(bootstrap_servers),
+        **kafka.options(),
         isolation_level=ISOLATION_LEVEL,
         enable_auto_commit=False,
         # Positions are set here; where one is not in the log, an error is better than a guess.
@@ -165,7 +166,7 @@ class _Reading:
     def _start(self, lane: Lane, beginning: int, end: int, oldest: int) -> int:
         """Return the first changelog offset that the table lacks, clearing a table that cannot be continued."""
         if lane.table.is_damaged:
-            _log.warning("the local table of %s is damaged: it is built anew", lane)
+            _log.warning("the local table of %s is damaged: it is built anew", lane, extra=lane.fields)
             lane.table.clear()
         mark = lane.table.mark()
         if mark is None:
@@ -184,6 +185,6 @@ class _Reading:
             why = "older than the deletions that the changelog still has"
         else:
             return following
-        _log.warning("the local table of %s is %s: it is built anew", lane, why)
+        _log.warning("the local table of %s is %s: it is built anew", lane, why, extra=lane.fields)
         lane.table.clear()
         return beginning

@@ -8,12 +8,13 @@ from typing import Any, cast
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, TaggedFields
 
 from stream_qa import __version__
-from stream_qa.errors import BrokerUnavailableError
+from stream_qa.errors import BrokerUnavailableError, TransactionRefusedError
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming.protocol import (
     ApiVersionsRequest_v3,
     EndTxnRequest_v5,
@@ -21,6 +22,7 @@ from stream_qa.streaming.protocol import (
     MetadataRequest_v12,
     ProduceRequest_v12,
 )
+from stream_qa.topics import why_unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -45,16 +47,16 @@ class Connections:
 
     Parameters
     ----------
-    bootstrap_servers
-        Addresses of brokers, ``host:port``.
+    kafka
+        Where the brokers are.
     client_id
         What the broker's log calls us.
     topics
         Those whose leaders must be known.
     """
 
-    def __init__(self, bootstrap_servers: list[str], client_id: str, topics: Iterable[str]) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaAccess, client_id: str, topics: Iterable[str]) -> None:
+        self._kafka = kafka
         self._client_id = client_id
         self._topics = list(topics)
         self._client: AIOKafkaClient | None = None
@@ -66,13 +68,13 @@ class Connections:
         Raises
         ------
         BrokerUnavailableError
-            No broker answers.
+            No broker answers, or it and this program do not accept each other.
         """
         async with self._starting:
             if self._client is not None:
                 return
             client = AIOKafkaClient(
-                bootstrap_servers=self._bootstrap_servers,
+                **self._kafka.options(),
                 client_id=self._client_id,
                 request_timeout_ms=_REQUEST_MILLISECONDS,
             )
@@ -82,7 +84,7 @@ class Connections:
             except BaseException as error:
                 await client.close()
                 if isinstance(error, _GONE):
-                    raise BrokerUnavailableError(f"no Kafka broker answers: {error!r}") from error
+                    raise await why_unavailable(self._kafka) from error
                 raise
             self._client = client
 
@@ -113,10 +115,14 @@ class Connections:
         ------
         BrokerUnavailableError
             None does now.
+        TransactionRefusedError
+            This program may not use the id.
         """
         client = self._connected()
         try:
             return cast("int", await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id))
+        except TransactionalIdAuthorizationFailed as error:
+            raise TransactionRefusedError(f"{transactional_id}: the broker does not allow it to us") from error
         except (*_GONE, AssertionError) as error:
             self.refresh()
             raise BrokerUnavailableError(f"nobody coordinates {transactional_id}: {error!r}") from error

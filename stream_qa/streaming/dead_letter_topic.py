@@ -75,7 +75,7 @@ async def lying(settings: Settings, chosen: Selection) -> Lying:
     BrokerUnavailableError
         No broker answers.
     """
-    async with reader(settings.bootstrap_servers, settings.topics.dead_letters) as consumer:
+    async with reader(settings.kafka, settings.topics.dead_letters) as consumer:
         ends = await consumer.end_offsets(sorted(consumer.assignment()))
         return await _lying(consumer, ends, chosen)
 
@@ -89,7 +89,7 @@ async def letter_at(settings: Settings, partition: int, offset: int) -> tuple[De
         There is none at this place.
     """
     place = TopicPartition(settings.topics.dead_letters, partition)
-    async with reader(settings.bootstrap_servers, settings.topics.dead_letters) as consumer:
+    async with reader(settings.kafka, settings.topics.dead_letters) as consumer:
         # Of all: the client cannot be closed before it has been asked for anything.
         ends = await consumer.end_offsets(sorted(consumer.assignment()))
         begin = await consumer.beginning_offsets(list(ends))
@@ -144,15 +144,14 @@ async def redrive(
         return _plan(settings, await lying(settings, chosen), most)
     topics = settings.topics
     sources = _sources(settings)
-    connections = Connections(settings.bootstrap_servers, settings.group_id, [topics.dead_letters, *sources])
+    connections = Connections(settings.kafka, settings.group_id, [topics.dead_letters, *sources])
     transactions = Transactions(connections, f"{topics.dead_letters}-redrive", _TRANSACTION_SECONDS)
-    counts = await partition_counts(settings.bootstrap_servers, sources)
+    counts = await partition_counts(settings.kafka, sources)
     planned: Redrive | None = None
     try:
-        servers = settings.bootstrap_servers
         async with (
-            reader(servers, topics.dead_letters) as consumer,
-            reader(servers, topics.dead_letters, "read_uncommitted") as other,
+            reader(settings.kafka, topics.dead_letters) as consumer,
+            reader(settings.kafka, topics.dead_letters, "read_uncommitted") as other,
         ):
             tries_left = _TRIES
             while True:

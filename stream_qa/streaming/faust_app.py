@@ -1,6 +1,6 @@
 """The Faust application: membership, agents and the web server are Faust's; chunks and state are ours."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import faust
@@ -8,9 +8,9 @@ import faust
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming import transport
+from stream_qa.streaming.health import Health, add_health
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.metrics_page import add_metrics
-from stream_qa.streaming.readiness import add_readiness
 from stream_qa.streaming.recovery import LaneTables
 from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.worker import Worker, fail
@@ -50,7 +50,8 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
         self.fail = fail
         super().__init__(
             settings.group_id,
-            broker=[f"{transport.SCHEME}://{address}" for address in settings.bootstrap_servers],
+            broker=[f"{transport.SCHEME}://{address}" for address in settings.kafka.addresses],
+            broker_credentials=_credentials(settings.kafka.connection_options()),
             datadir=str(settings.state_directory / "faust"),
             store="memory://",
             Worker=Worker,
@@ -68,7 +69,8 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
             web_host=settings.web_host,
             web_port=settings.web_port,
         )
-        add_readiness(self, self.lanes)
+        self.health = Health(self, self.lanes, settings.kafka, settings.stall_seconds)
+        add_health(self, self.health)
         add_metrics(self, self.lanes, pipeline.label, settings.topics)
 
     def read(self, *topics: str, by: str) -> None:
@@ -82,3 +84,16 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
 
         # Without acknowledgements: nobody reads them here, and Faust would keep every chunk's offset for ever.
         self.agent(self.topic(*topics, schema=RawSchema(), acks=False), name=by)(hand_over)
+
+
+def _credentials(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 # Faust is not typed
+    """Return the options of connections in Faust's terms, for the producer that it keeps."""
+    context = options.get("ssl_context")
+    if "sasl_mechanism" in options:
+        return faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=options["sasl_mechanism"],
+        )
+    return None if context is None else faust.SSLCredentials(context)

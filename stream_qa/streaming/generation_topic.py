@@ -1,7 +1,7 @@
 """The topic of generations: which were begun, and which of them serves."""
 
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, Generation
 from stream_qa.events.generation import SERVING
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming import single_topic
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Generations:
                 self.begun[generation.generation] = generation
 
 
-async def begin(bootstrap_servers: Sequence[str], topic: str, generation: Generation) -> None:
+async def begin(kafka: KafkaAccess, topic: str, generation: Generation) -> None:
     """Write that a generation was begun, or what is known of it now.
 
     Raises
@@ -49,10 +50,10 @@ async def begin(bootstrap_servers: Sequence[str], topic: str, generation: Genera
         No broker answers.
     """
     key = str(generation.generation).encode()
-    await single_topic.send(bootstrap_servers, topic, key, generation.model_dump_json().encode())
+    await single_topic.send(kafka, topic, key, generation.model_dump_json().encode())
 
 
-async def serve(bootstrap_servers: Sequence[str], topic: str, generation: Generation) -> None:
+async def serve(kafka: KafkaAccess, topic: str, generation: Generation) -> None:
     """Write that a generation is to serve from now on.
 
     Raises
@@ -62,10 +63,10 @@ async def serve(bootstrap_servers: Sequence[str], topic: str, generation: Genera
     BrokerUnavailableError
         No broker answers.
     """
-    await single_topic.send(bootstrap_servers, topic, SERVING, generation.model_dump_json().encode())
+    await single_topic.send(kafka, topic, SERVING, generation.model_dump_json().encode())
 
 
-async def generations(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenerator[Generations, None]:
+async def generations(kafka: KafkaAccess, topic: str) -> AsyncGenerator[Generations, None]:
     """Yield what the topic says now, and then, twice a second, what it says since.
 
     Raises
@@ -76,13 +77,13 @@ async def generations(bootstrap_servers: Sequence[str], topic: str) -> AsyncGene
         No broker answers.
     """
     known = Generations()
-    async with aclosing(single_topic.followed(bootstrap_servers, topic)) as followed:
+    async with aclosing(single_topic.followed(kafka, topic)) as followed:
         async for records in followed:
             known.take(records)
             yield known
 
 
-async def read_generations(bootstrap_servers: Sequence[str], topic: str) -> Generations:
+async def read_generations(kafka: KafkaAccess, topic: str) -> Generations:
     """Return what the topic says now; see :func:`generations`."""
-    async with aclosing(generations(bootstrap_servers, topic)) as found:
+    async with aclosing(generations(kafka, topic)) as found:
         return await anext(found)

@@ -59,7 +59,7 @@ async def label_batches(
     """
     decode = WireDecoder(wire.Label, Decoder(Label, settings.max_message_bytes)).decode
     topic = settings.topics.labels
-    async with reader(settings.bootstrap_servers, topic) as consumer:
+    async with reader(settings.kafka, topic) as consumer:
         begin, ends = await _range(consumer, next_offsets or {}, until)
         position = {place.partition: offset for place, offset in begin.items()}
 

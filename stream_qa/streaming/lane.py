@@ -83,6 +83,11 @@ class Lane:
         """Records that wait."""
         return self.waiting.queued
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """What stands beside a sentence about it in the log."""
+        return {"stage": self.stage, "partition": self.partition}
+
     def __str__(self) -> str:
         return f"{self.stage}-{self.partition}"
 
@@ -149,10 +154,12 @@ class Lane:
         """Say what is used and changes nothing when it is seen first: a misspelt kind would go unnoticed."""
         for reason, count in counted.items():
             if reason not in self._without_effect and len(self._without_effect) < _REASONS:
-                _log.warning("%s: input without effect: %s", self, reason)
+                _log.warning("%s: input without effect: %s", self, reason, extra=self.fields)
             self._without_effect[reason if len(self._without_effect) < _REASONS else _OTHER_REASONS] += count
 
     def store(self, work: Work, changelog_offset: int) -> None:
         """Write what was committed to the table, in one batch with the place in the changelog."""
         self.table.store(work.changes, Mark(changelog_offset, round(time.time() * 1000), self.changelog_id))
         self.positions |= work.positions
+        for notice in () if work.outcome is None else work.outcome.notices:
+            _log.warning("%s: %s", self, notice)

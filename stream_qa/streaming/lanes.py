@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from aiokafka.errors import KafkaError
 
-from stream_qa.errors import BrokerUnavailableError, StateError
+from stream_qa.errors import BrokerAccessError, BrokerUnavailableError, StateError
 from stream_qa.events import Message
+from stream_qa.learning.guard import GUARD, Standing
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
@@ -31,6 +32,8 @@ _END_SECONDS = 8.0
 #: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
 _TRANSACTION_SECONDS_MORE = 10.0
 _TRANSACTION_SECONDS_AT_MOST = 900.0
+#: The stages of which a guard says whether they are published.
+_LEARNERS = ("member", "job")
 
 
 class Lanes:
@@ -50,7 +53,7 @@ class Lanes:
         self._settings = settings
         self._failed = failed
         self._stage_lanes = StageLanes(settings, pipeline)
-        self._connections = Connections(settings.bootstrap_servers, settings.group_id, settings.topics.all())
+        self._connections = Connections(settings.kafka, settings.group_id, settings.topics.all())
         self.counts = Counts(settings.topics.dead_letters)
         self._opener = Opening(settings, self._connections, self.counts)
         self._models = ModelFollower(settings, pipeline.models, failed)
@@ -93,21 +96,54 @@ class Lanes:
         """Return the lanes that are this worker's, open or not."""
         return [lane for group in self._groups.values() for lane in group.lanes]
 
-    async def lag(self) -> Counter[tuple[str, str]] | None:
-        """Return how many records of open lanes are not processed yet, by stage and topic; ``None`` where none says."""
+    def standings(self) -> Iterator[tuple[Lane, Standing]]:
+        """Yield the open lanes of learners, each with how good what it has learned is."""
+        for lane in self.all():
+            if lane.is_open and lane.stage in _LEARNERS:
+                try:
+                    [record] = lane.table.get_many([GUARD])
+                    yield lane, Standing.unpack(record)
+                except StateError:
+                    # Damage that reading has met is mended by the lane's next chunk.
+                    continue
+
+    def held_back(self) -> list[str]:
+        """Return where coefficients are not published and why, a sentence each."""
+        return [f"{lane}: {sentence}" for lane, standing in self.standings() for sentence in standing.explained()]
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether the group has told this worker what is its own, be it nothing."""
+        return self._source is not None
+
+    @property
+    def waits_for_model(self) -> bool:
+        """Whether labels name a model that cannot be read here."""
+        return self._models.is_waited_for
+
+    async def behind(self) -> dict[tuple[Lane, str], int] | None:
+        """Return how many records of open lanes are not processed yet, by lane and topic; ``None`` where none says."""
         opened = [(lane, topic) for lane in self.all() if lane.is_open for topic in lane.sources]
         if self._source is None or not opened:
-            return Counter()
+            return {}
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 bounds = await self._source.bounds([(topic, lane.partition) for lane, topic in opened])
         except (KafkaError, OSError, TimeoutError):
             return None
+        # It may have moved on, or ended, since the broker was asked.
+        return {
+            (lane, topic): max(0, bounds[topic, lane.partition][1] - lane.positions[topic]) for lane, topic in opened
+        }
+
+    async def lag(self) -> Counter[tuple[str, str]] | None:
+        """Return how many records of open lanes are not processed yet, by stage and topic; ``None`` where none says."""
+        behind = await self.behind()
+        if behind is None:
+            return None
         lag: Counter[tuple[str, str]] = Counter()
-        for lane, topic in opened:
-            # It may have moved on, or ended, since the broker was asked.
-            position = lane.positions[topic]
-            lag[lane.stage, topic] += max(0, bounds[topic, lane.partition][1] - position)
+        for (lane, topic), count in behind.items():
+            lag[lane.stage, topic] += count
         return lag
 
     async def problem(self) -> str | None:
@@ -122,6 +158,8 @@ class Lanes:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._connections.start()
                 await self._connections.topic_ids()
+        except BrokerAccessError as error:
+            return str(error)
         except (BrokerUnavailableError, TimeoutError) as error:
             return f"no Kafka broker answers: {error!r}"
         return None

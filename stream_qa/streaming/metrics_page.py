@@ -14,6 +14,7 @@ from stream_qa.errors import StateError
 from stream_qa.events import TopicNames
 from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.learning.drift import Feature
+from stream_qa.learning.guard import REASONS, Sums
 from stream_qa.stages.label import LabelStage
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.table import Sizes
@@ -165,12 +166,46 @@ class WorkerCollector(Collector):
         sizes: defaultdict[str, Sizes] = defaultdict(lambda: Sizes(0, 0, 0))
         for lane in lanes:
             sizes[lane.stage] = Sizes(*map(sum, zip(sizes[lane.stage], lane.table.sizes(), strict=True)))
+        yield from self._guarded()
         for name, what, values in (
             ("table_disk_bytes", "What the tables of a stage take on disk.", (each.disk for each in sizes.values())),
             ("table_buffer_bytes", "What their write buffers take.", (each.buffers for each in sizes.values())),
             ("table_records", "How many records they have, about.", (each.records for each in sizes.values())),
         ):
             yield _gauge(name, what, ["stage"], (((stage,), value) for stage, value in zip(sizes, values, strict=True)))
+
+    def _guarded(self) -> Iterator[Metric]:
+        stopped: Counter[tuple[str, str]] = Counter()
+        held: Counter[str] = Counter()
+        recent: defaultdict[str, Sums] = defaultdict(Sums)
+        for lane, standing in self._lanes.standings():
+            stopped.update({(lane.stage, reason): int(reason in standing.reasons) for reason in REASONS})
+            held[lane.stage] += standing.held
+            recent[lane.stage] = recent[lane.stage].and_those_of(standing.recent)
+        yield _gauge(
+            "guard_stopped",
+            "Partitions of a stage of which no coefficients are published, by reason.",
+            ["stage", "reason"],
+            stopped.items(),
+        )
+        yield _gauge("guard_held", "Entities that have moved and were not published.", ["stage"], _by_one(held))
+        judged = {stage: sums for stage, sums in recent.items() if sums.weight > 0}
+        yield _gauge(
+            "guard_log_loss",
+            "Log-loss of recent labels by the global model alone, with one side's part or the other's, and with both.",
+            ["stage", "score"],
+            (
+                ((stage, score), getattr(sums, score) / sums.weight)
+                for stage, sums in judged.items()
+                for score in ("alone", "own", "other", "both")
+            ),
+        )
+        yield _gauge(
+            "guard_calibration",
+            "Positives that the whole model expected of recent labels, over those that came.",
+            ["stage"],
+            (((stage,), sums.expected / sums.outcomes) for stage, sums in judged.items() if sums.outcomes > 0),
+        )
 
     def _watermarks(self) -> Iterator[tuple[tuple[str], int]]:
         for lane in self._lanes.all():

@@ -1,7 +1,7 @@
 """The topic of models: who has published which bundle, in one order."""
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -9,6 +9,8 @@ from aiokafka import ConsumerRecord
 
 from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, PublishedModel
+from stream_qa.kafka_access import KafkaAccess
+from stream_qa.logs import at
 from stream_qa.streaming import single_topic
 
 _log = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ class Numbered(NamedTuple):
     model: PublishedModel
 
 
-async def publish(bootstrap_servers: Sequence[str], topic: str, model: PublishedModel) -> int:
+async def publish(kafka: KafkaAccess, topic: str, model: PublishedModel) -> int:
     """Publish a model; return its number.
 
     Raises
@@ -34,10 +36,10 @@ async def publish(bootstrap_servers: Sequence[str], topic: str, model: Published
         No broker answers.
     """
     value = model.model_dump_json().encode()
-    return 1 + await single_topic.send(bootstrap_servers, topic, model.version.encode(), value)
+    return 1 + await single_topic.send(kafka, topic, model.version.encode(), value)
 
 
-async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenerator[list[Numbered], None]:
+async def published(kafka: KafkaAccess, topic: str) -> AsyncGenerator[list[Numbered], None]:
     """Yield first all that is published, in order, and then, twice a second, what has come since: mostly nothing.
 
     Raises
@@ -47,7 +49,7 @@ async def published(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenera
     BrokerUnavailableError
         No broker answers.
     """
-    async with aclosing(single_topic.followed(bootstrap_servers, topic)) as followed:
+    async with aclosing(single_topic.followed(kafka, topic)) as followed:
         async for records in followed:
             yield _numbered(records)
 
@@ -56,7 +58,8 @@ def _numbered(records: list[ConsumerRecord]) -> list[Numbered]:
     found = []
     for record, model in zip(records, _decode([record.value for record in records]), strict=True):
         if isinstance(model, RejectedError):
-            _log.error("offset %d of %s is no model: %s", record.offset, record.topic, model)
+            where = at(record.topic, record.partition, record.offset)
+            _log.error("a record is no model: %s", model, extra=where)
         else:
             found.append(Numbered(record.offset + 1, model))
     return found

@@ -106,8 +106,7 @@ class Opening:
         await asyncio.gather(*(group.transactions.initialise() for group in groups))
         topic_ids = await self._connections.topic_ids()
         lanes = [lane for group in groups for lane in group.lanes]
-        servers = self._settings.bootstrap_servers
-        count = await catch_up(lanes, servers, topic_ids, self._tombstones_kept, self._counts)
+        count = await catch_up(lanes, self._settings.kafka, topic_ids, self._tombstones_kept, self._counts)
         bounds = await source.bounds([(topic, lane.partition) for lane in lanes for topic in lane.sources])
         positions = {
             lane: {
@@ -128,10 +127,9 @@ class Opening:
             behind = {topic: bounds[topic, lane.partition][1] - at.offset for topic, at in found.items()}
             lane.open(found, topic_ids.get(lane.changelog, UNKNOWN_TOPIC), behind)
         seconds = time.monotonic() - began
-        _log.info(
-            "ready: partitions %s, %d changelog records restored in %.1f s",
-            sorted(partition for group in groups for partition in group.partitions), count, seconds,
-        )  # fmt: skip
+        partitions = sorted(partition for group in groups for partition in group.partitions)
+        said = "ready: partitions %s, %d changelog records restored in %.1f s"
+        _log.info(said, partitions, count, seconds, extra={"partitions": partitions})
 
     def _check_whole(self, groups: Iterable[LaneGroup]) -> None:
         """Check that the groups are whole: else the rest of one would be committed by another worker, and fenced."""

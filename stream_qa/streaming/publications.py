@@ -85,7 +85,7 @@ async def publications(settings: Settings) -> Publications:
     BrokerUnavailableError
         No broker answers.
     """
-    async with aclosing(published(settings.bootstrap_servers, settings.topics.models)) as found:
+    async with aclosing(published(settings.kafka, settings.topics.models)) as found:
         # Compaction may not have come by yet.
         newest = {numbered.model.version: numbered for numbered in await anext(found)}
     # Whether a model fits does not depend on what entities would start from.

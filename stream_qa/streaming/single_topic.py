@@ -1,15 +1,16 @@
 """A topic of one partition that everybody reads whole and then follows: few records, in one order."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics import existing_counts
 
 _POLL_MILLISECONDS = 500
 
 
-async def send(bootstrap_servers: Sequence[str], topic: str, key: bytes, value: bytes) -> int:
+async def send(kafka: KafkaAccess, topic: str, key: bytes, value: bytes) -> int:
     """Write a record; return its offset.
 
     Raises
@@ -19,8 +20,8 @@ async def send(bootstrap_servers: Sequence[str], topic: str, key: bytes, value: 
     BrokerUnavailableError
         No broker answers.
     """
-    await existing_counts(list(bootstrap_servers), [topic])
-    producer = AIOKafkaProducer(bootstrap_servers=list(bootstrap_servers), acks="all", enable_idempotence=True)
+    await existing_counts(kafka, [topic])
+    producer = AIOKafkaProducer(**kafka.options(), acks="all", enable_idempotence=True)
     try:
         await producer.start()
         sent = await producer.send_and_wait(topic, value, key=key, partition=0)
@@ -29,7 +30,7 @@ async def send(bootstrap_servers: Sequence[str], topic: str, key: bytes, value: 
         await producer.stop()
 
 
-async def followed(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenerator[list[ConsumerRecord], None]:
+async def followed(kafka: KafkaAccess, topic: str) -> AsyncGenerator[list[ConsumerRecord], None]:
     """Yield first all records that there are, in order, and then, twice a second, what has come since: mostly nothing.
 
     Raises
@@ -39,10 +40,8 @@ async def followed(bootstrap_servers: Sequence[str], topic: str) -> AsyncGenerat
     BrokerUnavailableError
         No broker answers.
     """
-    await existing_counts(list(bootstrap_servers), [topic])
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=list(bootstrap_servers), auto_offset_reset="earliest", enable_auto_commit=False
-    )
+    await existing_counts(kafka, [topic])
+    consumer = AIOKafkaConsumer(**kafka.options(), auto_offset_reset="earliest", enable_auto_commit=False)
     try:
         await consumer.start()
         place = TopicPartition(topic, 0)

@@ -10,9 +10,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_qa.coefficients import entity_key
 from stream_qa.events import Message
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.learning.entity import DIMENSION, LAYOUT, entity_of, entity_type, unpack_layout, unpack_many
 from stream_qa.learning.whitening import WHITENINGS, Whitenings
 from stream_qa.settings import Settings
+from stream_qa.stages.holding import held_key, is_held_key
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.changelog import ISOLATION_LEVEL
@@ -56,8 +58,8 @@ async def publish_snapshots(settings: Settings, pipeline: Pipeline, keys: Collec
     )
     published = 0
     for stage, changelog in stages:
-        tables = await _read(settings.bootstrap_servers, changelog)
-        async with _producer(settings.bootstrap_servers) as producer:
+        tables = await _read(settings.kafka, changelog)
+        async with _producer(settings.kafka) as producer:
             for snapshots in chain.from_iterable(snapshots_of(stage, table, keys) for table in tables):
                 sent = [await producer.send(snapshot.topic, snapshot.value, snapshot.key) for snapshot in snapshots]
                 await asyncio.gather(*sent)
@@ -66,8 +68,8 @@ async def publish_snapshots(settings: Settings, pipeline: Pipeline, keys: Collec
 
 
 @asynccontextmanager
-async def _producer(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
+async def _producer(kafka: KafkaAccess) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(**kafka.options(), acks="all", enable_idempotence=True)
     await producer.start()
     try:
         yield producer
@@ -75,11 +77,11 @@ async def _producer(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaProdu
         await producer.stop()
 
 
-async def _read(bootstrap_servers: list[str], changelog: str) -> list[Table]:
+async def _read(kafka: KafkaAccess, changelog: str) -> list[Table]:
     """Return what a learner's changelog says of entities and of the table, by partition."""
-    count = (await existing_counts(bootstrap_servers, [changelog]))[changelog]
+    count = (await existing_counts(kafka, [changelog]))[changelog]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+        **kafka.options(),
         isolation_level=ISOLATION_LEVEL,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -101,7 +103,7 @@ async def _read(bootstrap_servers: list[str], changelog: str) -> list[Table]:
 
 def _fold(table: Table, records: list[Any]) -> None:
     for record in records:
-        if record.key in _OF_THE_TABLE or entity_of(record.key) is not None:
+        if record.key in _OF_THE_TABLE or entity_of(record.key) is not None or is_held_key(record.key):
             if record.value is None:
                 table.pop(record.key, None)
             else:
@@ -111,13 +113,20 @@ def _fold(table: Table, records: list[Any]) -> None:
 def snapshots_of(
     stage: LearnStage[Any], table: Mapping[bytes, bytes], keys: Collection[bytes] | None = None
 ) -> Iterator[list[Message]]:
-    """Yield the snapshots of a table's entities, or of those with ``keys``, some at a time."""
+    """Yield the snapshots of a table's entities, or of those with ``keys``, some at a time.
+
+    Not of those that are held back.
+    """
     rule = stage.effect.rule
     dimension = unpack_layout(rule, table.get(LAYOUT), table.get(DIMENSION))
     if dimension is None:
         return
     whitenings = Whitenings.unpack(table.get(WHITENINGS), stage.effect.whitening(dimension))
-    found = [(entity_id, record) for key, record in table.items() if (entity_id := entity_of(key)) is not None]
+    found = [
+        (entity_id, record)
+        for key, record in table.items()
+        if (entity_id := entity_of(key)) is not None and held_key(entity_id) not in table
+    ]
     if keys is not None:
         found = [each for each in found if entity_key(stage.effect.kind, each[0]) in keys]
     for start in range(0, len(found), _ENTITIES):

@@ -20,7 +20,7 @@ async def check_topics(settings: Settings) -> dict[str, int]:
         The counts of topics whose partitions belong together differ.
     """
     topics = settings.topics
-    counts = await existing_counts(settings.bootstrap_servers, topics.all())
+    counts = await existing_counts(settings.kafka, topics.all())
     together = {topic: counts[topic] for topic in topics.partitioned_together()}
     if len(set(together.values())) > 1:
         unequal = ", ".join(f"{topic} {count}" for topic, count in together.items())

@@ -1,10 +1,11 @@
 """The records of a topic between two offsets of each partition, however many control records end it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics import existing_counts
 
 _POLL_MILLISECONDS = 200
@@ -12,7 +13,7 @@ _POLL_MILLISECONDS = 200
 
 @asynccontextmanager
 async def reader(
-    bootstrap_servers: Sequence[str], topic: str, isolation_level: str = "read_committed"
+    kafka: KafkaAccess, topic: str, isolation_level: str = "read_committed"
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Give a consumer of all partitions of a topic.
 
@@ -23,9 +24,9 @@ async def reader(
     BrokerUnavailableError
         No broker answers.
     """
-    count = (await existing_counts(list(bootstrap_servers), [topic]))[topic]
+    count = (await existing_counts(kafka, [topic]))[topic]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=list(bootstrap_servers),
+        **kafka.options(),
         isolation_level=isolation_level,
         # Retention deletes while this reads: what is gone is gone.
         auto_offset_reset="earliest",

@@ -83,7 +83,7 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
         settings: Settings = transport.app.stream_qa_settings
         session = int(settings.session_timeout_seconds * 1000)
         return Member(
-            bootstrap_servers=settings.bootstrap_servers,
+            **settings.kafka.options(),
             client_id=settings.group_id,
             group_id=settings.group_id,
             group_instance_id=instance_id(settings),

@@ -15,11 +15,13 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicMissingError, TopicsError
+from stream_qa.errors import BrokerError, TopicMissingError, TopicsError
 from stream_qa.events import TopicNames
 from stream_qa.events.topics import FIRST_GENERATION
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics.declaration import load_declarations
 from stream_qa.topics.plan import Action, ExistingTopic, Plan, make_plan
+from stream_qa.topics.refusal import why_unavailable
 
 ANSWER_SECONDS = 10.0
 #: Between two looks at whether the brokers already show what was applied.
@@ -34,7 +36,7 @@ class _ConfigEntry(NamedTuple):
 
 
 async def apply(
-    bootstrap_servers: list[str],
+    kafka: KafkaAccess,
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
@@ -46,8 +48,8 @@ async def apply(
 
     Parameters
     ----------
-    bootstrap_servers
-        Addresses of brokers, ``host:port``.
+    kafka
+        Where the brokers are.
     prefix
         In front of every declared name.
     partitions
@@ -73,7 +75,7 @@ async def apply(
     BrokerUnavailableError
         No broker answers.
     """
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
 
         async def planned() -> Plan:
             plan = await _compare(admin, prefix, partitions, replication_factor, generation)
@@ -98,18 +100,18 @@ async def apply(
 
 
 async def compare(
-    bootstrap_servers: list[str],
+    kafka: KafkaAccess,
     prefix: str = "",
     partitions: int | None = None,
     replication_factor: int | None = None,
     generation: int = FIRST_GENERATION,
 ) -> Plan:
     """Return what :func:`apply` would do, and change nothing."""
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
         return await _compare(admin, prefix, partitions, replication_factor, generation)
 
 
-async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int | None]:
+async def partition_counts(kafka: KafkaAccess, topics: Iterable[str]) -> dict[str, int | None]:
     """Return the partition count of each of ``topics``, ``None`` for one that does not exist. Creates none.
 
     Raises
@@ -117,12 +119,12 @@ async def partition_counts(bootstrap_servers: list[str], topics: Iterable[str]) 
     BrokerUnavailableError
         No broker answers.
     """
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
         described = await _describe(admin)
     return {name: len(described[name]["partitions"]) if name in described else None for name in topics}
 
 
-async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -> dict[str, int]:
+async def existing_counts(kafka: KafkaAccess, topics: Iterable[str]) -> dict[str, int]:
     """Return the partition count of each of ``topics``, all of which must exist.
 
     Raises
@@ -132,15 +134,16 @@ async def existing_counts(bootstrap_servers: list[str], topics: Iterable[str]) -
     TopicMissingError
         A topic does not exist.
     """
-    found = await partition_counts(bootstrap_servers, topics)
+    found = await partition_counts(kafka, topics)
     counts = {topic: count for topic, count in found.items() if count is not None}
     missing = [topic for topic in found if topic not in counts]
     if missing:
-        raise TopicMissingError(f"the broker has no topic {', '.join(missing)}; run `stream-qa topics apply`")
+        hidden = "" if kafka.protocol == "PLAINTEXT" else ", or does not show it to us"
+        raise TopicMissingError(f"the broker has no topic {', '.join(missing)}{hidden}; run `stream-qa topics apply`")
     return counts
 
 
-async def layout(bootstrap_servers: list[str], topic: str) -> tuple[int, int]:
+async def layout(kafka: KafkaAccess, topic: str) -> tuple[int, int]:
     """Return the partition count and the replication factor of a topic.
 
     Raises
@@ -150,13 +153,13 @@ async def layout(bootstrap_servers: list[str], topic: str) -> tuple[int, int]:
     TopicMissingError
         It does not exist.
     """
-    partitions = (await existing_counts(bootstrap_servers, [topic]))[topic]
-    async with _connected(bootstrap_servers) as admin:
+    partitions = (await existing_counts(kafka, [topic]))[topic]
+    async with _connected(kafka) as admin:
         described = (await _describe(admin))[topic]
     return partitions, max(len(partition["replicas"]) for partition in described["partitions"])
 
 
-async def delete(bootstrap_servers: list[str], topics: Sequence[str]) -> None:
+async def delete(kafka: KafkaAccess, topics: Sequence[str]) -> None:
     """Delete topics, with all that is in them; when this returns, the broker does not show them any more.
 
     Raises
@@ -166,7 +169,7 @@ async def delete(bootstrap_servers: list[str], topics: Sequence[str]) -> None:
     BrokerUnavailableError
         No broker answers.
     """
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
         left = [topic for topic in topics if topic in await _describe(admin)]
         if not left:
             return
@@ -185,7 +188,7 @@ async def delete(bootstrap_servers: list[str], topics: Sequence[str]) -> None:
             raise TopicsError("the broker deletes the topics but still shows them; look again") from None
 
 
-async def members(bootstrap_servers: list[str], group_id: str) -> int:
+async def members(kafka: KafkaAccess, group_id: str) -> int:
     """Return how many members a consumer group has; 0 for one that does not exist.
 
     Raises
@@ -193,7 +196,7 @@ async def members(bootstrap_servers: list[str], group_id: str) -> int:
     BrokerUnavailableError
         No broker answers.
     """
-    async with _connected(bootstrap_servers) as admin:
+    async with _connected(kafka) as admin:
         try:
             (response,) = await admin.describe_consumer_groups([group_id])
         except GroupCoordinatorNotAvailableError:
@@ -202,10 +205,9 @@ async def members(bootstrap_servers: list[str], group_id: str) -> int:
 
 
 @asynccontextmanager
-async def _connected(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _connected(kafka: KafkaAccess) -> AsyncIterator[AIOKafkaAdminClient]:
     """Give a connected admin client, and say in our own errors what goes wrong with it."""
-    addresses = ", ".join(bootstrap_servers)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=int(ANSWER_SECONDS * 1000))
+    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=int(ANSWER_SECONDS * 1000))
     try:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -216,10 +218,8 @@ async def _connected(bootstrap_servers: list[str]) -> AsyncIterator[AIOKafkaAdmi
     except (KafkaError, TimeoutError, OSError) as error:
         # Kafka's retriable errors are those of connections, elections and deadlines; the others come with a reason.
         if isinstance(error, KafkaError) and not error.retriable:
-            raise BrokerError(f"the Kafka broker at {addresses} refused: {error}") from error
-        raise BrokerUnavailableError(
-            f"no Kafka broker answers at {addresses}; check STREAM_QA_BROKER and that the broker runs"
-        ) from error
+            raise BrokerError(f"the Kafka broker at {', '.join(kafka.addresses)} refused: {error}") from error
+        raise await why_unavailable(kafka) from error
 
 
 async def _compare(

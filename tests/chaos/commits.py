@@ -11,6 +11,8 @@ from typing import NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from stream_qa.kafka_access import KafkaAccess
+
 _POLL_MILLISECONDS = 100
 _LOOK_UP_SECONDS = 0.02
 _RETRY_SECONDS = 0.1
@@ -29,7 +31,7 @@ class Commits:
 
     Parameters
     ----------
-    bootstrap_servers
+    kafka
         Addresses of brokers.
     topic
         Every commit at a partition writes to that partition of it.
@@ -37,14 +39,14 @@ class Commits:
         How many it has.
     """
 
-    def __init__(self, bootstrap_servers: list[str], topic: str, partitions: int) -> None:
+    def __init__(self, kafka: KafkaAccess, topic: str, partitions: int) -> None:
         self._places = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._offsets: list[list[int]] = [[] for _ in self._places]
         self._moments: list[list[float]] = [[] for _ in self._places]
 
         def consumer(isolation_level: str) -> AIOKafkaConsumer:
             return AIOKafkaConsumer(
-                bootstrap_servers=bootstrap_servers,
+                **kafka.options(),
                 isolation_level=isolation_level,
                 enable_auto_commit=False,
                 auto_offset_reset="none",

@@ -143,7 +143,7 @@ class Round:
         fresh = WorkerPlace(FRESH, directory, environment, WORKER)
         events = EVENTS_A_SECOND * (_SECONDS_A_ROUND + _SECONDS_A_FAULT * len(self.kinds))
         log = draw_log(self.seed, int(events * _APPLICATIONS_AN_EVENT), ground.settings.topics)
-        feed = Feed(ground.settings.bootstrap_servers, log, EVENTS_A_SECOND, PARTITIONS)
+        feed = Feed(ground.settings.kafka, log, EVENTS_A_SECOND, PARTITIONS)
         run = _Run(self, ground, broker, places, fresh, feed, result)
         asyncio.run(run.run())
         evidence = collect(ground, feed.delivered, [place.data_directory for place in places], run.followed)
@@ -178,7 +178,7 @@ class _Run:
         server = Server(self.ground.settings, self.ground.directory / "server")
         try:
             settings = self.ground.settings
-            async with Commits(settings.bootstrap_servers, settings.topics.label_changelog, PARTITIONS) as commits:
+            async with Commits(settings.kafka, settings.topics.label_changelog, PARTITIONS) as commits:
                 random = Random(self.plan.seed)  # noqa: S311 # to be repeated
                 most_workers = min(_MOST_WORKERS, self.plan.groups)
                 scene = Scene(self.places, self.broker, commits, random, SESSION_SECONDS, most_workers)

@@ -94,12 +94,12 @@ def read_tables(data_directory: Path) -> dict[str, Table]:
 
 async def _not_readable(settings: Settings) -> dict[tuple[str, int], int]:
     """Return how many records of each partition are behind a transaction that nobody has ended."""
-    counts = await partition_counts(settings.bootstrap_servers, settings.topics.all())
+    counts = await partition_counts(settings.kafka, settings.topics.all())
     places = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count or 0)]
     ends = []
     for isolation_level in ("read_committed", "read_uncommitted"):
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.bootstrap_servers, isolation_level=isolation_level, auto_offset_reset="none"
+            **settings.kafka.options(), isolation_level=isolation_level, auto_offset_reset="none"
         )
         await consumer.start()
         try:

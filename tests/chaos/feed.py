@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from chaos.log import BAD, Delivery
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming.partitioner import partition_of
 
 _TICK_SECONDS = 0.02
@@ -21,7 +22,7 @@ class Feed:
 
     Parameters
     ----------
-    bootstrap_servers
+    kafka
         Addresses of brokers.
     deliveries
         The log; long enough for the time that it is needed.
@@ -31,10 +32,8 @@ class Feed:
         How many the input topics have.
     """
 
-    def __init__(
-        self, bootstrap_servers: list[str], deliveries: Sequence[Delivery], rate: float, partitions: int
-    ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaAccess, deliveries: Sequence[Delivery], rate: float, partitions: int) -> None:
+        self._kafka = kafka
         self._deliveries = deliveries
         self._rate = rate
         self._partitions = partitions
@@ -98,7 +97,7 @@ class Feed:
 
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:
-            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, enable_idempotence=True, linger_ms=5)
+            producer = AIOKafkaProducer(**self._kafka.options(), enable_idempotence=True, linger_ms=5)
             try:
                 await producer.start()
             except BaseException:

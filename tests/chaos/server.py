@@ -60,7 +60,7 @@ class Server:
             self._store.close()
 
     def _begin(self) -> None:
-        self._follower = Follower(self._store, self._settings.bootstrap_servers, self._settings.topics)
+        self._follower = Follower(self._store, self._settings.kafka, self._settings.topics)
         self._following = asyncio.create_task(self._follower.run())
 
     async def _end(self) -> None:

@@ -33,7 +33,7 @@ def test_offsets_shown_while_others_are_slow_to_join_do_not_break_the_group(brea
 
 async def rebalances_of_a_slow_join(ground: Ground) -> dict[str, int]:
     """Return how often two workers get partitions when a third one joins and one of the two stands still meanwhile."""
-    servers, topics = ground.settings.bootstrap_servers, ground.settings.topics
+    servers, topics = ground.settings.kafka, ground.settings.topics
     places = [WorkerPlace(name, ground.directory, ground.environment, WORKER) for name in "abc"]
     first, slow, third = places
     stop = asyncio.Event()

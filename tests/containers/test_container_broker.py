@@ -13,6 +13,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 
 from stream_qa.errors import BrokerUnavailableError
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics import Action, apply, compare, partition_counts
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
@@ -59,7 +60,7 @@ async def answers(broker: str) -> None:
     async with asyncio.timeout(START_SECONDS):
         while True:
             with suppress(BrokerUnavailableError):
-                await partition_counts([broker], [])
+                await partition_counts(KafkaAccess((broker,)), [])
                 return
             # A refused connection is told at once: this is the pause between two tries, not the wait itself.
             await asyncio.sleep(0.2)
@@ -67,8 +68,8 @@ async def answers(broker: str) -> None:
 
 async def test_topics_are_applied_to_a_broker_in_a_container(container_broker: str) -> None:
     await answers(container_broker)
-    plan = await apply([container_broker])
+    plan = await apply(KafkaAccess((container_broker,)))
     assert len(plan.having(Action.CREATE)) == len(plan.topics) == 11
-    assert not (await compare([container_broker])).pending
-    counts = await partition_counts([container_broker], ["applications", "dead-letters", "nonsense"])
+    assert not (await compare(KafkaAccess((container_broker,)))).pending
+    counts = await partition_counts(KafkaAccess((container_broker,)), ["applications", "dead-letters", "nonsense"])
     assert counts == {"applications": 4, "dead-letters": 1, "nonsense": None}

@@ -84,6 +84,13 @@ TRIALS: dict[str, tuple[Series, Series]] = {
             'stream_qa_events_total{stage="label"}': "0+1x60",
         },
     ),
+    "StreamQAGuardStopped": (
+        {'stream_qa_guard_stopped{instance="a", stage="job", reason="harm"}': "0x55 1x5"},
+        {
+            'stream_qa_guard_stopped{instance="a", stage="job", reason="harm"}': "0x30 1x20 0x10",
+            'stream_qa_guard_held{stage="job"}': "5x60",
+        },
+    ),
     "StreamQAFeatureOutsideRange": (
         # Two workers, one of which has the values.
         {

@@ -10,6 +10,7 @@ from pathlib import Path
 from stream_qa.coefficients import CoefficientStore, Place, Reach, Swap
 from stream_qa.events import TopicNames
 from stream_qa.following import Follower, RocksDBBackend, follower
+from stream_qa.kafka_access import KafkaAccess
 
 
 class KilledBackend(RocksDBBackend):
@@ -35,4 +36,4 @@ if __name__ == "__main__":
     # Many small steps, so that there is something between them.
     follower._MOST_RECORDS = 20
     store = CoefficientStore(KilledBackend(Path(directory), instant, int(swaps)))
-    asyncio.run(Follower(store, [broker], TopicNames.with_prefix(prefix)).run())
+    asyncio.run(Follower(store, KafkaAccess((broker,)), TopicNames.with_prefix(prefix)).run())

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from stream_qa.errors import CorruptTableError, HangingTransactionError, TopicReplacedError
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.stages.state import Outcome
 from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.changelog import catch_up
@@ -33,7 +34,7 @@ class Changelog:
 
     def __init__(self, broker: str, name: str, table: Table) -> None:
         self.broker, self.name = broker, name
-        self.connections = Connections([broker], "test", [name])
+        self.connections = Connections(KafkaAccess((broker,)), "test", [name])
         self.writer = Transactions(self.connections, name, 30)
         self.counts = Counts("dead-letters")
         self.lane = Lane("member", 0, (), name, table, lambda _records, _state: Outcome({}, []))
@@ -61,7 +62,9 @@ class Changelog:
     async def catch_up(self) -> int:
         """Do as a worker does."""
         await self.writer.initialise()
-        return await catch_up([self.lane], [self.broker], await self.connections.topic_ids(), WEEK, self.counts)
+        return await catch_up(
+            [self.lane], KafkaAccess((self.broker,)), await self.connections.topic_ids(), WEEK, self.counts
+        )
 
     def contents(self) -> dict[bytes, bytes]:
         items = dict(self.lane.table.scan(b"", b"\xff"))

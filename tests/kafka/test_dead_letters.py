@@ -51,7 +51,7 @@ def letter(topic: str, number: int, error: RejectedError, stage: str = "label") 
 
 async def keep(ground: Ground, messages: Sequence[Message]) -> None:
     """Write dead letters, as the workers would, and a record that is none."""
-    producer = AIOKafkaProducer(bootstrap_servers=ground.settings.bootstrap_servers)
+    producer = AIOKafkaProducer(**ground.settings.kafka.options())
     await producer.start()
     try:
         for message in [*messages, Message("", None, b"no letter")]:
@@ -65,7 +65,7 @@ async def keep(ground: Ground, messages: Sequence[Message]) -> None:
 @asynccontextmanager
 async def transaction(ground: Ground, transactional_id: str, messages: Sequence[Message]) -> AsyncIterator[None]:
     """Give a while in which a transaction is open, that is then aborted."""
-    producer = AIOKafkaProducer(bootstrap_servers=ground.settings.bootstrap_servers, transactional_id=transactional_id)
+    producer = AIOKafkaProducer(**ground.settings.kafka.options(), transactional_id=transactional_id)
     await producer.start()
     try:
         await producer.begin_transaction()

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from stream_qa.events import Record
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming import fetched
 from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.connections import Connections
@@ -37,7 +38,7 @@ async def test_ranges_have_no_holes_and_records_are_the_committed_ones(  # noqa:
     consumer = AIOKafkaConsumer(bootstrap_servers=broker, isolation_level="read_committed", auto_offset_reset="none")
     await consumer.start()
     await consumer.end_offsets([place])  # waits for a leader
-    connections = Connections([broker], "test", [name])
+    connections = Connections(KafkaAccess((broker,)), "test", [name])
     transactions = Transactions(connections, name, 30)
     await transactions.initialise()
     committed: dict[int, bytes] = {}

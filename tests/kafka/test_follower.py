@@ -32,6 +32,7 @@ from stream_qa.errors import TopicMissingError, TopicReplacedError
 from stream_qa.events import EntityKind, TopicNames, wire
 from stream_qa.following import Follower, RocksDBBackend
 from stream_qa.following.redis import RedisBackend
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.learning import entity
 from stream_qa.simulation import Marketplace, simulate
 from stream_qa.stages.pipeline import build_pipeline
@@ -127,7 +128,7 @@ class Following:
     """A follower that runs while the context lasts."""
 
     def __init__(self, ground: Ground, store: CoefficientStore) -> None:
-        self._follower = Follower(store, ground.settings.bootstrap_servers, ground.settings.topics)
+        self._follower = Follower(store, ground.settings.kafka, ground.settings.topics)
 
     async def __aenter__(self) -> Follower:
         self._running = asyncio.create_task(self._follower.run())
@@ -213,7 +214,7 @@ async def test_several_fill_one_redis_and_what_it_loses_comes_back(learned: Lear
     # Two from the beginning to the end, and one that is ended in the middle of it.
     async with Following(learned.ground, stores[0]) as one, Following(learned.ground, stores[1]) as other:
         cut_short = asyncio.create_task(
-            Follower(stores[2], [learned.ground.settings.broker], learned.ground.settings.topics).run()
+            Follower(stores[2], learned.ground.settings.kafka, learned.ground.settings.topics).run()
         )
         await until(lambda: stores[2].metrics.changes.total() > 0)
         cut_short.cancel()
@@ -312,9 +313,7 @@ def known(store: CoefficientStore) -> tuple[int, list[float], int] | None:
 
 async def test_what_was_never_committed_is_no_change(ground: Ground, store: CoefficientStore) -> None:
     topics = ground.settings.topics
-    producer = AIOKafkaProducer(
-        bootstrap_servers=ground.settings.bootstrap_servers, transactional_id=topics.coefficients
-    )
+    producer = AIOKafkaProducer(**ground.settings.kafka.options(), transactional_id=topics.coefficients)
     await producer.start()
     try:
         for ending in (producer.abort_transaction, producer.commit_transaction):
@@ -333,7 +332,7 @@ async def test_what_was_never_committed_is_no_change(ground: Ground, store: Coef
 
 async def forget(ground: Ground, place: TopicPartition, before: int) -> None:
     """Let a partition begin at an offset, as retention does."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=ground.settings.bootstrap_servers)
+    admin = AIOKafkaAdminClient(**ground.settings.kafka.options())
     await admin.start()
     try:
         await admin.delete_records({place: RecordsToDelete(before)})
@@ -343,7 +342,7 @@ async def forget(ground: Ground, place: TopicPartition, before: int) -> None:
 
 async def test_a_compacted_topic_says_the_same(learned: Learned, store: CoefficientStore) -> None:
     ground, name = learned.ground, learned.ground.settings.topics.coefficient_snapshots
-    admin = AIOKafkaAdminClient(bootstrap_servers=ground.settings.bootstrap_servers)
+    admin = AIOKafkaAdminClient(**ground.settings.kafka.options())
     await admin.start()
     cleaner = {"log.cleaner.backoff.ms": "100"}
     topic = {"cleanup.policy": "compact", "segment.ms": "1", "min.cleanable.dirty.ratio": "0.001"}
@@ -399,7 +398,7 @@ async def ends_of(ground: Ground, topic: str) -> dict[int, int]:
 
 
 async def test_without_a_broker_it_tries_again_until_it_is_stopped() -> None:
-    follower = Follower(CoefficientStore(), [f"127.0.0.1:{free_port()}"], TopicNames())
+    follower = Follower(CoefficientStore(), KafkaAccess((f"127.0.0.1:{free_port()}",)), TopicNames())
     running = asyncio.create_task(follower.run())
     await until(lambda: follower.metrics.interruptions > 0)
     assert not follower.is_ready
@@ -410,7 +409,7 @@ async def test_without_a_broker_it_tries_again_until_it_is_stopped() -> None:
 
 async def test_without_topics_it_says_so(broker: str) -> None:
     with pytest.raises(TopicMissingError, match="nowhere-coefficients"):
-        await Follower(CoefficientStore(), [broker], TopicNames.with_prefix("nowhere-")).run()
+        await Follower(CoefficientStore(), KafkaAccess((broker,)), TopicNames.with_prefix("nowhere-")).run()
 
 
 async def test_a_store_that_is_beyond_the_end_followed_another_topic(learned: Learned, broker: str) -> None:
@@ -419,4 +418,4 @@ async def test_a_store_that_is_beyond_the_end_followed_another_topic(learned: Le
             return {Place(learned.ground.settings.topics.coefficients, 2): 10**9}
 
     with pytest.raises(TopicReplacedError, match="another topic"):
-        await Follower(CoefficientStore(Elsewhere()), [broker], learned.ground.settings.topics).run()
+        await Follower(CoefficientStore(Elsewhere()), KafkaAccess((broker,)), learned.ground.settings.topics).run()

@@ -71,7 +71,7 @@ def test_of_two_with_one_name_the_first_ends_and_says_so(ground: Ground) -> None
 def member(ground: Ground) -> Member:
     """One of two with one name, whose next heartbeat is far away."""
     return Member(
-        bootstrap_servers=ground.settings.bootstrap_servers,
+        **ground.settings.kafka.options(),
         group_id=ground.settings.app_id,
         group_instance_id="the-same",
         heartbeat_interval_ms=60_000,

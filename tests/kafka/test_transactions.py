@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream_qa.errors import BrokerUnavailableError, FencedError, OutcomeUnknownError, TransactionRefusedError
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming.batches import BATCH_BYTES, Batches
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.transactions import Transactions
@@ -95,7 +96,7 @@ async def topic_on(broker: str) -> AsyncIterator[Topic]:
     async with reader(broker, "read_uncommitted") as consumer:
         # It waits until the partitions have a leader.
         await consumer.end_offsets([TopicPartition(name, number) for number in range(PARTITIONS)])
-    connections = Connections([broker], "test", [name])
+    connections = Connections(KafkaAccess((broker,)), "test", [name])
     await connections.start()
     try:
         yield Topic(broker, connections, name)

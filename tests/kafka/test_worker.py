@@ -16,6 +16,7 @@ from ground import PARTITIONS, Ground
 
 from stream_qa.broker.ports import free_port
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, PARTITION, STAGE, TOPIC
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.worker import EXIT_FAILED
 from stream_qa.topics import apply
@@ -60,7 +61,7 @@ def test_it_refuses_to_start_where_partitions_could_not_meet(broker: str, tmp_pa
     from aiokafka.admin import AIOKafkaAdminClient, NewPartitions  # noqa: PLC0415
 
     async def grow_one() -> None:
-        await apply([broker], "unequal-", partitions=2)
+        await apply(KafkaAccess((broker,)), "unequal-", partitions=2)
         admin = AIOKafkaAdminClient(bootstrap_servers=broker)
         await admin.start()
         try:
@@ -195,7 +196,7 @@ def test_a_worker_that_can_never_join_its_group_ends_and_says_so(ground: Ground)
     async def beside_a_stranger() -> tuple[int | None, str]:
         stranger = AIOKafkaConsumer(
             ground.settings.topics.labels,
-            bootstrap_servers=ground.settings.bootstrap_servers,
+            **ground.settings.kafka.options(),
             group_id=ground.settings.app_id,
         )
         await stranger.start()

@@ -9,6 +9,7 @@ import rocksdict
 from aiokafka.errors import KafkaConnectionError
 
 from stream_qa.labels.event_time import CLOCK, Clock, Input
+from stream_qa.learning.guard import GUARD, Standing, Sums
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import Outcome
@@ -99,3 +100,25 @@ def test_the_tables_of_a_stage_are_added_up(worker: tuple[Lanes, Source, WorkerC
     tables[1].apply({b"c": b"3"})
     assert values(collector, "stream_qa_table_records") == {("label",): 3}
     assert values(collector, "stream_qa_table_buffer_bytes")[("label",)] > 0
+
+
+async def test_what_is_held_back_is_said_by_stage_and_reason_and_makes_no_worker_unready(
+    worker: tuple[Lanes, Source, WorkerCollector], tables: list[Table]
+) -> None:
+    lanes, _, collector = worker
+    for lane in lanes.all():
+        lane.stage = "job"
+    assert values(collector, "stream_qa_guard_stopped") == {("job", "harm"): 0, ("job", "labels"): 0}
+    assert lanes.held_back() == []
+    recent = Sums(weight=10.0, outcomes=4.0, expected=5.0, alone=6.0, own=3.0, other=4.0, both=2.0)
+    tables[0].apply({GUARD: Standing(is_harmful=True, held=7, recent=recent).pack()})
+    assert values(collector, "stream_qa_guard_stopped") == {("job", "harm"): 1, ("job", "labels"): 0}
+    assert values(collector, "stream_qa_guard_held") == {("job",): 7}
+    assert values(collector, "stream_qa_guard_log_loss") == {
+        ("job", "alone"): 0.6,
+        ("job", "own"): 0.3,
+        ("job", "other"): 0.4,
+        ("job", "both"): 0.2,
+    }
+    assert values(collector, "stream_qa_guard_calibration") == {("job",): 1.25}
+    assert lanes.held_back() == ["job-0: no coefficients are published: what is learned makes scores worse"]

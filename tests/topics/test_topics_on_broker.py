@@ -9,6 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream_qa.errors import BrokerUnavailableError, PartitionCountError, TopicsError
 from stream_qa.events import TopicNames
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics import Action, apply, compare, partition_counts
 from stream_qa.topics import broker as topics_on_broker
 
@@ -72,7 +73,7 @@ async def topics_of(admin: AIOKafkaAdminClient, prefix: str) -> dict[str, int]:
 
 @pytest.mark.kafka
 async def test_apply_creates_all_topics_as_declared(broker: str, prefix: str, admin: AIOKafkaAdminClient) -> None:
-    plan = await apply([broker], prefix)
+    plan = await apply(KafkaAccess((broker,)), prefix)
     assert len(plan.having(Action.CREATE)) == len(TopicNames().all())
     counts = await topics_of(admin, prefix)
     assert len(counts) == len(TopicNames().all())
@@ -87,21 +88,21 @@ async def test_apply_creates_all_topics_as_declared(broker: str, prefix: str, ad
 
 @pytest.mark.kafka
 async def test_applying_twice_changes_nothing(broker: str, prefix: str) -> None:
-    await apply([broker], prefix)
-    again = await apply([broker], prefix)
+    await apply(KafkaAccess((broker,)), prefix)
+    again = await apply(KafkaAccess((broker,)), prefix)
     assert not again.pending
     assert {topic.action for topic in again.topics} == {Action.NOTHING}
 
 
 @pytest.mark.kafka
 async def test_compare_changes_nothing(broker: str, prefix: str, admin: AIOKafkaAdminClient) -> None:
-    assert (await compare([broker], prefix)).pending
+    assert (await compare(KafkaAccess((broker,)), prefix)).pending
     assert await topics_of(admin, prefix) == {}
 
 
 @pytest.mark.kafka
 async def test_the_count_can_be_overridden(broker: str, prefix: str, admin: AIOKafkaAdminClient) -> None:
-    await apply([broker], prefix, partitions=2, replication_factor=1)
+    await apply(KafkaAccess((broker,)), prefix, partitions=2, replication_factor=1)
     counts = await topics_of(admin, prefix)
     assert [counts.pop(name) for name in ("dead-letters", "models", "generations")] == [1, 1, 1]
     assert set(counts.values()) == {2}
@@ -111,10 +112,10 @@ async def test_the_count_can_be_overridden(broker: str, prefix: str, admin: AIOK
 async def test_drifted_configuration_is_repaired_and_other_keys_are_kept(
     broker: str, prefix: str, admin: AIOKafkaAdminClient
 ) -> None:
-    await apply([broker], prefix, partitions=1)
+    await apply(KafkaAccess((broker,)), prefix, partitions=1)
     labels = f"{prefix}labels"
     await set_configuration(admin, labels, retention_ms="1000", compression_type="zstd")
-    plan = await apply([broker], prefix, partitions=1)
+    plan = await apply(KafkaAccess((broker,)), prefix, partitions=1)
     assert [topic.name for topic in plan.having(Action.CHANGE)] == [labels]
     repaired = await configuration(admin, labels)
     assert repaired["retention.ms"] == "34560000000"
@@ -129,7 +130,7 @@ async def test_another_partition_count_is_refused_and_nothing_else_changes(
     scores = NewTopic(f"{prefix}scores", 4, 1, topic_configs={"retention.ms": "1000"})
     await create(admin, NewTopic(f"{prefix}labels", 3, 1), scores)
     with pytest.raises(PartitionCountError, match=f"{prefix}labels has 3 partitions and must have 4"):
-        await apply([broker], prefix)
+        await apply(KafkaAccess((broker,)), prefix)
     assert await topics_of(admin, prefix) == {"labels": 3, "scores": 4}
     assert (await configuration(admin, f"{prefix}scores"))["retention.ms"] == "1000"
 
@@ -137,7 +138,7 @@ async def test_another_partition_count_is_refused_and_nothing_else_changes(
 @pytest.mark.kafka
 async def test_undeclared_topics_are_left_alone(broker: str, prefix: str, admin: AIOKafkaAdminClient) -> None:
     await create(admin, NewTopic(f"{prefix}old", 1, 1, topic_configs={"retention.ms": "1000"}))
-    plan = await apply([broker], prefix, partitions=1)
+    plan = await apply(KafkaAccess((broker,)), prefix, partitions=1)
     assert plan.undeclared == (f"{prefix}old",)
     assert len(await topics_of(admin, prefix)) == len(TopicNames().all()) + 1
     assert (await configuration(admin, f"{prefix}old"))["retention.ms"] == "1000"
@@ -145,14 +146,16 @@ async def test_undeclared_topics_are_left_alone(broker: str, prefix: str, admin:
 
 @pytest.mark.kafka
 async def test_two_at_once_both_succeed(broker: str, prefix: str, admin: AIOKafkaAdminClient) -> None:
-    await asyncio.gather(apply([broker], prefix, partitions=1), apply([broker], prefix, partitions=1))
+    await asyncio.gather(
+        apply(KafkaAccess((broker,)), prefix, partitions=1), apply(KafkaAccess((broker,)), prefix, partitions=1)
+    )
     assert len(await topics_of(admin, prefix)) == len(TopicNames().all())
 
 
 @pytest.mark.kafka
 async def test_what_the_broker_refuses_is_said_once_with_its_reason(broker: str, prefix: str) -> None:
     with pytest.raises(TopicsError, match=f"the broker refuses: [^;]*{prefix}applications, ") as refused:
-        await apply([broker], prefix, replication_factor=100)
+        await apply(KafkaAccess((broker,)), prefix, replication_factor=100)
     assert ";" not in str(refused.value).partition(prefix)[2]
 
 
@@ -162,19 +165,24 @@ async def test_partition_counts_of_what_exists_and_what_does_not(
 ) -> None:
     names = TopicNames.with_prefix(prefix)
     await create(admin, NewTopic(names.labels, 3, 1))
-    assert await partition_counts([broker], [names.labels, names.scores]) == {names.labels: 3, names.scores: None}
+    assert await partition_counts(KafkaAccess((broker,)), [names.labels, names.scores]) == {
+        names.labels: 3,
+        names.scores: None,
+    }
     assert await topics_of(admin, prefix) == {"labels": 3}, "asking must not create"
 
 
 @pytest.mark.parametrize("call", [apply, compare])
-async def test_no_broker_is_said_in_a_sentence(call: type, unused_tcp_port: int) -> None:
+async def test_no_broker_is_said_in_a_sentence(
+    call: Callable[[KafkaAccess], Awaitable[object]], unused_tcp_port: int
+) -> None:
     with pytest.raises(BrokerUnavailableError, match=f"no Kafka broker answers at 127.0.0.1:{unused_tcp_port}; check"):
-        await call([f"127.0.0.1:{unused_tcp_port}"])
+        await call(KafkaAccess((f"127.0.0.1:{unused_tcp_port}",)))
 
 
 async def test_partition_counts_without_a_broker(unused_tcp_port: int) -> None:
     with pytest.raises(BrokerUnavailableError):
-        await partition_counts([f"127.0.0.1:{unused_tcp_port}"], ["labels"])
+        await partition_counts(KafkaAccess((f"127.0.0.1:{unused_tcp_port}",)), ["labels"])
 
 
 async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +200,6 @@ async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.Monke
     started = time.monotonic()
     async with server:
         with pytest.raises(BrokerUnavailableError, match=f"127.0.0.1:{port}"):
-            await apply([f"127.0.0.1:{port}"])
+            await apply(KafkaAccess((f"127.0.0.1:{port}",)))
         await asyncio.wait_for(hung_up.wait(), 10)
     assert time.monotonic() - started < 5

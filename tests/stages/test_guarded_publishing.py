@@ -1,0 +1,228 @@
+"""What servers get while coefficients are held back and when they are published again, and that no cut changes it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from builders import DAY, START, as_records, example
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_qa.coefficients import CoefficientStore, read_delta, read_snapshot
+from stream_qa.events import Example, Message, TopicNames, wire
+from stream_qa.learning.entity import entity_key, entity_range, entity_type, unpack_many
+from stream_qa.learning.guard import BLOCK, GuardPolicy
+from stream_qa.settings import Settings
+from stream_qa.stages import holding
+from stream_qa.stages.learn import LearnStage, Step
+from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.stages.share import Share
+from stream_qa.stages.state import MemoryState
+from stream_qa.streaming.snapshots import snapshots_of
+
+TOPICS = TopicNames()
+JOBS = 40
+STAGE = build_pipeline(Settings()).job
+GUARDED = replace(STAGE, guard=GuardPolicy(evidence=16.0, change=0.0))
+NEVER = replace(STAGE, guard=None)
+LIKED, STOPPED, DISLIKED, END = 3 * BLOCK, 4 * BLOCK, 6 * BLOCK, 9 * BLOCK
+"""After so many labels all jobs are disliked, this has been noticed, they are liked again, and the log ends."""
+
+
+@cache
+def log() -> tuple[Example, ...]:
+    """Return labels that say yes, then no, then no and yes in turn, so that nothing learned holds, then yes again."""
+    labels = []
+    for number in range(END):
+        disliked = LIKED <= number < STOPPED or (STOPPED <= number < DISLIKED and number // JOBS % 2)
+        labels.append(
+            example(
+                f"application-{number}",
+                job_id=f"job-{number % JOBS}",
+                value=0 if disliked else 1,
+                weight=1.0,
+                member_features=(1.0, -1.0),
+                global_log_odds=-1.0,
+                member_log_odds=0.0,
+                applied_at=START + number * DAY // 1000,
+                happened_at=START + number * DAY // 1000,
+                watermark=START,
+            )
+        )
+    return tuple(labels)
+
+
+class Partition:
+    """A stage with its table, and a server that follows."""
+
+    def __init__(self, stage: LearnStage[Any], share: Share = Share(1)) -> None:  # noqa: B008 # immutable
+        self.stage, self.share = stage, share
+        self.state = MemoryState()
+        self.messages: list[Message] = []
+        self.notices: list[str] = []
+        self.server, self.late = CoefficientStore(), CoefficientStore()
+
+    def take(self, labels: Sequence[Example]) -> list[Message]:
+        """Take a chunk and all that it brings about; return what was sent."""
+        records, sent = as_records(labels, partition=0), []
+        unfinished = True
+        while unfinished:
+            outcome = self.stage.process(0, records, self.state, self.share)
+            self.state.apply(outcome.changes)
+            sent += outcome.messages
+            self.notices += outcome.notices
+            records, unfinished = [], outcome.unfinished
+        self.messages += sent
+        self.server.apply([read_delta(m.key, m.value) for m in sent if m.topic == TOPICS.coefficients])
+        self.late.apply([read_snapshot(m.key, m.value) for m in sent if m.topic == TOPICS.coefficient_snapshots])
+        return sent
+
+    def known(self) -> dict[str, tuple[int, bytes]]:
+        """Return the version and the vector, as published, of each entity in the table."""
+        found = {key.removeprefix(b"entity/").decode(): value for key, value in self.state.scan(*entity_range())}
+        records = unpack_many(entity_type(self.stage.effect.rule, 3), list(found.values()))
+        vectors = self.stage.effect.published(records["coefficients"])
+        return {
+            entity: (version, vector.tobytes())
+            for entity, version, vector in zip(found, records["version"].tolist(), vectors, strict=True)
+        }
+
+    def held(self) -> set[str]:
+        """Return the entities of which servers do not know how they have moved."""
+        return {key.removeprefix(b"held/").decode() for key, _ in self.state.scan(b"held/", b"held0")}
+
+    def served(self, store: CoefficientStore) -> dict[str, tuple[int, bytes]]:
+        """Return the version and the vector of each entity that a store holds."""
+        return {entity: (held.version, held.vector.tobytes()) for _, entity, held in store.entities()}
+
+
+def test_while_what_is_learned_does_harm_servers_keep_what_they_have_and_then_get_all_of_it() -> None:
+    partition = Partition(GUARDED)
+    partition.take(log()[:LIKED])
+    assert partition.served(partition.server) == partition.known()
+
+    # What was learned before the last label of the block was published, as it is where labels come one at a time.
+    partition.take(log()[LIKED:STOPPED])
+    good = partition.served(partition.server)
+    sent = partition.take(log()[STOPPED : STOPPED + BLOCK])
+    assert [m for m in sent if m.topic in {TOPICS.coefficients, TOPICS.coefficient_snapshots}] == []
+    assert partition.served(partition.server) == good != partition.known()
+    assert partition.held() == set(partition.known())
+    assert partition.stage.standing(partition.state).held == JOBS
+
+    for start in range(STOPPED + BLOCK, END, 50):
+        partition.take(log()[start : start + 50])
+    assert partition.notices == [
+        "no coefficients are published: what is learned makes scores worse",
+        "coefficients are published again, also of those that have moved meanwhile",
+    ]
+    assert partition.held() == set()
+    assert partition.stage.standing(partition.state).held == 0
+    assert partition.served(partition.server) == partition.known()
+    # Nobody who follows the deltas alone has missed any.
+    assert partition.server.metrics.gaps == 0
+    # Who starts by the snapshots and goes on with the deltas has the same.
+    partition.late.apply([read_delta(m.key, m.value) for m in partition.messages if m.topic == TOPICS.coefficients])
+    assert partition.served(partition.late) == partition.known()
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(0, END), max_size=8))
+def test_no_cut_into_chunks_changes_what_is_held_back_or_any_vector_that_is_published(cuts: list[int]) -> None:
+    whole, cut = by_ones(), Partition(GUARDED)
+    ends = [*sorted(cuts), END]
+    for start, end in zip([0, *ends], ends, strict=False):
+        cut.take(log()[start:end])
+        standing = cut.stage.standing(cut.state)
+        if standing.reasons:
+            assert (standing.pack(), cut.held()) == whole[end][:2]
+    assert dict(cut.state.scan(b"", b"\xff" * 64)) == whole[END][2]
+    assert cut.served(cut.server) == cut.known()
+    for message in cut.messages:
+        if message.topic == TOPICS.coefficient_snapshots:
+            assert message in snapshots_by_ones()
+
+
+@cache
+def by_ones() -> dict[int, tuple[bytes, set[str], dict[bytes, bytes]]]:
+    """Return, after each label, how good the table is, who is held back, and at the end all of it."""
+    partition = Partition(GUARDED)
+    found = {}
+    for number, label in enumerate(log(), start=1):
+        partition.take([label])
+        standing = partition.stage.standing(partition.state)
+        items = dict(partition.state.scan(b"", b"\xff" * 64)) if number == END else {}
+        found[number] = standing.pack(), partition.held(), items
+    return found
+
+
+@cache
+def snapshots_by_ones() -> set[Message]:
+    """Return a snapshot of each version of each entity: all that may be published."""
+    partition = Partition(replace(NEVER, publisher=replace(STAGE.publisher, snapshot_every=1)))
+    for label in log():
+        partition.take([label])
+    return {message for message in partition.messages if message.topic == TOPICS.coefficient_snapshots}
+
+
+def test_switched_off_it_publishes_everything_also_what_was_held_back() -> None:
+    partition = Partition(NEVER)
+    partition.take(log())
+    assert partition.notices == []
+    assert partition.served(partition.server) == partition.known()
+
+    partition = Partition(GUARDED)
+    partition.take(log()[: STOPPED + 9])
+    assert partition.held()
+    partition.stage = NEVER
+    partition.take([])
+    partition.take(log()[STOPPED + 9 : STOPPED + 10])
+    assert partition.held() == set()
+    assert partition.served(partition.server) == partition.known()
+
+
+def test_snapshots_on_demand_leave_out_what_is_held_back() -> None:
+    partition = Partition(GUARDED)
+    partition.take(log()[:STOPPED])
+    (known,) = snapshots_of(GUARDED, dict(partition.state.scan(b"", b"\xff" * 64)))
+    assert {read_snapshot(m.key, m.value).entity_id for m in known} == partition.known().keys() - partition.held()
+    assert len(known) == JOBS - len(partition.held()) < JOBS
+
+
+def test_what_was_held_back_is_published_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "AT_A_TIME", 7)
+    partition = Partition(GUARDED)
+    for start in range(0, END, 20):
+        partition.take(log()[start : start + 20])
+    assert partition.held() == set()
+    assert partition.served(partition.server) == partition.known()
+
+
+def test_an_entity_that_is_over_while_it_is_held_back_does_not_come_again() -> None:
+    partition = Partition(GUARDED)
+    partition.take(log()[: STOPPED + 9])
+    partition.state.apply({entity_key("job-3"): None})
+    partition.server.apply([read_delta(b"job:job-3", None)])
+    partition.stage = NEVER
+    partition.take(log()[STOPPED + 9 : STOPPED + 10])
+    assert partition.held() == set()
+    assert "job-3" not in partition.known()
+    assert partition.served(partition.server) == partition.known()
+
+
+def test_scores_and_examples_go_on_while_coefficients_are_held_back() -> None:
+    guarded, never = (Partition(replace(stage, forward=_versions)) for stage in (GUARDED, NEVER))
+    for partition in (guarded, never):
+        partition.take(log())
+    assert [m for m in guarded.messages if m.topic == "versions"] == [
+        m for m in never.messages if m.topic == "versions"
+    ]
+
+
+def _versions(_partition: int, steps: Sequence[Step[wire.Example]]) -> list[Message]:
+    return [
+        Message("versions", b"", f"{step.label.application_id} {step.log_odds} {step.version}".encode())
+        for step in steps
+    ]

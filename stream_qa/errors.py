@@ -45,6 +45,7 @@
     ├── LogError                      a replay does not start
     ├── ExportError
     ├── TrainingError
+    ├── RetrainingError
     ├── RollbackError
     ├── EvaluationError
     ├── MissingExtraError
@@ -300,6 +301,10 @@ class ExportError(StreamQAError):
 
 class TrainingError(StreamQAError):
     """The log holds nothing to train on. Take a longer log, or a later ``--until``; check policy and features."""
+
+
+class RetrainingError(StreamQAError):
+    """A retraining cannot work in its directory. The message says why; the bundle in use stays in use."""
 
 
 class RollbackError(StreamQAError):

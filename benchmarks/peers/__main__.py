@@ -7,6 +7,7 @@ cd benchmarks && python -m peers --events 2000 --rounds 1 --keys zipf --json smo
 
 import argparse
 import logging
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import uvloop
+from aiokafka.errors import KafkaError
 
 from peers.agreement import largest_difference
 from peers.latency import measure_latency
@@ -110,8 +112,10 @@ def run(tasks: Sequence[Task], results: Results) -> None:
                 place = Place(broker.bootstrap, f"{side.name.replace('_', '-')}-", Path(directory) / side.name)
                 try:
                     found = uvloop.run(FINDS[key["kind"]](side, place, key))
-                except SideFailedError as error:
+                except (SideFailedError, KafkaError) as error:
                     print(error, file=sys.stderr, flush=True)
+                    if place.log.exists():
+                        shutil.copy(place.log, results.path.with_suffix(f".{side.name}.log"))
                     continue
                 results.add({**key, **found})
                 print({**key, **found}, flush=True)

@@ -67,20 +67,19 @@ class Running:
     def failure(self, reason: str) -> SideFailedError:
         """Return the error to raise, with the end of the log."""
         lines = self._log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        return SideFailedError("\n".join([f"{self.side.name}: {reason}; its log {self._log} ends with", *lines]))
+        return SideFailedError("\n".join([f"{self.side.name}: {reason}; its log ends with", *lines]))
 
 
 @asynccontextmanager
 async def running(side: Side, place: Place) -> AsyncIterator[Running]:
     """Run a side; it has its partitions when the context is entered, and is gone when it is left."""
     place.directory.mkdir(parents=True, exist_ok=True)
-    log = place.directory.with_suffix(".log")
     environment = {**os.environ, **side.environment(place)}
-    with log.open("wb") as stream:
+    with place.log.open("wb") as stream:
         process = subprocess.Popen(
             side.command(), env=environment, cwd=place.directory, stdout=stream, stderr=stream, start_new_session=True
         )
-    run = Running(side, process, log)
+    run = Running(side, process, place.log)
     try:
         await _until_assigned(run, place)
         yield run

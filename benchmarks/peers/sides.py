@@ -29,6 +29,11 @@ class Place(NamedTuple):
         """Its consumer group."""
         return f"{self.prefix}group"
 
+    @property
+    def log(self) -> Path:
+        """Where what it prints goes; where it fails, a copy is kept beside the results."""
+        return self.directory.with_suffix(".log")
+
 
 @dataclass(frozen=True)
 class Side:
@@ -62,6 +67,8 @@ def _of_ours(place: Place) -> dict[str, str]:
         "STREAM_QA_POLICY": str(HERE / "label_policy.yaml"),
         # Of event time a log has little; cut by it, chunks would be tiny.
         "STREAM_QA_REPLAY_STEP_HOURS": "0",
+        # Labels are drawn at random, so that what is learned of them does harm; no other side looks at that.
+        "STREAM_QA_GUARD": "false",
         # The rule of README.md: nothing fades, and features are learned as they are.
         "STREAM_QA_DECAY_DAYS": "0",
         "STREAM_QA_MEMBER_INTERCEPT_PRECISION": "1",

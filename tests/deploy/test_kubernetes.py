@@ -13,6 +13,7 @@ from commands import parse
 from pages import strimzi_topics
 
 from stream_qa.settings import PREFIX, Settings
+from stream_qa.streaming.health import LIVE_PATH, READY_PATH
 from stream_qa.topics.declaration import load_declarations
 
 DIRECTORY = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -140,8 +141,8 @@ def test_what_runs_on_is_probed_where_it_answers(name: str, port: str) -> None:
     (found,) = (container(document) for document in PODS if name_of(document) == name)
     (opened,) = found["ports"]
     assert opened["containerPort"] == Settings.model_fields[port].default
-    assert found["livenessProbe"]["httpGet"] == {"path": "/livez", "port": opened["name"]}
-    assert found["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": opened["name"]}
+    assert found["livenessProbe"]["httpGet"] == {"path": LIVE_PATH, "port": opened["name"]}
+    assert found["readinessProbe"]["httpGet"] == {"path": READY_PATH, "port": opened["name"]}
 
 
 def selectors() -> Iterator[tuple[Object, dict[str, str]]]:

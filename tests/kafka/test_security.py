@@ -23,7 +23,8 @@ from stream_qa.cli import application
 from stream_qa.errors import BrokerAccessError, BrokerUnavailableError
 from stream_qa.topics import partition_counts
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+# The first test waits for a broker with TLS to start as well.
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 STREAM_QA = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
 JOB = job_in(1)

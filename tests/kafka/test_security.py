@@ -171,7 +171,8 @@ def test_every_program_refuses_to_start_with_a_wrong_password(secure_broker: Sec
         assert (done.returncode, done.stdout) == (1, ""), arguments
         assert done.stderr.startswith("BrokerAccessError: ")
         assert sentence in done.stderr
-        assert done.stderr.count("\n") == 1
+        # The sentence, and what to do about it.
+        assert done.stderr.count("\n") == 2
         assert "wrong-password" not in done.stderr
     said = refusal({**access, "STREAM_QA_WEB_PORT": str(free_port())}, tmp_path)
     assert said.startswith("The worker does not start: ")

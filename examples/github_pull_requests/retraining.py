@@ -35,8 +35,8 @@ from stream_qa.training.label_log import LabelLog
 HERE = Path(__file__).parent
 STREAM_QA = Path(sys.executable).with_name("stream-qa")
 POLICY = HERE / "policies" / "explicit.yaml"
-FIRST = "2011-04-01"
-DATES = ("2011-07-01", "2011-10-01", "2012-01-01")
+FIRST = "2010-11-01"
+DATES = ("2011-06-01", "2011-09-01", "2012-01-01")
 HELD_BACK_DAYS = 28
 _BATCH = 50_000
 _HOUR = 3_600_000

@@ -41,7 +41,7 @@ class PublishedScores:
     @classmethod
     def none(cls, count: int) -> "PublishedScores":
         """Return those of ``count`` applications for which none were asked."""
-        return cls(*np.full((5, count), np.nan))
+        return cls(*np.full((len(fields(cls)), count), np.nan))
 
 
 class Publishing:

@@ -63,6 +63,7 @@ class _Search:
         self._ages: list[int] = []
         self._seen: list[Seen] = []
         self._notices: list[str] = []
+        self._held_back: list[tuple[str, str]] = []
         self._found = False
         self._unfinished = False
 
@@ -88,6 +89,7 @@ class _Search:
             self._ages,
             self._seen,
             self._notices,
+            self._held_back,
         )
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
@@ -112,6 +114,7 @@ class _Search:
                 self._ages += outcome.ages
                 self._seen += outcome.seen
                 self._notices += outcome.notices
+                self._held_back += outcome.held_back
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"

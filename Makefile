@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CHAOS_FAULTS ?= 200
 CHAOS_JSON ?= chaos.json
+PEERS_JSON ?= peers.json
 PULL_REQUESTS ?= ../shared/data/github_pull_requests/pull_requests.csv.gz
 
 help: ## Show what can be made
@@ -40,7 +41,7 @@ lint: install ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pages: install ## Write what follows from the code: pages of commands, errors, decisions, and topics for Kubernetes
+pages: install ## Write what follows from the code: pages, the contract of the topics, topics for Kubernetes
 	$(BIN)/python tools/pages.py
 
 constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt
@@ -53,9 +54,16 @@ release-check: install ## Build the distributions, install the wheel alone elsew
 	$(BIN)/python tools/release_check.py
 
 docs: install ## Make the site of docs/ in build/site, and fail where a link leads nowhere
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: install ## Measure a worker beside the same stages without Kafka
+bench: install ## Measure a worker beside other frameworks and the pipeline by hand; cut off, it goes on
+	$(BIN)/python -m pip install --quiet --editable '.[comparison]'
+	cd benchmarks && ../$(BIN)/python -m peers --json $(abspath $(PEERS_JSON)) $(PEERS_OPTIONS)
+
+bench-table: install ## Write what make bench has found to docs/benchmarks.md
+	cd benchmarks && ../$(BIN)/python -m peers --json $(abspath $(PEERS_JSON)) --table ../docs/benchmarks.md
+
+bench-worker: install ## Measure a worker beside the same stages without Kafka
 	$(BIN)/python benchmarks/throughput.py
 
 bench-rules: install ## Measure the learning rules, one label at a time and many at once
@@ -88,7 +96,7 @@ broker-down: install ## Stop it
 	$(BIN)/stream-qa broker down
 
 topics: install ## Create and configure the topics on STREAM_QA_BROKER
-	$(BIN)/stream-qa topics apply
+	$(BIN)/stream-qa topics apply --yes
 
 worker: install ## Run a worker on STREAM_QA_BROKER
 	$(BIN)/faust -A stream_qa.app worker -l info

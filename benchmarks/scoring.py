@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +31,15 @@ from throughput import cpu_seconds
 
 from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore
-from stream_qa.events import EntityKind, wire
+from stream_qa.events import EntityKind, Generation, wire
 from stream_qa.following import open_store
 from stream_qa.learning import FeatureSchema, LinearModel, Standardisation
 from stream_qa.serving.application import create_application
 from stream_qa.serving.followed import Followed
+from stream_qa.serving.look_up import LookUps
 from stream_qa.serving.scoring import Scorer
+from stream_qa.serving.served import Served
+from stream_qa.serving.serving import Serving
 from stream_qa.settings import Settings
 
 FEATURES = 16
@@ -167,14 +170,16 @@ def service(location: str, entities: int) -> Iterator[Service]:
 def serve(location: str, entities: int, port: int) -> None:
     """Fill a store and serve it."""
     store = open_store(location) if location else CoefficientStore()
-    with closing(store):
-        fill(store, entities)
-        features = Standardisation(20.0, np.zeros(FEATURES), np.ones(FEATURES))
-        weights = np.linspace(-0.1, 0.1, FEATURES)
-        model = LinearModel(-1.0, weights, weights, features, features, "bench")
-        scorer = Scorer(model, features, features, FeatureSchema("v1", FEATURES, FEATURES))
-        served = create_application(Settings(), lambda: scorer, store, Followed(Still(), 30))
-        uvicorn.run(served, port=port, log_level="warning", access_log=False)
+    fill(store, entities)
+    features = Standardisation(20.0, np.zeros(FEATURES), np.ones(FEATURES))
+    weights = np.linspace(-0.1, 0.1, FEATURES)
+    model = LinearModel(-1.0, weights, weights, features, features, "bench")
+    scorer = Scorer(model, features, features, FeatureSchema("v1", FEATURES, FEATURES))
+    settings = Settings()
+    look_ups = LookUps(store, settings.serve_look_up_seconds)
+    first = Served(1, lambda: scorer, store, look_ups, Followed(Still(), settings.serve_stale_seconds))
+    service = create_application(settings, Serving(first, no_other, no_switches))
+    uvicorn.run(service, port=port, log_level="warning", access_log=False)
 
 
 def fill(store: CoefficientStore, entities: int) -> None:
@@ -193,6 +198,17 @@ def fill(store: CoefficientStore, entities: int) -> None:
             )
 
 
+def no_other(generation: Generation) -> Served:
+    """Open no other generation: there is none."""
+    raise RuntimeError(f"there is no generation {generation.generation}")
+
+
+async def no_switches() -> AsyncGenerator[Generation | None, None]:
+    """Say once that nobody has switched, and never anything else."""
+    yield None
+    await asyncio.Event().wait()
+
+
 class Still:
     """Follows nothing: what is measured is requests."""
 
@@ -201,6 +217,9 @@ class Still:
 
     def __init__(self) -> None:
         self._stopped = asyncio.Event()
+
+    async def caught_up(self) -> None:
+        """Return at once."""
 
     async def run(self) -> None:
         """Wait until stopped."""

@@ -107,7 +107,7 @@ def through_worker(
         # A simulated log has as much in a day as a marketplace in seconds: cut by days, its chunks would be tiny.
         "STREAM_QA_REPLAY_STEP_HOURS": "0",
     }
-    stream_qa("topics", "apply", "--partitions", str(partitions), environment=environment)
+    stream_qa("topics", "apply", "--yes", "--partitions", str(partitions), environment=environment)
     os.environ.update(environment)
     return asyncio.run(_through_workers(load_settings(), log, state, workers, prepare))
 

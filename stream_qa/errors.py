@@ -15,6 +15,7 @@
     │   └── TopicsError
     │       ├── TopicMissingError
     │       ├── TopicReplacedError
+    │       ├── NotConfirmedError
     │       └── PartitionCountError
     ├── BrokerError
     │   ├── BrokerUnavailableError
@@ -132,6 +133,10 @@ class TopicReplacedError(TopicsError):
     Going on would skip or repeat records. Put the topic back, or start a new group under another
     ``STREAM_QA_TOPIC_PREFIX`` and replay the log into it.
     """
+
+
+class NotConfirmedError(TopicsError):
+    """There is nobody to ask whether changes are wanted. Look at ``stream-qa topics plan``, then say ``--yes``."""
 
 
 class PartitionCountError(TopicsError):

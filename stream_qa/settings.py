@@ -13,6 +13,7 @@ from stream_qa.errors import SettingsError
 from stream_qa.events.decoding import DEFAULT_MAX_MESSAGE_BYTES
 from stream_qa.events.topics import FIRST_GENERATION, TopicNames, generation_suffix
 from stream_qa.kafka_access import KafkaAccess, SaslMechanism, SecurityProtocol
+from stream_qa.logs import LogFormat, LogLevel
 
 PREFIX = "STREAM_QA_"
 _LAST_PORT = 65_535
@@ -57,6 +58,14 @@ class Settings(BaseSettings):
     data_directory: Annotated[Path, Field(description="where workers keep their local state; one for each worker")] = (
         Path("stream-qa-data")
     )
+
+    log_format: Annotated[LogFormat, Field(description="how logs are written: for people, or a JSON object a line")] = (
+        "console"
+    )
+    log_level: Annotated[
+        LogLevel | None,
+        Field(description="the least that is logged; none for what a worker's -l says, info, and warning of commands"),
+    ] = None
 
     policy: Annotated[Path | None, Field(description="YAML file with the label policy; none for the built-in one")] = (
         None
@@ -234,6 +243,10 @@ class Settings(BaseSettings):
     ] = 256 << 20
     state_write_buffer_bytes: Annotated[int, Field(ge=64 << 10, description="write buffer of each table")] = 8 << 20
 
+    stall_seconds: Annotated[
+        float,
+        Field(ge=5, le=86_400, description="a worker that does not move for so long with records to read is not alive"),
+    ] = 300.0
     web_enabled: Annotated[bool, Field(description="whether Faust's web server runs")] = True
     web_host: Annotated[str, Field(description="address it listens on; it has no authentication")] = "127.0.0.1"
     web_port: Annotated[int, Field(ge=1, le=65_535, description="port it listens on")] = 6066

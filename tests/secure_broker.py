@@ -57,6 +57,7 @@ class SecureBroker:
         self.broker = DevelopmentBroker(
             self.directory / "broker",
             free_port(),
+            start_seconds=200,
             listeners={name: (protocol, self.ports[name]) for name, protocol in LISTENERS.items()},
             more_properties={
                 "ssl.keystore.type": "PEM",

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,11 +15,14 @@ from fastapi import FastAPI
 
 from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore
-from stream_qa.events import EntityKind, wire
+from stream_qa.events import EntityKind, Generation, wire
 from stream_qa.learning import FeatureSchema, LinearModel, Standardisation
 from stream_qa.serving.application import create_application
 from stream_qa.serving.followed import Followed
+from stream_qa.serving.look_up import LookUps
 from stream_qa.serving.scoring import Scorer
+from stream_qa.serving.served import Served
+from stream_qa.serving.serving import Serving
 from stream_qa.settings import Settings
 
 MODEL = "2026-01-01-abc"
@@ -57,6 +60,10 @@ class Following:
     staleness: float | None = 0.25
     failure: Exception | None = None
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    _may_be_caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def caught_up(self) -> None:
+        await self._may_be_caught_up.wait()
 
     async def run(self) -> None:
         if self.failure is not None:
@@ -72,9 +79,36 @@ def application(
 ) -> FastAPI:
     """Return a service over a store, with these settings in place of the defaults."""
     changed = Settings().model_copy(update=settings)
-    followed = Followed(following or Following(), changed.serve_stale_seconds)
-    scorer = model_scorer()
-    return create_application(changed, lambda: scorer, store, followed)
+    return create_application(changed, serving(store, model_scorer(), following, changed))
+
+
+def serving(
+    store: CoefficientStore, scorer: Scorer, following: Following | None = None, settings: Settings | None = None
+) -> Serving:
+    """Return what serves one generation, and will never serve another."""
+    return Serving(served(1, store, scorer, following, settings), _open_none, _no_switches)
+
+
+def served(
+    generation: int,
+    store: CoefficientStore,
+    scorer: Scorer,
+    following: Following | None = None,
+    settings: Settings | None = None,
+) -> Served:
+    """Return a generation over a store."""
+    settings = settings or Settings()
+    followed = Followed(following or Following(), settings.serve_stale_seconds)
+    return Served(generation, lambda: scorer, store, LookUps(store, settings.serve_look_up_seconds), followed)
+
+
+def _open_none(generation: Generation) -> Served:
+    raise AssertionError(f"nobody has switched to {generation.generation}")
+
+
+async def _no_switches() -> AsyncGenerator[Generation | None, None]:
+    yield None
+    await asyncio.Event().wait()
 
 
 @contextmanager

@@ -58,8 +58,14 @@ def build(source: Path, site: Path) -> "subprocess.CompletedProcess[str]":
         str(site),
     ]
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(
-        command, env={"PATH": "/usr/bin:/bin", **nowhere}, capture_output=True, text=True, check=False, cwd=REPOSITORY
+        command,
+        env={"PATH": "/usr/bin:/bin", **nowhere, **quiet},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
     )
 
 

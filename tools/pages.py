@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: of commands, errors, decisions and topics."""
+"""Write what follows from the code: pages of commands, errors and decisions, the topics' contract and Kubernetes."""
 
 import re
 import sys
@@ -11,7 +11,10 @@ from commands import ROOT, Command, groups_and_commands, help_of, is_group
 from stream_qa import errors
 from stream_qa.cli.failures import advice
 from stream_qa.errors import StreamQAError
-from stream_qa.topics.declaration import load_declarations
+from stream_qa.events import TopicNames
+from stream_qa.topics import load_declarations
+from stream_qa.topics.contract import as_json, as_yaml, asyncapi, json_schemas
+from stream_qa.topics.declaration import ASYNCAPI
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -29,8 +32,19 @@ def pages() -> dict[Path, str]:
         docs / "commands.md": commands_page(),
         docs / "errors.md": errors_page(),
         docs / "decisions" / "README.md": decisions_page(docs / "decisions"),
+        **contract(),
         REPOSITORY / "deploy" / "kubernetes" / "topics.yaml": strimzi_topics(),
     }
+
+
+def contract() -> dict[Path, str]:
+    """Return what the files of the topics' contract must say."""
+    directory = REPOSITORY / "topics"
+    declarations = load_declarations(directory)
+    schemas = {
+        directory / "schemas" / f"{name}.json": as_json(schema) for name, schema in json_schemas(declarations).items()
+    }
+    return {**schemas, directory / ASYNCAPI: as_yaml(asyncapi(declarations, TopicNames()))}
 
 
 def commands_page() -> str:
@@ -160,6 +174,7 @@ def main() -> None:
     if "--check" in sys.argv:
         sys.exit("".join(f"{path.relative_to(REPOSITORY)} is not as the code: make pages\n" for path in stale) or 0)
     for path in stale:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(pages()[path])
 
 

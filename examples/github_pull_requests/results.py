@@ -34,6 +34,11 @@ class Case(NamedTuple):
     settings: Mapping[str, str] = {}
     """Environment variables."""
 
+    @property
+    def is_by_age(self) -> bool:
+        """Whether it is about ages of coefficients and not about models."""
+        return "--staleness" in self.options
+
 
 CASES = [
     Case(
@@ -43,6 +48,16 @@ CASES = [
         "explicit-bundle",
         "explicit",
         [],
+    ),
+    Case(
+        "Staleness: what servers lose that get nothing new",
+        f"The pipeline learns on as in the first table. Servers got the last on {SINCE}, of members (who open "
+        "requests), of jobs (the projects), or of both, and of the other side what was learned when the day began. AUC "
+        "by how long ago that was; what is frozen by its difference to what is live.",
+        "explicit.jsonl.gz",
+        "explicit-bundle",
+        "explicit",
+        ["--staleness"],
     ),
     Case(
         "Merges and rejections are seen, the outcome, 14 days",
@@ -174,8 +189,21 @@ def _page(found: list[tuple[Case, list[dict[str, Any]]]]) -> str:
     for case, models in found:
         settings = "".join(f"{name}={value} " for name, value in case.settings.items())
         command = " ".join(_evaluation(case)).replace(str(HERE), example)
-        lines += ["", f"## {case.title}", "", case.text, "", f"    {settings}stream-qa {command}", "", *_table(models)]
+        lines += ["", f"## {case.title}", "", case.text, "", f"    {settings}stream-qa {command}", ""]
+        lines += _ages(models) if case.is_by_age else _table(models)
     return "\n".join(lines) + "\n"
+
+
+def _ages(ages: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| days | applications | live | members frozen | jobs frozen | both frozen | global alone |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for age in ages:
+        frozen = (age[name] - age["live"] for name in ("members_frozen", "jobs_frozen", "both_frozen", "global_alone"))
+        figures = " | ".join([f"{age['live']:.4f}", *(f"{difference:+.4f}" for difference in frozen)])
+        lines.append(f"| {age['from_day']} to {age['until_day'] - 1} | {age['applications']} | {figures} |")
+    return lines
 
 
 def _table(models: list[dict[str, Any]]) -> list[str]:

@@ -19,6 +19,7 @@ from stream_qa.cli import (
     replay,
     serve,
     simulate,
+    status,
     topics,
     train,
 )
@@ -57,6 +58,7 @@ application.command()(replay.replay)
 application.command()(train.train)
 application.command()(evaluate.evaluate)
 application.command()(serve.serve)
+application.command()(status.status)
 application.command()(demo.demo)
 
 

@@ -19,7 +19,8 @@ from stream_qa.evaluation.models import TREES, Ground, ModelName, model_scores
 from stream_qa.evaluation.outcomes import eventual_outcomes
 from stream_qa.evaluation.plots import plots
 from stream_qa.evaluation.replayed import replayed
-from stream_qa.evaluation.report import check_plots, figure, page, write_page
+from stream_qa.evaluation.report import check_plots, figure, page, staleness_table, write_page
+from stream_qa.evaluation.staleness import Staleness, staleness
 from stream_qa.evaluation.trees import check_trees, trees_available
 from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
@@ -56,14 +57,23 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Directory for a report, a page index.html that needs nothing beside it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list with an object a model.")] = False,
+    ages: Annotated[
+        bool,
+        typer.Option(
+            "--staleness",
+            help="Instead of models, print what it costs by and by where servers get nothing new from --from on.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list with an object a model, or with --staleness an age.")
+    ] = False,
 ) -> None:
     """Replay a log with no look-ahead, and say how good the scores were that applications got when they arrived.
 
     Example: stream-qa evaluate log.jsonl.gz --bundle bundle --from 2012-10-01 --until 2013-04-01
     """
     console = Console(stderr=True)
-    names = _all(console) if models is None else _names(models)
+    names = _asked_for(models, console, none=ages and report is None)
     if report is not None:
         check_plots()
     settings = load_settings()
@@ -112,12 +122,22 @@ def evaluate(
         )
         content = page("Evaluation", [fact, *_gains(found)], found, drawn)
         console.print(f"{write_page(report, content)} is the report", highlight=False)
+    if ages:
+        _show_ages(staleness(rows, scored, first), as_json=as_json)
+        return
     if as_json:
         typer.echo(orjson.dumps([asdict(one) for one in found], option=orjson.OPT_INDENT_2))
         return
     Console().print(_table(found), highlight=False)
     for sentence in _gains(found):
         Console(soft_wrap=True).print(sentence, highlight=False)
+
+
+def _asked_for(models: str | None, console: Console, *, none: bool) -> list[ModelName]:
+    """Return the models that are compared; ``none`` where nobody would see them."""
+    if none:
+        return []
+    return _all(console) if models is None else _names(models)
 
 
 def _all(console: Console) -> list[ModelName]:
@@ -136,6 +156,17 @@ def _names(models: str) -> list[ModelName]:
     if TREES & set(names):
         check_trees()
     return names
+
+
+def _show_ages(found: list[Staleness], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(orjson.dumps([asdict(age) for age in found], option=orjson.OPT_INDENT_2))
+        return
+    names, *rows = staleness_table(found)
+    table = Table(*names, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, highlight=False)
 
 
 def _table(found: list[Quality]) -> Table:

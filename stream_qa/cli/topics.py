@@ -1,17 +1,25 @@
 """``stream-qa topics``: compare the topics on the broker with the declared ones, and make them so."""
 
 import asyncio
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import orjson
 import typer
+from rich.console import Console
 
 from stream_qa.cli.client_log import quieten_client
+from stream_qa.errors import NotConfirmedError
 from stream_qa.settings import load_settings
-from stream_qa.topics import Action, Plan, PlannedTopic
+from stream_qa.topics import Action, Plan, PlannedTopic, load_declarations, load_roles, permissions
 from stream_qa.topics import apply as apply_to_broker
+from stream_qa.topics import commands as acl_commands
 from stream_qa.topics import compare as compare_with_broker
+from stream_qa.topics.contract import as_json as as_json_text
+from stream_qa.topics.contract import as_yaml
+from stream_qa.topics.contract import asyncapi as asyncapi_document
+from stream_qa.topics.plan import WHY_REFUSED
 
 commands = typer.Typer(help="The topics on the broker: see what differs from their declaration, and apply it.")
 
@@ -31,11 +39,15 @@ ReplicationFactor = Annotated[
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")]
 
 _SIGNS = {
-    Action.CREATE: ("+", typer.colors.GREEN),
-    Action.CHANGE: ("~", typer.colors.YELLOW),
-    Action.NOTHING: ("=", None),
-    Action.REFUSE: ("!", typer.colors.RED),
+    Action.CREATE: ("+", "green"),
+    Action.CHANGE: ("~", "yellow"),
+    Action.NOTHING: ("=", "dim"),
+    Action.REFUSE: ("!", "bold red"),
 }
+_WAY_OUT = (
+    "make new topics under another STREAM_QA_TOPIC_PREFIX with --partitions, and replay the log into them; "
+    "or declare the count that there is"
+)
 
 
 @commands.command()
@@ -62,22 +74,89 @@ def plan(partitions: Partitions = None, replication_factor: ReplicationFactor = 
 
 
 @commands.command()
-def apply(partitions: Partitions = None, replication_factor: ReplicationFactor = None, as_json: AsJSON = False) -> None:
+def apply(
+    partitions: Partitions = None,
+    replication_factor: ReplicationFactor = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJSON = False,
+) -> None:
     """Create the missing topics, set the declared configuration of the others, and print what was done.
 
-    Nothing is ever deleted, and a second run changes nothing.
+    Shows the plan and asks, unless there is nothing to do or --yes says so. Nothing is ever deleted, and a second run
+    changes nothing.
 
     Exit codes: 0 the topics are as declared; 1 refused, because a topic has another partition count than it must
-    have (nothing was changed then), or no broker answers.
+    have, the answer was no, or there is no terminal and no --yes (nothing was changed then), or no broker answers.
 
-    Example: stream-qa topics apply --partitions 12 --replication-factor 3
+    Example: stream-qa topics apply --partitions 12 --replication-factor 3 --yes
     """
     quieten_client()
     settings = load_settings()
-    done = asyncio.run(
-        apply_to_broker(settings.kafka, settings.topic_prefix, partitions, replication_factor, settings.generation)
-    )
+    arguments = (settings.kafka, settings.topic_prefix, partitions, replication_factor, settings.generation)
+    if not yes:
+        _ask(asyncio.run(compare_with_broker(*arguments)), as_json=as_json)
+    done = asyncio.run(apply_to_broker(*arguments))
     _print(done, ("created", "changed"), as_json=as_json)
+
+
+@commands.command()
+def acls(
+    role: Annotated[str, typer.Argument(help="worker, producer, server or operator.")],
+    principal: Annotated[str, typer.Option(help="To whom, as the broker names it: User:name.")],
+    command_config: Annotated[
+        str | None, typer.Option(help="The properties file by which kafka-acls.sh is to connect.")
+    ] = None,
+    *,
+    as_json: AsJSON = False,
+) -> None:
+    """Print the kafka-acls commands that allow a role what it needs, and no more. Nothing is asked of the broker.
+
+    Topics are those of STREAM_QA_TOPIC_PREFIX, the consumer group is STREAM_QA_APP_ID.
+
+    Example: stream-qa topics acls worker --principal User:stream-qa-worker
+    """
+    settings = load_settings()
+    roles = load_roles()
+    if role not in roles:
+        raise typer.BadParameter(f"there is no role {role}; there are {', '.join(roles)}")
+    allowed = list(permissions(roles[role], settings.topics, settings.group_id))
+    if as_json:
+        typer.echo(orjson.dumps([each._asdict() for each in allowed], option=orjson.OPT_INDENT_2))
+        return
+    for line in acl_commands(allowed, principal, settings.broker, command_config):
+        typer.echo(line)
+
+
+@commands.command()
+def asyncapi(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of YAML.")] = False) -> None:
+    """Print the AsyncAPI 3 document of the topics, under the names that STREAM_QA_TOPIC_PREFIX gives them.
+
+    Needs no broker. Without a prefix it is the file topics/asyncapi.yaml.
+
+    Example: stream-qa topics asyncapi --json
+    """
+    document = asyncapi_document(load_declarations(), load_settings().topics)
+    typer.echo((as_json_text if as_json else as_yaml)(document), nl=False)
+
+
+def _ask(planned: Plan, *, as_json: bool) -> None:
+    """Show a plan and ask whether to apply it; where nothing is to be done, there is nothing to ask.
+
+    Raises
+    ------
+    PartitionCountError
+        It cannot be applied.
+    NotConfirmedError
+        There is nobody to ask.
+    """
+    planned.raise_if_refused()
+    if not planned.pending:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise NotConfirmedError("there is no terminal to ask whether the changes are wanted")
+    _print(planned, ("to create", "to change"), as_json=False)
+    typer.confirm("Apply this?", abort=True)
 
 
 def _print(planned: Plan, words: tuple[str, str], *, as_json: bool) -> None:
@@ -86,15 +165,18 @@ def _print(planned: Plan, words: tuple[str, str], *, as_json: bool) -> None:
         document = {**asdict(planned), "pending": planned.pending, "refused": planned.refused}
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
         return
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     for topic in planned.topics:
-        sign, colour = _SIGNS[topic.action]
-        typer.secho(f"{sign} {topic.name}{_what(topic)}", fg=colour)
+        sign, style = _SIGNS[topic.action]
+        console.print(f"{sign} {topic.name}{_what(topic)}", style=style)
         for line in _details(topic):
-            typer.echo(f"    {line}")
+            console.print(f"    {line}", style=style)
     for name in planned.undeclared:
-        typer.echo(f"  {name}: not declared, left alone")
+        console.print(f"  {name}: not declared, left alone")
+    if planned.refused:
+        console.print(f"refused: {WHY_REFUSED}. Way out: {_WAY_OUT}", style="bold red")
     counts = {action: len(planned.having(action)) for action in Action}
-    typer.echo(
+    console.print(
         f"{counts[Action.CREATE]} {words[0]}, {counts[Action.CHANGE]} {words[1]}, "
         f"{counts[Action.NOTHING]} as declared, {counts[Action.REFUSE]} refused"
     )

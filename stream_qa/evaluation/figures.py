@@ -1,6 +1,6 @@
 """The numbers behind the report's plots."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from stream_qa.evaluation.evaluate import ModelScores, Scored
 from stream_qa.evaluation.metrics import calibration
 from stream_qa.evaluation.replayed import LabelSteps, Replayed
+from stream_qa.evaluation.staleness import staleness
 from stream_qa.labels.policy import DAY
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.metrics import auc
@@ -35,22 +36,23 @@ def by_week(models: Mapping[str, ModelScores], rows: Replayed, scored: Scored, s
     return [_aucs(name, scores.log_odds[scored.rows], scored, week, 7.0) for name, scores in models.items()]
 
 
-def staleness(rows: Replayed, scored: Scored, since: int) -> list[Line]:
+def staleness_by_week(rows: Replayed, scored: Scored, since: int) -> list[Line]:
     """Return by week what personalisation adds to the global model's AUC, as it learns on and frozen at ``since`` (ms).
 
-    Scores are those by coefficients of a day's beginning; x as in :func:`by_week`.
+    Of a side that is not frozen the coefficients are those of the day's beginning; x as in :func:`by_week`.
     """
-    week = (rows.applied_at[scored.rows] - since) // _WEEK
-    by_all, published = rows.global_log_odds, rows.published
-    base = _aucs("global", by_all[scored.rows], scored, week, 7.0)
-    variants = {
-        "learned on, as each day began": published.daily,
-        "members and jobs frozen": by_all + published.frozen_member + published.frozen_job,
-        "members frozen, no jobs": by_all + published.frozen_member,
-        "jobs frozen, no members": by_all + published.frozen_job,
-    }
-    lines = [_aucs(name, log_odds[scored.rows], scored, week, 7.0) for name, log_odds in variants.items()]
-    return [Line(line.name, line.x, line.y - base.y) for line in lines]
+    weeks = staleness(rows, scored, since, days=7)
+    x = np.array([week.from_day for week in weeks], np.float64)
+    base = _numbers([week.global_alone for week in weeks])
+    return [
+        Line(name, x, _numbers([getattr(week, what) for week in weeks]) - base)
+        for name, what in (
+            ("nothing frozen", "live"),
+            ("members frozen", "members_frozen"),
+            ("jobs frozen", "jobs_frozen"),
+            ("both frozen", "both_frozen"),
+        )
+    ]
 
 
 def publish_cost(rows: Replayed, scored: Scored) -> Line:
@@ -61,7 +63,7 @@ def publish_cost(rows: Replayed, scored: Scored) -> Line:
     return Line(
         "personalised",
         np.arange(len(variants), dtype=float),
-        np.array([np.nan if one is None else one for one in areas]),
+        _numbers(areas),
     )
 
 
@@ -109,7 +111,11 @@ def _aucs(name: str, scores: Floats, scored: Scored, of: Integers, width: float)
     """Return the AUC of each class 0, 1, 2 ... that applications are ``of``, shape ``(n,)``."""
     classes = np.arange(int(of.max()) + 1, dtype=np.float64)
     areas = [auc(scored.target[of == number], scores[of == number]) for number in classes]
-    return Line(name, classes * width, np.array([np.nan if area is None else area for area in areas]))
+    return Line(name, classes * width, _numbers(areas))
+
+
+def _numbers(values: Sequence[float | None]) -> Floats:
+    return np.array([np.nan if value is None else value for value in values])
 
 
 def _first_known(count: int, steps: LabelSteps) -> Floats:

@@ -9,6 +9,7 @@ from stream_qa.evaluation.daily_batch import daily_batch, matured_steps
 from stream_qa.evaluation.evaluate import ModelScores
 from stream_qa.evaluation.oracle import all_knowing, with_instant_answers
 from stream_qa.evaluation.replayed import Replayed, replayed
+from stream_qa.evaluation.staleness import with_both_frozen, with_jobs_frozen, with_members_frozen
 from stream_qa.evaluation.trees import first_days_of_months, trees
 from stream_qa.learning.arrays import Floats
 from stream_qa.replay.log import LogEvent
@@ -26,6 +27,12 @@ class ModelName(StrEnum):
     """The same, when a day begins."""
     PUBLISHED_WEEKLY = "published-weekly"
     """The same, when a week begins."""
+    MEMBERS_FROZEN = "members-frozen"
+    """The pipeline, whose servers get jobs when a day begins, and members as they were at the beginning for ever."""
+    JOBS_FROZEN = "jobs-frozen"
+    """The same with members and jobs the other way round."""
+    FROZEN = "frozen"
+    """The pipeline, whose servers get nothing any more."""
     GLOBAL = "global"
     """The bundle's global model alone, or what applications bring."""
     TREES_ONCE = "trees-once"
@@ -40,7 +47,16 @@ class ModelName(StrEnum):
     """The pipeline with each application's target known when it is sent."""
 
 
-PUBLISHED = frozenset({ModelName.PUBLISHED_HOURLY, ModelName.PUBLISHED_DAILY, ModelName.PUBLISHED_WEEKLY})
+PUBLISHED = frozenset(
+    {
+        ModelName.PUBLISHED_HOURLY,
+        ModelName.PUBLISHED_DAILY,
+        ModelName.PUBLISHED_WEEKLY,
+        ModelName.MEMBERS_FROZEN,
+        ModelName.JOBS_FROZEN,
+        ModelName.FROZEN,
+    }
+)
 TREES = frozenset({ModelName.TREES_ONCE, ModelName.TREES_MONTHLY})
 
 
@@ -99,8 +115,15 @@ _FROM_REPLAY: dict[ModelName, Callable[[Replayed], ModelScores]] = {
     ModelName.PUBLISHED_HOURLY: lambda rows: ModelScores(rows.published.hourly, rows.published.daily),
     ModelName.PUBLISHED_DAILY: lambda rows: ModelScores(rows.published.daily, rows.published.daily),
     ModelName.PUBLISHED_WEEKLY: lambda rows: ModelScores(rows.published.weekly, rows.published.weekly),
+    ModelName.MEMBERS_FROZEN: lambda rows: _twice(with_members_frozen(rows)),
+    ModelName.JOBS_FROZEN: lambda rows: _twice(with_jobs_frozen(rows)),
+    ModelName.FROZEN: lambda rows: _twice(with_both_frozen(rows)),
     ModelName.GLOBAL: lambda rows: ModelScores(rows.global_log_odds, rows.global_log_odds),
 }
+
+
+def _twice(log_odds: Floats) -> ModelScores:
+    return ModelScores(log_odds, log_odds)
 
 
 def _oracle(ground: Ground) -> ModelScores:

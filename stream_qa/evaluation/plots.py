@@ -11,12 +11,13 @@ from stream_qa.evaluation.figures import (
     calibrations,
     label_delay,
     publish_cost,
-    staleness,
+    staleness_by_week,
     who_gains,
 )
 from stream_qa.evaluation.models import PUBLISHED
 from stream_qa.evaluation.replayed import Replayed
-from stream_qa.evaluation.report import Plot
+from stream_qa.evaluation.report import Plot, staleness_table
+from stream_qa.evaluation.staleness import staleness
 
 _DAYS = "days since --from"
 
@@ -50,11 +51,13 @@ def plots(models: Mapping[str, ModelScores], rows: Replayed, scored: Scored, *, 
         ),
         Plot(
             "Staleness",
-            "AUC above the global model's, by week: coefficients that learn on, and coefficients as they were at "
-            "--from, of members and jobs apart.",
+            "AUC above the global model's, by week, where servers get what was learned when a day begins, and where "
+            "they got the last at --from: of members, of jobs, of both. The pipeline learns on. Below, the same by "
+            "age: what is frozen by its difference to what is live.",
             _DAYS,
             "AUC above global",
-            staleness(rows, scored, since),
+            staleness_by_week(rows, scored, since),
+            table=staleness_table(staleness(rows, scored, since)),
         ),
         Plot(
             "Calibration",

@@ -1,7 +1,7 @@
 """Scores by coefficients that servers get at intervals: once an hour, a day, a week, and never again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import msgspec
 import numpy as np
@@ -29,6 +29,10 @@ class PublishedScores:
     """The same of its day."""
     weekly: Floats
     """The same of its week, which begins on Thursdays as event time did in 1970."""
+    daily_member: Floats
+    """The member's part alone, by the coefficients with which the application's day began."""
+    daily_job: Floats
+    """The same of the job's part."""
     frozen_member: Floats
     """The member's part alone, by the coefficients with which the first application's day began."""
     frozen_job: Floats
@@ -71,7 +75,7 @@ class Publishing:
     def result(self, count: int) -> PublishedScores:
         """Return the scores of rows 0 to ``count``."""
         self._score_waiting()
-        scores = np.full((5, count), np.nan)
+        scores = np.full((len(fields(PublishedScores)), count), np.nan)
         for row, parts in self._scores.items():
             scores[:, row] = parts
         return PublishedScores(*scores)
@@ -102,9 +106,9 @@ class Publishing:
             jobs = _held(vectors, "job", [label.job_id for label in labels], 1 + member_features.shape[1])
             return published_log_odds(members, job_features), published_log_odds(jobs, member_features)
 
-        served = [effects(server.vectors) for server in (self._hourly, self._daily, self._weekly)]
-        whole = [by_all + by_member + by_job for by_member, by_job in served]
-        parts = np.stack([*whole, *effects(self._frozen)], axis=1)
+        hourly, daily, weekly = (effects(server.vectors) for server in (self._hourly, self._daily, self._weekly))
+        whole = [by_all + by_member + by_job for by_member, by_job in (hourly, daily, weekly)]
+        parts = np.stack([*whole, *daily, *effects(self._frozen)], axis=1)
         self._scores.update(zip(rows, map(tuple, parts.tolist()), strict=True))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from stream_qa.errors import EvaluationError, MissingExtraError
 from stream_qa.evaluation.evaluate import Quality
 from stream_qa.evaluation.figures import Line
+from stream_qa.evaluation.staleness import Staleness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +38,8 @@ class Plot:
     """Whether there is a line for what would be perfect."""
     classes: Sequence[str] = ()
     """Names of x = 0, 1, 2 ... where x is no number."""
+    table: Sequence[Sequence[str]] = ()
+    """Rows of a table below it, the first of which names the columns."""
 
 
 def page(title: str, facts: Sequence[str], qualities: Sequence[Quality], plots: Sequence[Plot]) -> str:
@@ -61,6 +64,7 @@ def page(title: str, facts: Sequence[str], qualities: Sequence[Quality], plots: 
     check_plots()
     sections = "".join(
         f"<h2>{html.escape(plot.title)}</h2><p>{html.escape(plot.text)}</p>{_drawn(plot, number)}"
+        f"{_rows(plot.table) if plot.table else ''}"
         for number, plot in enumerate(plots)
     )
     paragraphs = "".join(f"<p>{html.escape(fact)}</p>" for fact in facts)
@@ -101,13 +105,31 @@ def write_page(directory: Path, content: str) -> Path:
 
 
 def _table(qualities: Sequence[Quality]) -> str:
-    names = ("model", "AUC", "95%", "log-loss", "ECE", "NDCG@10", "pair AUC", "applications")
-    rows = ["".join(f"<th>{name}</th>" for name in names)]
+    rows = [("model", "AUC", "95%", "log-loss", "ECE", "NDCG@10", "pair AUC", "applications")]
     for one in qualities:
         interval = "" if one.auc_low is None else f"{one.auc_low:.4f} to {one.auc_high:.4f}"
-        figures = (figure(one.auc), interval, *map(figure, (one.log_loss, one.ece, one.ndcg_at_10, one.pair_auc)))
-        rows.append("".join(f"<td>{cell}</td>" for cell in (html.escape(one.name), *figures, str(one.applications))))
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+        loss, error, gain, pairs = map(figure, (one.log_loss, one.ece, one.ndcg_at_10, one.pair_auc))
+        rows.append((one.name, figure(one.auc), interval, loss, error, gain, pairs, str(one.applications)))
+    return _rows(rows)
+
+
+def _rows(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first row names the columns."""
+    cells = [
+        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        for tag, row in zip(["th", *["td"] * (len(rows) - 1)], rows, strict=True)
+    ]
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
+def staleness_table(ages: Sequence[Staleness]) -> list[list[str]]:
+    """Return the rows of a table of AUCs by age; what is frozen by its difference to what is live."""
+    rows = [["days", "applications", "live", "members frozen", "jobs frozen", "both frozen", "global alone"]]
+    for age in ages:
+        frozen = (age.members_frozen, age.jobs_frozen, age.both_frozen, age.global_alone)
+        differences = ["" if auc is None or age.live is None else f"{auc - age.live:+.4f}" for auc in frozen]
+        rows.append([f"{age.from_day} to {age.until_day - 1}", str(age.applications), figure(age.live), *differences])
+    return rows
 
 
 def figure(value: float | None) -> str:

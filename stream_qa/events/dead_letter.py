@@ -18,6 +18,15 @@ OFFSET = f"{PREFIX}offset"
 STAGE = f"{PREFIX}stage"
 EXCEPTION_CLASS = f"{PREFIX}exception.class.name"
 EXCEPTION_MESSAGE = f"{PREFIX}exception.message"
+HEADERS = {
+    TOPIC: "the topic it was read from",
+    PARTITION: "the partition",
+    OFFSET: "the offset",
+    STAGE: "the stage that could not use it",
+    EXCEPTION_CLASS: "the error, as in stream_qa.errors; its docstring says what to do",
+    EXCEPTION_MESSAGE: "what was wrong; of the input it repeats at most the name of a feature schema",
+}
+"""What each of these headers says."""
 #: Of a note: the offset, in its own partition, of the letter that was sent again.
 REDRIVEN = "stream_qa.redriven.offset"
 

@@ -20,6 +20,7 @@ from stream_qa.errors import (
 )
 from stream_qa.events import TopicNames
 from stream_qa.kafka_access import KafkaAccess
+from stream_qa.logs import at
 from stream_qa.topics import existing_counts
 
 _log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Follower:
     _ready: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _fresh_at: float | None = field(init=False, default=None)
+    _fresh: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     @property
     def is_ready(self) -> bool:
@@ -107,6 +109,10 @@ class Follower:
     async def ready(self) -> None:
         """Return when it is ready."""
         await self._ready.wait()
+
+    async def fresh(self) -> None:
+        """Return when the store was seen, for the first time, to have every delta that there was."""
+        await self._fresh.wait()
 
     def stop(self) -> None:
         """End ``run`` within the time of a look at the broker."""
@@ -223,7 +229,8 @@ class Follower:
                 change = read(record.key, record.value)
             except InvalidEventError as error:
                 self.metrics.unreadable += 1
-                _log.warning("%s-%d at offset %d: %s", record.topic, record.partition, record.offset, error)
+                where = at(record.topic, record.partition, record.offset)
+                _log.warning("a record is passed over: %s", error, extra=where)
                 continue
             if takes_tombstones or not isinstance(change, Tombstone):
                 changes.append(change)
@@ -244,3 +251,4 @@ class Follower:
         self.metrics.behind = behind
         if behind == 0:
             self._fresh_at = looked_at
+            self._fresh.set()

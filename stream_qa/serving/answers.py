@@ -1,7 +1,7 @@
 """What clients get. The forms are for the schema of the interface; answers are made without them, as they are long."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -80,6 +80,7 @@ class RankedAnswer(ScoreAnswer):
 
 
 class _Scores(_Form):
+    generation: Annotated[int, Field(ge=1, description="of workers, by whose model and coefficients all of this is")]
     model_version: Annotated[str, Field(description="of the global model; none without one")]
     personalised: Annotated[bool, Field(description="false where the coefficients could not be looked up")]
     notices: Annotated[list[str], Field(description="why scores are less than they could be, in sentences")]
@@ -127,6 +128,7 @@ class ThresholdAnswer(_Form):
 class ModelAnswer(_Form):
     """What this service scores by."""
 
+    generation: Annotated[int, Field(ge=1)]
     model_version: str
     feature_schema: Annotated[str | None, Field(description="null where any is scored")]
     member_features: int | None
@@ -143,15 +145,20 @@ class CoefficientsAnswer(EntityAnswer):
     ]
 
 
-def scores_answer(
-    scored: Scored, model_version: str, notices: Sequence[str], stale_seconds: float | None, *, personalised: bool
-) -> Answer:
+class MadeBy(NamedTuple):
+    """What scores were made by."""
+
+    generation: int
+    model_version: str
+    personalised: bool
+
+
+def scores_answer(scored: Scored, made_by: MadeBy, notices: Sequence[str], stale_seconds: float | None) -> Answer:
     """Return a ``ScoresAnswer``."""
     pairs = scored.pairs
     members, jobs = pairs.members.ids, pairs.jobs.ids
     return {
-        "model_version": model_version,
-        "personalised": personalised,
+        **made_by._asdict(),
         "notices": notices,
         "stale_seconds": stale_seconds,
         "members": _entities(members, scored.members),

@@ -1,24 +1,21 @@
 """The service's HTTP interface, put together on one page."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from stream_qa import __version__
-from stream_qa.coefficients import CoefficientStore
 from stream_qa.products import MatchPolicy, TopPolicy
 from stream_qa.serving.access import access_checks
-from stream_qa.serving.followed import Followed
 from stream_qa.serving.json_route import Limits
-from stream_qa.serving.look_up import LookUps
 from stream_qa.serving.metrics import Measured, ServiceMetrics
 from stream_qa.serving.page import page_routes
 from stream_qa.serving.problems import answer_problems
 from stream_qa.serving.product_routes import product_routes
 from stream_qa.serving.score_routes import score_routes
-from stream_qa.serving.scoring import Scorer
 from stream_qa.serving.service import ScoringService
+from stream_qa.serving.serving import Serving
 from stream_qa.serving.state_routes import health_routes, metrics_routes, model_routes
 from stream_qa.settings import Settings
 
@@ -28,31 +25,23 @@ Requests carry the features; the service has the global model and the newest coe
 parts: the global model's, the member's and the job's."""
 
 
-def create_application(
-    settings: Settings, scorer: Callable[[], Scorer], store: CoefficientStore, followed: Followed
-) -> FastAPI:
+def create_application(settings: Settings, serving: Serving) -> FastAPI:
     """Return the service.
 
     Parameters
     ----------
     settings
         Limits, token and the products' policies.
-    scorer
-        Returns what scores now.
-    store
-        Where coefficients are looked up.
-    followed
-        Keeps store and model up to date while the service runs.
+    serving
+        What answers, kept up to date while the service runs; closed when it ends.
     """
-    metrics = ServiceMetrics(store.metrics, followed)
-    look_ups = LookUps(store, settings.serve_look_up_seconds)
-    service = ScoringService(scorer, look_ups, metrics, settings.serve_max_pairs, followed)
+    metrics = ServiceMetrics(serving.now, serving.not_ready)
+    service = ScoringService(serving.now, metrics, settings.serve_max_pairs)
 
     @asynccontextmanager
     async def lifespan(_application: FastAPI) -> AsyncIterator[None]:
-        async with followed.running():
+        async with serving.running():
             yield
-        look_ups.close()
 
     application = FastAPI(
         title="stream_qa",
@@ -68,7 +57,7 @@ def create_application(
     checks = access_checks(settings.serve_token)
     match_policy = MatchPolicy(settings.match_threshold, settings.match_margin, settings.match_labels)
     top_policy = TopPolicy(settings.top_share, settings.top_applicants)
-    application.include_router(health_routes(followed.not_ready, followed.notices))
+    application.include_router(health_routes(serving.not_ready, serving.notices))
     application.include_router(page_routes())
     for router in (
         score_routes(service),

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Protocol
 
 _log = logging.getLogger(__name__)
@@ -19,6 +17,9 @@ class Follower(Protocol):
     @property
     def staleness(self) -> float | None:
         """Seconds since the store was seen to have all that there was; ``None`` before it was."""
+
+    async def caught_up(self) -> None:
+        """Return when all that there was is here."""
 
     async def run(self) -> None:
         """Follow until stopped."""
@@ -44,16 +45,30 @@ class Followed:
         self._follower = follower
         self._most_seconds = most_seconds
         self._ended: str | None = None
+        self._following: asyncio.Task[None] | None = None
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Follow while the context is entered."""
-        following = asyncio.create_task(self._run())
+    def start(self) -> None:
+        """Begin to follow."""
+        self._following = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        self._follower.stop()
+        if self._following is not None:
+            await self._following
+
+    async def caught_up(self) -> str | None:
+        """Return, once it is followed, when all that there was is here; or why that will never be."""
+        coming = asyncio.create_task(self._follower.caught_up())
+        waiting = [coming] if self._following is None else [coming, self._following]
         try:
-            yield
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                return self._ended
+            coming.result()
+            return None
         finally:
-            self._follower.stop()
-            await following
+            coming.cancel()
 
     def not_ready(self) -> str | None:
         """Return why scores are not, or no more, as fresh as they should be; ``None`` where they are."""

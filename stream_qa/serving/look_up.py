@@ -63,8 +63,8 @@ class LookUps:
         return Found(nothing, failure)
 
     def close(self) -> None:
-        """Let go of the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Return when all look-ups that were begun have ended; there will be no others."""
+        self._threads.shutdown()
 
 
 def _nothing(count: int, dimension: int) -> LookedUp:

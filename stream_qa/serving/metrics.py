@@ -1,6 +1,6 @@
 """What the service counts, for Prometheus. No id of a member or a job is ever a label."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from time import perf_counter
 
@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stream_qa.coefficients import StoreMetrics, Verdict
-from stream_qa.serving.followed import Followed
+from stream_qa.coefficients import Verdict
+from stream_qa.serving.served import Served
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -20,13 +20,13 @@ class ServiceMetrics:
 
     Parameters
     ----------
-    store
-        Those of the coefficient store.
-    followed
-        How fresh it is.
+    served
+        Returns the generation that answers now.
+    not_ready
+        Returns why the service is not ready; ``None`` where it is.
     """
 
-    def __init__(self, store: StoreMetrics, followed: Followed) -> None:
+    def __init__(self, served: Callable[[], Served], not_ready: Callable[[], str | None]) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "stream_qa_serve_requests", "Requests answered.", ["path", "status"], registry=self._registry
@@ -48,7 +48,7 @@ class ServiceMetrics:
         self.degraded = Counter(
             "stream_qa_serve_degraded", "Requests scored by the global model alone.", registry=self._registry
         )
-        self._registry.register(_StoreCollector(store, followed))
+        self._registry.register(_StoreCollector(served, not_ready))
 
     def exposition(self) -> bytes:
         """Return all of them in Prometheus' text format."""
@@ -56,12 +56,14 @@ class ServiceMetrics:
 
 
 class _StoreCollector(Collector):
-    def __init__(self, store: StoreMetrics, followed: Followed) -> None:
-        self._store = store
-        self._followed = followed
+    def __init__(self, served: Callable[[], Served], not_ready: Callable[[], str | None]) -> None:
+        self._served = served
+        self._not_ready = not_ready
 
     def collect(self) -> Iterator[Metric]:
-        store = self._store
+        served = self._served()
+        store = served.store.metrics
+        yield GaugeMetricFamily("stream_qa_serve_generation", "The generation that answers.", served.generation)
         changes = CounterMetricFamily(
             "stream_qa_store_changes", "Changes of coefficients, by what became of them.", labels=["verdict"]
         )
@@ -77,9 +79,9 @@ class _StoreCollector(Collector):
         yield GaugeMetricFamily(
             "stream_qa_store_ready",
             "Whether the coefficients are followed and were read to where the topics ended.",
-            float(self._followed.not_ready() is None),
+            float(self._not_ready() is None),
         )
-        staleness = self._followed.staleness
+        staleness = served.followed.staleness
         if staleness is not None:
             yield GaugeMetricFamily(
                 "stream_qa_store_stale_seconds", "Since the coefficients were seen to be up to date.", staleness

@@ -6,19 +6,17 @@ import signal
 import socket
 import sys
 from contextlib import closing
+from functools import partial
 
 import uvicorn
 
 from stream_qa.errors import BrokerAccessError, SettingsError
-from stream_qa.following import open_store
+from stream_qa.logs import set_up_logs
 from stream_qa.serving.application import create_application
-from stream_qa.serving.followed import Followed
-from stream_qa.serving.scoring import Scorer
-from stream_qa.serving.topics import TopicsFollower
+from stream_qa.serving.served import open_generation, open_served
+from stream_qa.serving.serving import Serving, switches_of
 from stream_qa.settings import Settings, without_password
-from stream_qa.stages.models import Models
-from stream_qa.stages.pipeline import first_model
-from stream_qa.topics import why_unavailable
+from stream_qa.topics import refusal
 
 _log = logging.getLogger(__name__)
 _STOP_SECONDS = 10
@@ -41,20 +39,20 @@ def run(settings: Settings) -> None:
     # The server answers signals while it runs, then raises them again for whoever had them before.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    problem = asyncio.run(why_unavailable(settings.kafka))
+    set_up_logs(settings.log_format, settings.log_level or "info", client_level=logging.ERROR)
+    problem = asyncio.run(refusal(settings.kafka))
     if isinstance(problem, BrokerAccessError):
         raise problem
-    models = Models(first_model(settings))
-    with (
-        closing(_listen(settings.serve_host, settings.serve_port)) as listening,
-        closing(open_store(settings.serve_store, settings.topic_prefix, settings.generation)) as store,
-    ):
-        followed = Followed(TopicsFollower(settings, store, models), settings.serve_stale_seconds)
-        application = create_application(settings, lambda: Scorer.of(models.newest), store, followed)
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("aiokafka").setLevel(logging.ERROR)
-        store_shown = without_password(settings.serve_store)
-        _log.info("began with model %s, coefficients are in %s", models.first.version, store_shown)
+    with closing(_listen(settings.serve_host, settings.serve_port)) as listening:
+        first = open_served(settings)
+        serving = Serving(first, partial(open_generation, settings), switches_of(settings))
+        application = create_application(settings, serving)
+        _log.info(
+            "began with generation %d and model %s, coefficients are in %s",
+            first.generation,
+            first.scorer().model.version,
+            without_password(settings.serve_store),
+        )
         config = uvicorn.Config(
             application, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_SECONDS, server_header=False
         )

@@ -5,23 +5,20 @@ from dataclasses import dataclass
 
 from stream_qa.errors import OversizedRequestError
 from stream_qa.events import EntityKind
-from stream_qa.serving.answers import Answer, scores_answer
-from stream_qa.serving.followed import Followed
-from stream_qa.serving.look_up import LookUps
+from stream_qa.serving.answers import Answer, MadeBy, scores_answer
 from stream_qa.serving.metrics import ServiceMetrics
-from stream_qa.serving.scoring import Pairs, Scored, Scorer
+from stream_qa.serving.scoring import Pairs, Scored
+from stream_qa.serving.served import Served
 
 
 @dataclass(frozen=True)
 class ScoringService:
     """Scores requests."""
 
-    current: Callable[[], Scorer]
-    """Returns what scores now: another one when a new model was published."""
-    look_ups: LookUps
+    served: Callable[[], Served]
+    """Returns the generation that answers now."""
     metrics: ServiceMetrics
     most_pairs: int
-    followed: Followed
 
     async def score(self, pairs: Pairs) -> tuple[Scored, Answer]:
         """Return the scores of pairs, and the answer that says them.
@@ -34,20 +31,20 @@ class ScoringService:
             They have other features than the model.
         """
         self.check_count(max(len(pairs.member_of), len(pairs.members.ids), len(pairs.jobs.ids)))
-        scorer = self.current()
+        # Once, and what is said of it now: while this waits for coefficients, another generation may take its place.
+        served = self.served()
+        scorer, notices, staleness = served.scorer(), served.followed.notices(), served.followed.staleness
         scorer.check(pairs)
         ids: dict[EntityKind, Sequence[str]] = {"member": pairs.members.ids, "job": pairs.jobs.ids}
         with self.metrics.look_up_seconds.time():
-            found = await self.look_ups.look_up(ids, scorer.dimensions(pairs))
+            found = await served.look_ups.look_up(ids, scorer.dimensions(pairs))
         scored = scorer.score(pairs, found.held)
         self.metrics.scores.inc(len(pairs.member_of))
-        notices = self.followed.notices()
         if found.failure is not None:
             self.metrics.degraded.inc()
             notices = [f"{found.failure}: these are scores of the global model alone", *notices]
-        version = scorer.model.version
-        staleness = self.followed.staleness
-        return scored, scores_answer(scored, version, notices, staleness, personalised=found.failure is None)
+        made_by = MadeBy(served.generation, scorer.model.version, personalised=found.failure is None)
+        return scored, scores_answer(scored, made_by, notices, staleness)
 
     def check_count(self, count: int) -> None:
         """Check how much a request asks for at once.

@@ -63,9 +63,11 @@ def model_routes(service: ScoringService) -> APIRouter:
     @router.get("/model")
     async def model() -> ModelAnswer:
         """Say which model this service scores by, and which features it is for."""
-        scorer = service.current()
+        served = service.served()
+        scorer = served.scorer()
         schema = scorer.feature_schema
         return ModelAnswer(
+            generation=served.generation,
             model_version=scorer.model.version,
             feature_schema=None if schema is None else schema.name,
             member_features=None if schema is None else schema.member_features,
@@ -79,7 +81,7 @@ def model_routes(service: ScoringService) -> APIRouter:
     )
     async def coefficients(side: EntityKind, entity_id: Annotated[Identifier, Query()]) -> Response:
         """Say what one entity has learned; nothing and version 0 for one that has not."""
-        found = await service.look_ups.look_up({side: [entity_id]})
+        found = await service.served().look_ups.look_up({side: [entity_id]})
         if found.failure is not None:
             return JSONResponse({"detail": found.failure}, HTTPStatus.SERVICE_UNAVAILABLE)
         held = found.held[side]

@@ -26,18 +26,23 @@ class TopicsFollower:
     def __init__(self, settings: Settings, store: CoefficientStore, models: Models) -> None:
         self._coefficients = Follower(store, settings.kafka, settings.topics)
         self._models = ModelFollower(settings, models, self._fail)
-        self._models_are_read = False
+        self._models_are_read = asyncio.Event()
         self._failure: BaseException | None = None
 
     @property
     def is_ready(self) -> bool:
         """Whether all that the topics had when this began is here."""
-        return self._coefficients.is_ready and self._models_are_read
+        return self._coefficients.is_ready and self._models_are_read.is_set()
 
     @property
     def staleness(self) -> float | None:
         """Seconds since the store was seen to have all coefficients that there were; ``None`` before it was."""
         return self._coefficients.staleness
+
+    async def caught_up(self) -> None:
+        """Return when the store was seen to have all coefficients that there were, and all models are here."""
+        await self._models_are_read.wait()
+        await self._coefficients.fresh()
 
     async def run(self) -> None:
         """Follow until stopped.
@@ -66,7 +71,7 @@ class TopicsFollower:
 
     async def _read_models(self) -> None:
         await self._models.start()
-        self._models_are_read = True
+        self._models_are_read.set()
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from stream_qa.errors import ChunkError, PoisonousRecordError, StateError
 from stream_qa.events import Message, SourceRecord, dead_letter
 from stream_qa.learning.drift import Seen
+from stream_qa.logs import at
 from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.state import Outcome, StateReader
 
@@ -39,7 +40,8 @@ def guarded(stage: str, process: Process, dead_letters: str | None) -> Process:
         except Exception as error:
             if not records:
                 raise ChunkError(f"the {stage} stage fails on what had fallen due") from error
-            _log.exception("the %s stage fails on %s; looking for the record", stage, _range(records))
+            where = _range(records)
+            _log.exception("the %s stage fails on %s; looking for the record", stage, where, extra={"stage": stage})
             outcome = _Search(stage, process, dead_letters, state).run(records)
             if outcome is None:
                 raise ChunkError(f"the {stage} stage fails on {_range(records)} and on no record alone") from error
@@ -118,13 +120,15 @@ class _Search:
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"
-        reason = f"{type(error).__name__}: {error}"[:_MESSAGE_LETTERS]
-        bug = PoisonousRecordError(f"the {self._stage} stage fails on the record of {place}: {reason}")
+        # The error's own text can have an id in it: beside the record in the dead letters that says nothing new.
+        bug = PoisonousRecordError(f"the {self._stage} stage fails on the record of {place}: {type(error).__name__}")
         if self._dead_letters is None:
             raise bug from error
-        _log.error("%s; it goes to the dead letters", bug, exc_info=error)
+        where = {**at(record.topic, record.partition, record.offset), "stage": self._stage}
+        _log.error("%s; it goes to the dead letters", bug, exc_info=error, extra=where)
         self._found = True
-        self._messages.append(dead_letter(self._dead_letters, self._stage, record, bug))
+        told = PoisonousRecordError(f"{bug}: {error}"[:_MESSAGE_LETTERS])
+        self._messages.append(dead_letter(self._dead_letters, self._stage, record, told))
 
 
 def _range(records: Sequence[SourceRecord]) -> str:

@@ -166,7 +166,7 @@ class _Reading:
     def _start(self, lane: Lane, beginning: int, end: int, oldest: int) -> int:
         """Return the first changelog offset that the table lacks, clearing a table that cannot be continued."""
         if lane.table.is_damaged:
-            _log.warning("the local table of %s is damaged: it is built anew", lane)
+            _log.warning("the local table of %s is damaged: it is built anew", lane, extra=lane.fields)
             lane.table.clear()
         mark = lane.table.mark()
         if mark is None:
@@ -185,6 +185,6 @@ class _Reading:
             why = "older than the deletions that the changelog still has"
         else:
             return following
-        _log.warning("the local table of %s is %s: it is built anew", lane, why)
+        _log.warning("the local table of %s is %s: it is built anew", lane, why, extra=lane.fields)
         lane.table.clear()
         return beginning

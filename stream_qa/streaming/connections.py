@@ -8,12 +8,12 @@ from typing import Any, cast
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, TaggedFields
 
 from stream_qa import __version__
-from stream_qa.errors import BrokerUnavailableError
+from stream_qa.errors import BrokerUnavailableError, TransactionRefusedError
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming.protocol import (
     ApiVersionsRequest_v3,
@@ -115,10 +115,14 @@ class Connections:
         ------
         BrokerUnavailableError
             None does now.
+        TransactionRefusedError
+            This program may not use the id.
         """
         client = self._connected()
         try:
             return cast("int", await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id))
+        except TransactionalIdAuthorizationFailed as error:
+            raise TransactionRefusedError(f"{transactional_id}: the broker does not allow it to us") from error
         except (*_GONE, AssertionError) as error:
             self.refresh()
             raise BrokerUnavailableError(f"nobody coordinates {transactional_id}: {error!r}") from error

@@ -8,9 +8,9 @@ import faust
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming import transport
+from stream_qa.streaming.health import Health, add_health
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.metrics_page import add_metrics
-from stream_qa.streaming.readiness import add_readiness
 from stream_qa.streaming.recovery import LaneTables
 from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.worker import Worker, fail
@@ -69,7 +69,8 @@ class ChunkApp(faust.App):  # type: ignore[misc] # Faust is not typed for subcla
             web_host=settings.web_host,
             web_port=settings.web_port,
         )
-        add_readiness(self, self.lanes)
+        self.health = Health(self, self.lanes, settings.kafka, settings.stall_seconds)
+        add_health(self, self.health)
         add_metrics(self, self.lanes, pipeline.label, settings.topics)
 
     def read(self, *topics: str, by: str) -> None:

@@ -163,7 +163,8 @@ class LaneGroup:
                     raise
                 if self._stopping:
                     return
-                _log.warning("partitions %s go back to what is committed: %s", self.partitions, error)
+                where = {"partitions": self.partitions, "reason": type(error).__name__}
+                _log.warning("partitions %s go back to what is committed: %s", self.partitions, error, extra=where)
                 if isinstance(error, ModelMissingError):
                     await self._model_here(error.version)
                 await self._reopen(self)

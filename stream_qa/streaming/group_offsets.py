@@ -17,6 +17,9 @@ _LOOK_AGAIN_SECONDS = 0.5
 #: A group that is through with what there was within so long is live.
 _LIVE_SECONDS = 10.0
 
+#: Those that read the levels.
+_STAGES = ("label", "member", "job", "notify")
+
 Offsets = Mapping[TopicPartition, int]
 
 
@@ -75,6 +78,15 @@ class GroupOffsets:
             sum(ends[place] for place in inputs),
             sum(ends[place] for place in between) - done(between),
         )
+
+    async def lag(self) -> dict[str, int]:
+        """Return how many records each stage has not processed yet, in the order of the flow."""
+        committed = await self.committed()
+        lag = {}
+        for stage, places in zip(_STAGES, self._levels, strict=False):  # the last stage may be off
+            beginnings, ends = await self._beginnings(places), await self._ends(places)
+            lag[stage] = sum(ends[place] - max(committed.get(place, 0), beginnings[place]) for place in places)
+        return lag
 
     async def come_through(self) -> None:
         """Return when all that the inputs have now has been taken through all stages."""

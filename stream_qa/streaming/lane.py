@@ -83,6 +83,11 @@ class Lane:
         """Records that wait."""
         return self.waiting.queued
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """What stands beside a sentence about it in the log."""
+        return {"stage": self.stage, "partition": self.partition}
+
     def __str__(self) -> str:
         return f"{self.stage}-{self.partition}"
 
@@ -149,7 +154,7 @@ class Lane:
         """Say what is used and changes nothing when it is seen first: a misspelt kind would go unnoticed."""
         for reason, count in counted.items():
             if reason not in self._without_effect and len(self._without_effect) < _REASONS:
-                _log.warning("%s: input without effect: %s", self, reason)
+                _log.warning("%s: input without effect: %s", self, reason, extra=self.fields)
             self._without_effect[reason if len(self._without_effect) < _REASONS else _OTHER_REASONS] += count
 
     def store(self, work: Work, changelog_offset: int) -> None:

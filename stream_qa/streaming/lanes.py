@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from aiokafka.errors import KafkaError
 
-from stream_qa.errors import BrokerUnavailableError, StateError
+from stream_qa.errors import BrokerAccessError, BrokerUnavailableError, StateError
 from stream_qa.events import Message
 from stream_qa.learning.guard import GUARD, Standing
 from stream_qa.settings import Settings
@@ -111,21 +111,39 @@ class Lanes:
         """Return where coefficients are not published and why, a sentence each."""
         return [f"{lane}: {sentence}" for lane, standing in self.standings() for sentence in standing.explained()]
 
-    async def lag(self) -> Counter[tuple[str, str]] | None:
-        """Return how many records of open lanes are not processed yet, by stage and topic; ``None`` where none says."""
+    @property
+    def is_assigned(self) -> bool:
+        """Whether the group has told this worker what is its own, be it nothing."""
+        return self._source is not None
+
+    @property
+    def waits_for_model(self) -> bool:
+        """Whether labels name a model that cannot be read here."""
+        return self._models.is_waited_for
+
+    async def behind(self) -> dict[tuple[Lane, str], int] | None:
+        """Return how many records of open lanes are not processed yet, by lane and topic; ``None`` where none says."""
         opened = [(lane, topic) for lane in self.all() if lane.is_open for topic in lane.sources]
         if self._source is None or not opened:
-            return Counter()
+            return {}
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 bounds = await self._source.bounds([(topic, lane.partition) for lane, topic in opened])
         except (KafkaError, OSError, TimeoutError):
             return None
+        # It may have moved on, or ended, since the broker was asked.
+        return {
+            (lane, topic): max(0, bounds[topic, lane.partition][1] - lane.positions[topic]) for lane, topic in opened
+        }
+
+    async def lag(self) -> Counter[tuple[str, str]] | None:
+        """Return how many records of open lanes are not processed yet, by stage and topic; ``None`` where none says."""
+        behind = await self.behind()
+        if behind is None:
+            return None
         lag: Counter[tuple[str, str]] = Counter()
-        for lane, topic in opened:
-            # It may have moved on, or ended, since the broker was asked.
-            position = lane.positions[topic]
-            lag[lane.stage, topic] += max(0, bounds[topic, lane.partition][1] - position)
+        for (lane, topic), count in behind.items():
+            lag[lane.stage, topic] += count
         return lag
 
     async def problem(self) -> str | None:
@@ -140,6 +158,8 @@ class Lanes:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._connections.start()
                 await self._connections.topic_ids()
+        except BrokerAccessError as error:
+            return str(error)
         except (BrokerUnavailableError, TimeoutError) as error:
             return f"no Kafka broker answers: {error!r}"
         return None

@@ -40,8 +40,14 @@ class ModelFollower:
         self._failed = failed
         self._offered: dict[str, Numbered] = {}
         self._task: asyncio.Task[None] | None = None
+        self._waited_for: list[str] = []
         self._read = asyncio.Event()
         self._stopping = False
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for a model that cannot be read yet."""
+        return bool(self._waited_for)
 
     async def start(self) -> None:
         """Follow until stopped; return when all that was published is there."""
@@ -61,6 +67,13 @@ class ModelFollower:
 
     async def wait_for(self, version: str) -> None:
         """Return when a model is there, trying to read its bundle again and again."""
+        self._waited_for.append(version)
+        try:
+            await self._until_here(version)
+        finally:
+            self._waited_for.remove(version)
+
+    async def _until_here(self, version: str) -> None:
         said = ""
         while True:
             try:

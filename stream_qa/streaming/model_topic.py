@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from stream_qa.errors import RejectedError
 from stream_qa.events import Decoder, PublishedModel
 from stream_qa.kafka_access import KafkaAccess
+from stream_qa.logs import at
 from stream_qa.streaming import single_topic
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ def _numbered(records: list[ConsumerRecord]) -> list[Numbered]:
     found = []
     for record, model in zip(records, _decode([record.value for record in records]), strict=True):
         if isinstance(model, RejectedError):
-            _log.error("offset %d of %s is no model: %s", record.offset, record.topic, model)
+            where = at(record.topic, record.partition, record.offset)
+            _log.error("a record is no model: %s", model, extra=where)
         else:
             found.append(Numbered(record.offset + 1, model))
     return found

@@ -127,10 +127,9 @@ class Opening:
             behind = {topic: bounds[topic, lane.partition][1] - at.offset for topic, at in found.items()}
             lane.open(found, topic_ids.get(lane.changelog, UNKNOWN_TOPIC), behind)
         seconds = time.monotonic() - began
-        _log.info(
-            "ready: partitions %s, %d changelog records restored in %.1f s",
-            sorted(partition for group in groups for partition in group.partitions), count, seconds,
-        )  # fmt: skip
+        partitions = sorted(partition for group in groups for partition in group.partitions)
+        said = "ready: partitions %s, %d changelog records restored in %.1f s"
+        _log.info(said, partitions, count, seconds, extra={"partitions": partitions})
 
     def _check_whole(self, groups: Iterable[LaneGroup]) -> None:
         """Check that the groups are whole: else the rest of one would be committed by another worker, and fenced."""

@@ -7,13 +7,16 @@ import os
 import socket
 import sys
 import warnings
+from pathlib import Path
 from typing import IO, NoReturn
 
 import faust
 from aiokafka.errors import KafkaError
 from faust.exceptions import AlreadyConfiguredWarning
+from mode.utils.logging import level_number
 
 from stream_qa.errors import SettingsError, StateError, StreamQAError
+from stream_qa.logs import set_up_logs
 from stream_qa.settings import Settings
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.streaming.lost_connections import expect_lost_connections
@@ -42,11 +45,8 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
             lock = _lock_data_directory(settings)
             if self.app.conf.web_enabled:
                 _check_port(self.app.conf.web_bind, self.app.conf.web_port)
-            # What goes wrong here is said in one sentence; the client would add its own. Later, with Faust's spinner,
-            # the root logger is at debug level: records would be made for every request, and thrown away.
-            client_log = logging.getLogger("aiokafka")
-            client_log.addHandler(logging.NullHandler())
-            client_log.setLevel(logging.INFO)
+            # What goes wrong here is said in one sentence; the client would add its own.
+            set_up_logs(settings.log_format, "warning", client_level=logging.CRITICAL)
             asyncio.new_event_loop().run_until_complete(check_topics(settings))
         except StreamQAError as error:
             sys.stderr.write(f"The worker does not start: {error}\n")
@@ -56,6 +56,15 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
         with lock:
             super().execute_from_commandline()
         raise SystemExit
+
+    def _setup_logging(self) -> None:
+        """Log as all our programs do, at the level and to the file that the command line or the settings say."""
+        settings: Settings = self.app.stream_qa_settings
+        level = settings.log_level or level_number(self.loglevel or "WARN")
+        stream = Path(self.logfile).open("a") if isinstance(self.logfile, str | Path) else self.logfile  # noqa: SIM115 # for as long as the process lives
+        set_up_logs(settings.log_format, level, stream)
+        # It would write into the log, a sign for every line of it.
+        self.spinner = None
 
 
 def fail(error: BaseException) -> NoReturn:

@@ -138,7 +138,8 @@ async def existing_counts(kafka: KafkaAccess, topics: Iterable[str]) -> dict[str
     counts = {topic: count for topic, count in found.items() if count is not None}
     missing = [topic for topic in found if topic not in counts]
     if missing:
-        raise TopicMissingError(f"the broker has no topic {', '.join(missing)}; run `stream-qa topics apply`")
+        hidden = "" if kafka.protocol == "PLAINTEXT" else ", or does not show it to us"
+        raise TopicMissingError(f"the broker has no topic {', '.join(missing)}{hidden}; run `stream-qa topics apply`")
     return counts
 
 

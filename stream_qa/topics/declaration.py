@@ -15,6 +15,8 @@ NAMES = TopicNames()
 #: Partition p of all of these belongs to the same worker, so they must have equally many.
 CO_PARTITIONED = NAMES.partitioned_together()
 
+ASYNCAPI = "asyncapi.yaml"
+"""The document that is beside the declarations, and made of them."""
 CLEANUP_POLICY = "cleanup.policy"
 
 
@@ -51,7 +53,10 @@ class TopicDeclaration(BaseModel):
             "Generation",
             "bytes",
         ],
-        Field(description="the schema in stream_qa.events, or bytes"),
+        Field(description="the schema, topics/schemas/<message>.json, or bytes"),
+    ]
+    workers: Annotated[
+        list[Literal["read", "write"]], Field(description="what workers do; what they do not, others or commands do")
     ]
     partitions: Annotated[int, Field(ge=1)]
     replication_factor: Annotated[int, Field(ge=1, le=32_767)]
@@ -79,7 +84,7 @@ def load_declarations(directory: Path | None = None) -> list[TopicDeclaration]:
         A file cannot be read or is no declaration, or together they are not what the workers need.
     """
     directory = _default_directory() if directory is None else directory
-    declarations = [_load(path) for path in sorted(directory.glob("*.yaml"))]
+    declarations = [_load(path) for path in sorted(directory.glob("*.yaml")) if path.name != ASYNCAPI]
     check(declarations)
     return declarations
 

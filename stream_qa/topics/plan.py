@@ -9,6 +9,7 @@ from stream_qa.events import TopicNames
 from stream_qa.events.topics import FIRST_GENERATION, is_of_any_generation
 from stream_qa.topics.declaration import TopicDeclaration
 
+WHY_REFUSED = "with another count keys would move to other partitions, and leave the state that is kept by partition"
 #: Few messages and no state by partition: their counts stay as declared when all others are overridden.
 NEVER_OVERRIDDEN = (TopicNames().dead_letters, TopicNames().models, TopicNames().generations)
 
@@ -91,7 +92,7 @@ class Plan:
                 f"{topic.name} has {topic.existing_partitions} partitions and must have {topic.partitions}"
                 for topic in self.having(Action.REFUSE)
             )
-            raise PartitionCountError(f"nothing was changed: {counts}")
+            raise PartitionCountError(f"nothing was changed: {counts}; {WHY_REFUSED}")
 
 
 def make_plan(

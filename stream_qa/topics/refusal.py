@@ -17,29 +17,47 @@ from stream_qa.errors import BrokerAccessError, BrokerUnavailableError
 from stream_qa.kafka_access import KafkaAccess
 
 _ANSWER_SECONDS = 3.0
+_HINT = "check STREAM_QA_BROKER and that the broker runs"
 
 
-async def why_unavailable(kafka: KafkaAccess) -> BrokerUnavailableError:
-    """Return what stands between this program and the brokers, which did not do what they were asked to.
+async def refusal(kafka: KafkaAccess) -> BrokerUnavailableError | None:
+    """Return what stands between this program and the brokers; ``None`` where one of them answers now.
 
-    One connection is made to each address. Where it is not known, the broker is said not to answer.
+    One connection is made to each address.
 
     Raises
     ------
     SettingsError
         A file of the settings cannot be read, or is not what it must be.
     """
-    hint = "check STREAM_QA_BROKER and that the broker runs"
+    hint = _HINT
     for address in kafka.addresses:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await _ask(kafka, address)
         except (KafkaError, OSError) as error:  # the built-in TimeoutError is an OSError
-            refusal = _refusal(kafka, address, error)
-            if refusal is not None:
-                return BrokerAccessError(refusal)
+            sentence = _sentence(kafka, address, error)
+            if sentence is not None:
+                return BrokerAccessError(sentence)
             if _was_closed(error):
                 hint = f"it closes connections: does its listener speak STREAM_QA_SECURITY_PROTOCOL={kafka.protocol}?"
+        else:
+            return None
+    return _unavailable(kafka, hint)
+
+
+async def why_unavailable(kafka: KafkaAccess) -> BrokerUnavailableError:
+    """Return why the brokers have not done what they were asked to; that they do not answer where it is not known.
+
+    Raises
+    ------
+    SettingsError
+        As :func:`refusal`.
+    """
+    return await refusal(kafka) or _unavailable(kafka, _HINT)
+
+
+def _unavailable(kafka: KafkaAccess, hint: str) -> BrokerUnavailableError:
     return BrokerUnavailableError(f"no Kafka broker answers at {', '.join(kafka.addresses)}; {hint}")
 
 
@@ -55,7 +73,7 @@ async def _ask(kafka: KafkaAccess, address: str) -> None:
         connection.close()
 
 
-def _refusal(kafka: KafkaAccess, address: str, error: BaseException) -> str | None:
+def _sentence(kafka: KafkaAccess, address: str, error: BaseException) -> str | None:
     """Say what an error means if one of the two did not want the other; ``None`` where it may just be away."""
     if isinstance(error, KafkaConnectionError) and error.__cause__ is not None:
         error = error.__cause__

@@ -60,6 +60,18 @@ def test_the_report_has_the_models_and_the_gain_over_the_trees(log: Path, tmp_pa
     assert gain in page
 
 
+def test_asked_for_staleness_it_is_an_object_or_a_row_an_age(log: Path) -> None:
+    [age] = json.loads(evaluate(log, "--staleness", "--json").stdout)
+    assert (age["from_day"], age["until_day"]) == (0, 28)
+    models = "personalised,members-frozen,jobs-frozen,frozen,global"
+    rest = json.loads(evaluate(log, "--json", "--models", models).stdout)[1:]
+    assert [age[f"{what}_frozen"] for what in ("members", "jobs", "both")] == [one["auc"] for one in rest[:3]]
+    assert age["global_alone"] == rest[3]["auc"]
+    shown = evaluate(log, "--staleness").stdout
+    for said in ("jobs frozen", "0 to 27", f"{age['live']:.4f}", str(rest[0]["applications"])):
+        assert said in shown
+
+
 def test_the_target_may_be_the_outcome(log: Path) -> None:
     policy = log.parent / "policy.yaml"
     policy.write_text("window_days: 1\nsilence: {rule: none}\n")

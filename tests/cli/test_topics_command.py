@@ -1,5 +1,6 @@
 import json
 import os
+import pty
 import subprocess
 import sys
 import uuid
@@ -9,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from stream_qa.cli import application
-from stream_qa.errors import BrokerUnavailableError, PartitionCountError
+from stream_qa.errors import BrokerUnavailableError, NotConfirmedError, PartitionCountError
 from stream_qa.events import TopicNames
 
 #: How many topics there are.
@@ -47,7 +48,7 @@ def test_plan_then_apply_then_plan(on_broker: str) -> None:
     assert "    retention.ms: 34560000000" in pending.output
     assert pending.output.endswith(f"{ALL} to create, 0 to change, 0 as declared, 0 refused\n")
 
-    applied = run("apply")
+    applied = run("apply", "--yes")
     assert applied.exit_code == 0
     assert applied.output.endswith(f"{ALL} created, 0 changed, 0 as declared, 0 refused\n")
 
@@ -59,18 +60,23 @@ def test_plan_then_apply_then_plan(on_broker: str) -> None:
 
 @pytest.mark.kafka
 def test_a_differing_partition_count_is_refused(on_broker: str) -> None:
-    assert run("apply", "--partitions", "2").exit_code == 0
+    assert run("apply", "--yes", "--partitions", "2").exit_code == 0
     refused = run("plan")
     assert refused.exit_code == 1
     assert f"! {on_broker}labels: has 2 partitions and must have 4" in refused.output
     assert f"= {on_broker}dead-letters" in refused.output
-    assert isinstance(run("apply").exception, PartitionCountError)
+    assert "keys would move to other partitions" in refused.output
+    assert "Way out: make new topics under another STREAM_QA_TOPIC_PREFIX" in refused.output
+    for yes in ([], ["--yes"]):
+        error = run("apply", *yes).exception
+        assert isinstance(error, PartitionCountError)
+        assert "keys would move" in str(error)
     assert run("plan", "--partitions", "2").exit_code == 0
 
 
 @pytest.mark.kafka
 def test_another_replication_factor_is_mentioned(on_broker: str) -> None:
-    run("apply", "--partitions", "1")
+    run("apply", "--yes", "--partitions", "1")
     planned = run("plan", "--partitions", "1", "--replication-factor", "3")
     assert planned.exit_code == 0
     assert f"= {on_broker}labels\n    replication factor: 1, left alone\n" in planned.output
@@ -88,6 +94,46 @@ def test_json_says_the_same(on_broker: str) -> None:
     assert topics[f"{on_broker}labels"]["action"] == "create"
     assert topics[f"{on_broker}labels"]["partitions"] == 3
     assert topics[f"{on_broker}labels"]["config"]["cleanup.policy"] == "delete"
+
+
+def at_a_terminal(answer: str) -> tuple[int, str]:
+    """Run ``apply`` with a terminal as its input, and answer; return the exit code and what it printed."""
+    command = Path(sys.executable).with_name("stream-qa")
+    ours, its = pty.openpty()
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        done = subprocess.run(
+            [command, "topics", "apply"], stdin=its, capture_output=True, text=True, check=False, timeout=120
+        )
+    finally:
+        os.close(ours)
+        os.close(its)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.kafka
+def test_at_a_terminal_apply_shows_the_plan_and_asks(on_broker: str) -> None:
+    code, shown = at_a_terminal("n")
+    assert code == 1
+    assert f"{ALL} to create" in shown
+    assert "Apply this?" in shown
+    assert run("plan").exit_code == 2
+    code, shown = at_a_terminal("y")
+    assert code == 0, shown
+    assert shown.endswith(f"{ALL} created, 0 changed, 0 as declared, 0 refused\n")
+    assert run("plan").exit_code == 0
+    assert f"+ {on_broker}labels" in shown
+
+
+@pytest.mark.kafka
+def test_without_a_terminal_apply_asks_nobody_and_changes_nothing(on_broker: str) -> None:  # noqa: ARG001 # sets it
+    for more in ([], ["--json"]):
+        refused = run("apply", *more)
+        assert isinstance(refused.exception, NotConfirmedError)
+    assert run("plan").exit_code == 2
+    assert run("apply", "--yes").exit_code == 0
+    # Where nothing is to be done there is nothing to ask.
+    assert run("apply").exit_code == 0
 
 
 @pytest.mark.parametrize("command", ["plan", "apply"])

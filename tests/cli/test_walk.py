@@ -169,15 +169,18 @@ def test_there_is_advice_on_every_error(error: type[errors.StreamQAError]) -> No
 
 
 def exit_codes(command: Command) -> set[int]:
-    """Return the codes that a command's own function, or one of its module that it calls, ends the process with."""
+    """Return the codes with which a command's own function ends the process, besides 0."""
     function: Callable[..., Any] = inspect.unwrap(command.callback) if command.callback else pytest.fail("no function")
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    names = [
-        ast.unparse(node.args[0])
+    ended = [
+        node.args[0]
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"typer.Exit", "sys.exit"}
     ]
-    return {int(eval(name, dict(function.__globals__))) for name in names}  # noqa: S307 # a constant of our own code
+    # A constant, or one of two.
+    names = [leaf for node in ended for leaf in ([node.body, node.orelse] if isinstance(node, ast.IfExp) else [node])]
+    constants = dict(function.__globals__)
+    return {int(eval(ast.unparse(name), constants)) for name in names} - {0}  # noqa: S307 # a constant of our own code
 
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

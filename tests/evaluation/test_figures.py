@@ -13,7 +13,7 @@ from stream_qa.evaluation.figures import (
     by_week,
     label_delay,
     publish_cost,
-    staleness,
+    staleness_by_week,
     who_gains,
 )
 from stream_qa.evaluation.replayed import Replayed
@@ -49,13 +49,19 @@ def test_weeks_are_counted_from_the_first_moment(rows: Replayed, scored: Scored)
 
 def test_staleness_is_what_each_adds_to_the_global_model(rows: Replayed, scored: Scored) -> None:
     week = (rows.applied_at[scored.rows] - SINCE) // (7 * DAY)
-    lines = {line.name: line.y for line in staleness(rows, scored, SINCE)}
-    alone = rows.global_log_odds + rows.published.frozen_job
-    base, frozen = (
-        np.array(areas(scored.target, scores[scored.rows], week, 3)) for scores in (rows.global_log_odds, alone)
-    )
-    np.testing.assert_allclose(lines["jobs frozen, no members"], frozen - base)
-    assert len(lines) == 4
+    lines = {line.name: line for line in staleness_by_week(rows, scored, SINCE)}
+    published, by_all = rows.published, rows.global_log_odds
+    base = np.array(areas(scored.target, by_all[scored.rows], week, 3))
+    variants = {
+        "nothing frozen": published.daily,
+        "members frozen": by_all + published.frozen_member + published.daily_job,
+        "jobs frozen": by_all + published.daily_member + published.frozen_job,
+        "both frozen": by_all + published.frozen_member + published.frozen_job,
+    }
+    assert lines.keys() == variants.keys()
+    for name, scores in variants.items():
+        assert lines[name].x.tolist() == [0.0, 7.0, 14.0]
+        np.testing.assert_allclose(lines[name].y, areas(scored.target, scores[scored.rows], week, 3) - base)
 
 
 def test_publish_cost_is_the_area_under_each_interval_s_scores(rows: Replayed, scored: Scored) -> None:

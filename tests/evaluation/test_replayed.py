@@ -87,6 +87,14 @@ def test_a_published_score_is_that_of_an_application_alone_after_all_of_the_inte
     assert not np.isnan(scores[rows.applied_at >= SINCE]).any()
 
 
+def test_the_parts_of_a_day_are_those_of_its_score(rows: Replayed) -> None:
+    published, counts = rows.published, ~np.isnan(rows.published.daily)
+    by_parts = rows.global_log_odds + published.daily_member + published.daily_job
+    np.testing.assert_allclose(by_parts[counts], published.daily[counts])
+    assert np.abs(published.daily_member[counts]).max() > 0.1
+    assert np.abs(published.daily_job[counts]).max() > 0.1
+
+
 def test_frozen_parts_are_those_of_the_first_day_and_stay(evaluation_ground: EvaluationGround, rows: Replayed) -> None:
     """On the first day they are the parts of the day's score; what is learned later is not in them."""
     frozen = rows.global_log_odds + rows.published.frozen_member + rows.published.frozen_job

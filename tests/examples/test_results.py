@@ -72,3 +72,19 @@ def test_every_case_has_models_and_a_policy_that_exist() -> None:
         named = case.options[case.options.index("--models") + 1] if "--models" in case.options else "personalised"
         assert set(named.split(",")) <= set(ModelName)
     assert silences == set(SilenceRule)
+
+
+def test_ages_are_a_table_of_differences() -> None:
+    age = {
+        "from_day": 28,
+        "until_day": 56,
+        "applications": 12,
+        "live": 0.8,
+        "members_frozen": 0.79,
+        "jobs_frozen": 0.7812,
+        "both_frozen": 0.75,
+        "global_alone": 0.7,
+    }
+    assert (
+        results()._ages([age])[-1] == "| 28 to 55 | 12 | 0.8000 | -0.0100 | -0.0188 | -0.0500 | -0.1000 |"
+    )  # a script

@@ -17,7 +17,7 @@ _process = LearnStage.process
 def fail_on_poison(self: LearnStage[Any], partition: int, records: Sequence[SourceRecord], *more: Any) -> Any:  # noqa: ANN401
     """Process records, unless one of them is the poisonous member's."""
     if self.name == "member" and any(record.key == POISON for record in records):
-        raise ZeroDivisionError("a bug")
+        raise ZeroDivisionError(f"a bug with {POISON.decode()}")
     return _process(self, partition, records, *more)
 
 

@@ -4,19 +4,22 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import httpx
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import PARTITIONS, Ground, new_ground
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
+from service_process import POLL_SECONDS, PROGRAM, ready, service
 from typer.testing import CliRunner
 
 from stream_qa.bundle import Bundle
@@ -27,9 +30,10 @@ from stream_qa.replay.log import read_log
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+Learned = dict[tuple[str, str], tuple[int, list[float]]]
+"""Version and coefficients, by side and id."""
 
-PROGRAM = (sys.executable, "-c", "from stream_qa.cli import main; main()")
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -91,6 +95,29 @@ def halves(log: Path, directory: Path) -> list[Path]:
     return parts
 
 
+def learned_pairs(ground: Ground, settings: Settings) -> dict[str, Any]:
+    """Return a request for pairs of members and jobs that have learned."""
+    examples = asyncio.run(ground.read(settings.topics.examples))
+    newest = [json.loads(records[-1].value) for records in examples.values() if records]
+    labels = asyncio.run(ground.read(settings.topics.labels))
+    by_id = {}
+    for label in (json.loads(record.value) for records in labels.values() for record in records):
+        by_id[label["application_id"]] = label
+    pairs = [by_id[example["application_id"]] for example in newest]
+    return {
+        "feature_schema": pairs[0]["feature_schema"],
+        "members": unique("member", pairs),
+        "jobs": unique("job", pairs),
+        "pairs": [{"member_id": pair["member_id"], "job_id": pair["job_id"]} for pair in pairs],
+    }
+
+
+def unique(side: str, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the members or jobs of pairs, each once."""
+    found = {pair[f"{side}_id"]: pair[f"{side}_features"] for pair in pairs}
+    return [{f"{side}_id": entity_id, "features": features} for entity_id, features in found.items()]
+
+
 def all_of(ground: Ground, settings: Settings) -> dict[str, Any]:
     """Return all that a group has: every record of its topics, and where it goes on."""
 
@@ -109,8 +136,14 @@ def all_of(ground: Ground, settings: Settings) -> dict[str, Any]:
     return found
 
 
-def check_generation(ground: Ground, settings: Settings, log: Path) -> None:
-    """Check that a generation's outcomes are those of the events, and its coefficients those of its own log."""
+def check_generation(ground: Ground, settings: Settings, log: Path) -> Learned:
+    """Check that a generation's outcomes are those of the events, and its coefficients those of its own log.
+
+    Returns
+    -------
+    dict
+        What its log of labels, folded in this process, gives for each entity.
+    """
     topics = settings.topics
     labels, examples, coefficients = (
         asyncio.run(ground.read(topic)) for topic in (topics.labels, topics.examples, topics.coefficients)
@@ -120,11 +153,66 @@ def check_generation(ground: Ground, settings: Settings, log: Path) -> None:
     assert final_outcomes(written) == final_outcomes(in_process)
     pipeline = build_pipeline(settings)
     deltas = [delta_of(record.value) for records in coefficients.values() for record in records]
+    learned: Learned = {}
     for kind, stage, source in (("member", pipeline.member, labels), ("job", pipeline.job, examples)):
         of_kind = [delta for delta in deltas if delta.entity_kind == kind]
-        assert of_kind
-        assert publishing_differences(of_kind, refold(stage, source).versions) == []
+        versions = refold(stage, source).versions
+        assert publishing_differences(of_kind, versions) == []
         assert {delta.model_version for delta in of_kind} == {pipeline.models.first.version}
+        learned |= {
+            (kind, entity_id): (version, vector.tolist())
+            for (entity_id, version), vector in sorted(versions.items(), key=lambda item: item[0][1])
+        }
+    return learned
+
+
+def held(client: httpx.Client, learned: Learned) -> Learned:
+    """Return what a service holds of entities."""
+    found: Learned = {}
+    for side, entity_id in learned:
+        answer = client.get("/v1/coefficients", params={"side": side, "entity_id": entity_id}).raise_for_status().json()
+        found[side, entity_id] = (answer["version"], answer["coefficients"])
+    return found
+
+
+@contextmanager
+def asking(client: httpx.Client, body: dict[str, Any], versions: dict[int, str]) -> Iterator[list[int]]:
+    """Ask a service until the context is left; give the generations that answered, one after the other.
+
+    Every answer is wholly of one generation: its model is that with which the generation began, and so is that by which
+    members and jobs have learned.
+    """
+    answered: list[int] = []
+    over = Event()
+
+    def ask() -> int:
+        asked = 0
+        with httpx.Client(base_url=client.base_url) as own:
+            while not over.is_set():
+                answer = own.post("/v1/scores/batch", json=body).raise_for_status().json()
+                version = versions[answer["generation"]]
+                assert (answer["model_version"], answer["personalised"]) == (version, True)
+                sides = [*answer["members"].values(), *answer["jobs"].values()]
+                assert {each["model_version"] for each in sides} == {version}
+                if answered[-1:] != [answer["generation"]]:
+                    answered.append(answer["generation"])
+                asked += 1
+        return asked
+
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(ask)
+        try:
+            yield answered
+        finally:
+            over.set()
+        assert asked.result() > 0
+
+
+def until(answered: list[int], expected: list[int]) -> None:
+    """Wait until these generations have answered."""
+    while answered != expected:
+        assert answered == expected[: len(answered)]
+        time.sleep(POLL_SECONDS)
 
 
 def test_a_generation_is_begun_beside_another_that_goes_on_as_if_it_were_alone(
@@ -143,22 +231,35 @@ def test_a_generation_is_begun_beside_another_that_goes_on_as_if_it_were_alone(
         assert (told["generation"], told["processed"], told["of"], told["caught_up"]) == (2, events, events, True)
         assert all_of(ground, old) == alone
 
-        # It goes on where it was while events come, and both take them.
-        with rebuilding(ground, second), ThreadPoolExecutor(1) as threads:
-            replayed = threads.submit(ground.replay, after, tmp_path / "after")
-            assert rebuild(ground, "switch", "--anyway") == {"serving": 2, "instead_of": 1}
-            replayed.result()
-            assert rebuild(ground, "undo") == {"serving": 1, "instead_of": 2}
-            assert rebuild(ground, "switch", "--generation", "2", "--patience", "300") == {
-                "serving": 2,
-                "instead_of": 1,
-            }
+        # It goes on where it was while events come, and both take them. A client asks all the time.
+        versions = {1: first.version, 2: second.version}
+        with (
+            rebuilding(ground, second),
+            service(ground, STREAM_QA_SERVE_LOOK_UP_SECONDS="60") as client,
+            ThreadPoolExecutor(1) as threads,
+        ):
+            while not ready(client):
+                time.sleep(POLL_SECONDS)
+            with asking(client, learned_pairs(ground, old), versions) as answered:
+                replayed = threads.submit(ground.replay, after, tmp_path / "after")
+                assert rebuild(ground, "switch", "--anyway") == {"serving": 2, "instead_of": 1}
+                until(answered, [1, 2])
+                replayed.result()
+                assert rebuild(ground, "undo") == {"serving": 1, "instead_of": 2}
+                until(answered, [1, 2, 1])
+                chosen = ("--generation", "2", "--patience", "300")
+                assert rebuild(ground, "switch", *chosen) == {"serving": 2, "instead_of": 1}
+                until(answered, [1, 2, 1, 2])
             found = {state["generation"]: state for state in rebuild(ground, "status")}
+            check_generation(ground, old, log)
+            learned = check_generation(ground, new, log)
+            while (served := held(client, learned)) != learned:
+                # It may still lack what came last, and is never beyond it.
+                assert all(served[key][0] <= version for key, (version, _) in learned.items())
+                assert all(served[key] == learned[key] or served[key][0] < learned[key][0] for key in learned)
         assert [found[number]["serves"] for number in (1, 2)] == [False, True]
         assert [found[number]["bundle"]["version"] for number in (1, 2)] == [first.version, second.version]
         assert found[2]["progress"]["share"] == 1.0
-        check_generation(ground, old, log)
-        check_generation(ground, new, log)
 
         compared = rebuild(ground, "compare", "--generation", "2", "--with", "1")
         assert compared["applications"] > 100

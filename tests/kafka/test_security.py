@@ -13,7 +13,8 @@ from builders import application as applied
 from builders import engagement
 from ground import PARTITIONS, Ground, job_in
 from secure_broker import PASSWORD, SecureBroker, settings_of
-from test_serving import ready, scored, service
+from service_process import ready, service
+from test_serving import scored
 from test_worker import refusal
 from typer.testing import CliRunner
 
@@ -33,7 +34,7 @@ def secure_ground(access: dict[str, str], directory: Path) -> Ground:
     prefix = f"secure-{directory.name}-"
     environment = {**access, "STREAM_QA_TOPIC_PREFIX": prefix, "STREAM_QA_APP_ID": f"{prefix}workers"}
     ground = Ground(settings_of(environment), directory, environment)
-    run(ground, "topics", "apply", "--partitions", str(PARTITIONS))
+    run(ground, "topics", "apply", "--yes", "--partitions", str(PARTITIONS))
     return ground
 
 
@@ -156,7 +157,7 @@ def test_every_program_refuses_to_start_with_a_wrong_password(secure_broker: Sec
     access = secure_broker.by_password(password="wrong-password")  # noqa: S106
     ground = Ground(settings_of(access), tmp_path, access)
     sentence = "refuses user admin by SCRAM-SHA-512: check STREAM_QA_SASL_USERNAME and the password"
-    for arguments in (["topics", "apply"], ["serve"], ["dead-letters", "list"]):
+    for arguments in (["topics", "apply", "--yes"], ["serve"], ["dead-letters", "list"]):
         done = subprocess.run(
             [*STREAM_QA, *arguments],
             env={**ground.whole_environment, "STREAM_QA_SERVE_PORT": str(free_port())},

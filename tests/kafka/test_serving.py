@@ -1,14 +1,9 @@
 """The scoring service as a process, over a real broker and beside a real worker."""
 
 import asyncio
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +14,7 @@ from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import Ground, job_in, new_ground
 from refolding import decoded
+from service_process import POLL_SECONDS, PROGRAM, ready, service
 
 from stream_qa.broker.ports import free_port
 from stream_qa.bundle import MANIFEST, Bundle
@@ -29,44 +25,6 @@ from stream_qa.streaming import model_topic
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 JOB = job_in(1)
-#: Leaves the processor to those who are waited for.
-_POLL_SECONDS = 0.05
-
-_number = count()
-
-
-@contextmanager
-def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
-    """Run ``stream-qa serve`` until the context is left, and check that it ends in order."""
-    port = free_port()
-    environment = {
-        "STREAM_QA_SERVE_PORT": str(port),
-        "STREAM_QA_SERVE_STORE": str(ground.directory / "store"),
-        **settings,
-    }
-    program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "serve"]
-    name = f"service-{next(_number)}"
-    process = ground.run(name, *program, **environment)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            while ready(client) is None:
-                time.sleep(_POLL_SECONDS)
-                assert process.poll() is None, ground.log_of(name).read_text()
-            yield client
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, ground.log_of(name).read_text()
-        assert "Traceback" not in ground.log_of(name).read_text()
-    finally:
-        process.kill()
-        process.wait()
-
-
-def ready(client: httpx.Client) -> bool | None:
-    """Return whether it is ready; ``None`` where it does not answer."""
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return None
 
 
 def scored(client: httpx.Client) -> dict[str, Any]:
@@ -95,7 +53,7 @@ def test_an_engagement_changes_the_served_score_and_a_restarted_service_still_ha
 
     with ground.worker(), service(ground) as client:
         while not ready(client):
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         before = scored(client)
         assert (before["members"]["member-1"]["version"], before["scores"][0]["probability"]) == (0, 0.25)
 
@@ -103,7 +61,7 @@ def test_an_engagement_changes_the_served_score_and_a_restarted_service_still_ha
         send(topics.engagements, engagement(job_id=JOB).model_dump_json(exclude_none=True))
         after = before
         while not (after["members"]["member-1"]["version"] and after["jobs"][JOB]["version"]):
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
             after = scored(client)
         (score,) = after["scores"]
         assert score["member_log_odds"] > 0
@@ -141,7 +99,7 @@ def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refu
 
     def scoring(client: httpx.Client, version: str) -> None:
         while client.get("/v1/model").json()["model_version"] != version:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def publish(bundle: Bundle) -> None:
         digest = sha256((bundle.directory / MANIFEST).read_bytes()).hexdigest()
@@ -162,7 +120,7 @@ def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refu
         scoring(client, third.version)
     with service(ground) as client:
         while not ready(client):
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         assert client.get("/v1/model").json()["model_version"] == third.version
     logs = [path.read_text() for path in ground.directory.glob("service-*.log")]
     assert all("other scales" in log for log in logs)
@@ -177,9 +135,9 @@ def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refu
     ],
 )
 def test_it_refuses_to_start_with_a_sentence(tmp_path: Path, settings: dict[str, str], said: str) -> None:
-    program = [sys.executable, "-c", "from stream_qa.cli import main; main()", "serve"]
+    program = [*PROGRAM, "serve"]
     port = {"STREAM_QA_SERVE_PORT": str(free_port())}
     done = subprocess.run(program, env=port | settings, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(said)
-    assert done.stderr.count("\n") == 1
+    assert len(done.stderr.splitlines()) == 2  # and what to do

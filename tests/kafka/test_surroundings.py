@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import orjson
 import pytest
@@ -22,7 +23,7 @@ from test_worker import application, expected, ground_replay, log, newest_labels
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
-from stream_qa.events.dead_letter import EXCEPTION_CLASS, OFFSET, STAGE, TOPIC
+from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, STAGE, TOPIC
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.worker import EXIT_FAILED
 from stream_qa.topics import apply
@@ -47,13 +48,17 @@ def own_broker(broker: str, tmp_path: Path) -> Iterator[DevelopmentBroker]:  # n
     own.down()
 
 
+def said_at(answer: IO[bytes]) -> str | None:
+    return "; ".join(json.loads(answer.read())["reasons"]) or None
+
+
 def readiness(port: int) -> tuple[int, str | None]:
-    """Return the status of /readyz and what it says."""
+    """Return the status of /readyz, and what it says is wrong."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
-            return answer.status, json.loads(answer.read())["problem"]
+            return answer.status, said_at(answer)
     except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())["problem"]
+        return error.code, said_at(error)
 
 
 def wait_until_ready(port: int, status: int) -> str | None:
@@ -221,7 +226,7 @@ def test_a_bug_stops_the_worker_at_the_record_again_and_again(ground: Ground) ->
         said = exits(ground, name, *FAULTY, STREAM_QA_INSTANCE_ID="none", **SHORT_SESSION)
         assert "the worker stops: PoisonousRecordError: the member stage fails on the record of" in said
         assert f"{ground.settings.topics.labels}-{partition} at offset" in said
-        assert "ZeroDivisionError: a bug" in said
+        assert "ZeroDivisionError" in said
 
 
 def test_told_to_go_around_bugs_it_keeps_the_record_and_processes_all_others(ground: Ground) -> None:
@@ -246,6 +251,7 @@ def test_told_to_go_around_bugs_it_keeps_the_record_and_processes_all_others(gro
     assert headers[OFFSET] == str(poison.offset).encode()
     assert headers[STAGE] == b"member"
     assert headers[EXCEPTION_CLASS] == b"stream_qa.errors.PoisonousRecordError"
+    assert headers[EXCEPTION_MESSAGE].endswith(b"ZeroDivisionError: a bug with " + POISON)
 
 
 def test_a_transaction_that_does_not_end_on_a_changelog_stops_the_worker(ground: Ground) -> None:

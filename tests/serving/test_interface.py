@@ -13,11 +13,10 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import positive_data_acceptance
-from serving_ground import Following, learn, listening
+from serving_ground import learn, listening, serving
 
 from stream_qa.coefficients import CoefficientStore
 from stream_qa.serving.application import create_application
-from stream_qa.serving.followed import Followed
 from stream_qa.serving.scoring import Scorer
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import first_model
@@ -29,7 +28,7 @@ SETTINGS = Settings()
 SCORER = Scorer.of(first_model(SETTINGS))
 STORE = CoefficientStore()
 #: Without a bundle it scores any features, so more of what is made up gets as far as a score.
-SERVED = create_application(SETTINGS, lambda: SCORER, STORE, Followed(Following(), 30))
+SERVED = create_application(SETTINGS, serving(STORE, SCORER))
 DESCRIPTION = SERVED.openapi()
 FOUND = list(schemathesis.openapi.from_dict(DESCRIPTION).get_all_operations())
 OPERATIONS: list[Operation] = [found.ok() for found in FOUND if isinstance(found, Ok)]

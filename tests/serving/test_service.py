@@ -100,6 +100,7 @@ def test_a_score_says_its_parts_and_what_stands_behind_them(client: httpx.Client
     found = answer(client, "/v1/scores/member", AGAINST_JOBS)
     ScoresAnswer.model_validate(found)
     assert found == {
+        "generation": 1,
         "model_version": MODEL,
         "personalised": True,
         "notices": [],
@@ -217,7 +218,8 @@ def test_what_an_entity_has_learned_can_be_asked_for(client: httpx.Client) -> No
     nobody = client.get("/v1/coefficients", params={"side": "member", "entity_id": "m/ä ?"}).json()
     assert (nobody["entity_id"], nobody["coefficients"], nobody["version"]) == ("m/ä ?", [], 0)
     model = client.get("/v1/model").json()
-    assert model == {"model_version": MODEL, "feature_schema": SCHEMA, "member_features": 2, "job_features": 1}
+    schema = {"feature_schema": SCHEMA, "member_features": 2, "job_features": 1}
+    assert model == {"generation": 1, "model_version": MODEL, **schema}
 
 
 class BrokenBackend(MemoryBackend):

@@ -69,6 +69,7 @@ def test_configuration_values_are_text_as_a_broker_gives_it() -> None:
         description="What it is.",
         key="member_id",
         message="Label",
+        workers=["read", "write"],
         partitions=1,
         replication_factor=1,
         config={"cleanup.policy": "delete", "retention.ms": 5, "preallocate": True},  # type: ignore[dict-item]

@@ -9,6 +9,7 @@ LABELS = TopicDeclaration(
     description="What it is.",
     key="member_id",
     message="Label",
+    workers=["read", "write"],
     partitions=4,
     replication_factor=1,
     config={"cleanup.policy": "delete", "retention.ms": "1000"},

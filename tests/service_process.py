@@ -1,0 +1,52 @@
+"""The scoring service as a process on a ground's topics."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import httpx
+from ground import Ground
+
+from stream_qa.broker.ports import free_port
+
+PROGRAM = (sys.executable, "-c", "from stream_qa.cli import main; main()")
+#: Leaves the processor to those who are waited for.
+POLL_SECONDS = 0.05
+
+_number = count()
+
+
+@contextmanager
+def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
+    """Run ``stream-qa serve`` until the context is left, and check that it ends in order."""
+    port = free_port()
+    environment = {
+        "STREAM_QA_SERVE_PORT": str(port),
+        "STREAM_QA_SERVE_STORE": str(ground.directory / "store"),
+        **settings,
+    }
+    name = f"service-{next(_number)}"
+    process = ground.run(name, *PROGRAM, "serve", **environment)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            while ready(client) is None:
+                time.sleep(POLL_SECONDS)
+                assert process.poll() is None, ground.log_of(name).read_text()
+            yield client
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, ground.log_of(name).read_text()
+        assert "Traceback" not in ground.log_of(name).read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ready(client: httpx.Client) -> bool | None:
+    """Return whether it is ready; ``None`` where it does not answer."""
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return None

@@ -339,7 +339,7 @@ def area(truth: EventLog, scores: dict[str, float], job: int | None = None) -> f
 def noticed(found: Found) -> str:
     """Return in words what the guard said first."""
     stops = [(labels, place) for place, labels, notice in found.said if notice.startswith("no coefficients")]
-    flood = [(labels, place) for place, labels, notice in found.said if "(" in notice]
+    flood = [(labels, place) for place, labels, notice in found.said if "one by one" in notice]
     words = []
     if stops:
         reasons = sorted({"labels" if "labels" in text else "harm" for _, _, text in found.said if text[:2] == "no"})

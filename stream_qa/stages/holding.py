@@ -5,6 +5,7 @@ from version 0, which stands in the topic of deltas in order with the others, an
 does harm is taken from servers by a tombstone: without it they score better.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,8 +27,6 @@ AT_A_TIME = 2_000
 _HELD = b"held/"
 _HELD_END = b"held0"
 _MARK = b"\x01"
-#: Entities that one line of the log names.
-_NAMED = 10
 
 
 def held_key(entity_id: str) -> bytes:
@@ -173,12 +172,9 @@ class Holding:
 
 
 def told(held_back: Sequence[tuple[str, str]]) -> list[str]:
-    """Return who is newly held back and who no more, in a sentence; nothing where that is nobody."""
-    if not held_back:
-        return []
-    some = ", ".join(f"{entity_id} ({why})" for entity_id, why in held_back[:_NAMED])
-    more = len(held_back) - _NAMED
-    return [f"held back, or released: {some}" + (f" and {more} more" if more > 0 else "")]
+    """Return how many are newly held back one by one, and how many no more; nothing where that is nobody."""
+    counts = Counter(why for _, why in held_back)
+    return [f"held back one by one: {', '.join(f'{why} {count}' for why, count in counts.items())}"] if counts else []
 
 
 def _any(held: dict[str, Booleans]) -> Booleans:

@@ -259,7 +259,7 @@ def test_a_job_that_is_flooded_with_answers_stays_as_it_was_while_others_go_on()
     served = partition.served(partition.server)
     assert served["job-1"] == before["job-1"] != partition.known()["job-1"]
     assert served["job-2"] == partition.known()["job-2"] != before["job-2"]
-    assert partition.notices == ["held back, or released: job-1 (flood)"]
+    assert partition.notices == ["held back one by one: flood 1"]
     assert partition.held() == set()
     (known,) = snapshots_of(ONE_BY_ONE, dict(partition.state.scan(b"", b"\xff" * 64)))
     assert [read_snapshot(m.key, m.value).entity_id for m in known] == ["job-2"]
@@ -267,7 +267,7 @@ def test_a_job_that_is_flooded_with_answers_stays_as_it_was_while_others_go_on()
     partition.take(answers("job-1", 1, since=START + 15 * DAY, first=500))
     assert partition.served(partition.server) == partition.served(partition.late) == partition.known()
     assert partition.server.metrics.gaps == 0
-    assert partition.notices[1:] == ["held back, or released: job-1 (released)"]
+    assert partition.notices[1:] == ["held back one by one: released 1"]
 
 
 def test_a_job_whose_own_part_does_harm_is_taken_from_servers_until_it_does_good() -> None:
@@ -283,8 +283,8 @@ def test_a_job_whose_own_part_does_harm_is_taken_from_servers_until_it_does_good
     assert partition.served(partition.server) == partition.served(partition.late) == partition.known()
     assert partition.server.metrics.gaps == 0
     assert partition.notices == [
-        "held back, or released: job-1 (harm)",
-        "held back, or released: job-1 (released)",
+        "held back one by one: harm 1",
+        "held back one by one: released 1",
     ]
 
 
@@ -298,8 +298,8 @@ def test_a_vector_beyond_the_bound_is_not_published() -> None:
     partition.take(answers("job-1", 30, since=START, first=11, value=0))
     assert partition.served(partition.server) == partition.known() != before
     assert partition.notices == [
-        "held back, or released: job-1 (bound)",
-        "held back, or released: job-1 (released)",
+        "held back one by one: bound 1",
+        "held back one by one: released 1",
     ]
 
 

@@ -45,6 +45,7 @@
     ├── LogError                      a replay does not start
     ├── ExportError
     ├── TrainingError
+    ├── RetrainingError
     ├── RollbackError
     ├── EvaluationError
     ├── MissingExtraError
@@ -111,7 +112,8 @@ class ModelRefusedError(ConfigurationError):
     """A published model bundle does not fit what was learned. The workers go on with the one that they have.
 
     A bundle takes another's place only with the same feature schema and the same feature scales: train it with
-    ``stream-qa train --scales-of``. For other features start a new group under another prefix, and replay the log.
+    ``stream-qa train --scales-of``. For other scales begin a new generation: ``stream-qa rebuild start --bundle``. For
+    other features start a new group under another prefix, and replay the log.
     """
 
 
@@ -234,7 +236,7 @@ class StateFormatError(StateError):
 class RuleMismatchError(StateError):
     """The state was learned by another rule than ``STREAM_QA_LEARNING_RULE`` names.
 
-    Set it back. To learn by the other rule, start a new group under another prefix and replay the log into it.
+    Set it back. To learn by the other rule, begin a new generation with it: ``stream-qa rebuild start``.
     """
 
 
@@ -300,6 +302,10 @@ class ExportError(StreamQAError):
 
 class TrainingError(StreamQAError):
     """The log holds nothing to train on. Take a longer log, or a later ``--until``; check policy and features."""
+
+
+class RetrainingError(StreamQAError):
+    """A retraining cannot work in its directory. The message says why; the bundle in use stays in use."""
 
 
 class RollbackError(StreamQAError):

@@ -13,6 +13,7 @@ import pytest
 from evaluation_ground import EvaluationGround, new_evaluation_ground
 from ground import Ground, new_ground
 from redis_server import RedisServer
+from retraining_ground import RetrainingGround, new_retraining_ground
 from secure_broker import SecureBroker
 
 from stream_qa.broker import DevelopmentBroker
@@ -134,6 +135,12 @@ def evaluation_ground(tmp_path_factory: pytest.TempPathFactory) -> EvaluationGro
 def rows(evaluation_ground: EvaluationGround) -> Replayed:
     """Give what the stages say of that log."""
     return evaluation_ground.replayed()
+
+
+@pytest.fixture(scope="session")
+def retraining_ground(tmp_path_factory: pytest.TempPathFactory) -> RetrainingGround:
+    """Give a small log without scores of its own, and the labels that the stages make of it."""
+    return new_retraining_ground(tmp_path_factory.mktemp("retraining"))
 
 
 @pytest.hookimpl(trylast=True)

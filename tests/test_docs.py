@@ -1,5 +1,6 @@
 """What the pages say is what the code has: settings, commands, targets, dependencies, topics, links."""
 
+import builtins
 import re
 import tomllib
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import groups_and_commands
 
+from stream_qa import errors
 from stream_qa.events import TopicNames
 from stream_qa.settings import PREFIX, Settings
 
@@ -111,6 +113,12 @@ def test_relative_links_point_to_something(page: Path) -> None:
         assert target.is_relative_to(REPOSITORY), link
         if fragment:
             assert fragment in {anchor(heading) for heading in HEADING.findall(target.read_text())}, link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_names_no_error_that_does_not_exist(page: Path) -> None:
+    named = set(re.findall(r"`(\w+Error)`", TEXTS[page]))
+    assert {name for name in named if not hasattr(errors, name) and not hasattr(builtins, name)} == set()
 
 
 def test_every_topic_is_in_the_topics_page() -> None:

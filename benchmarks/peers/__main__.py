@@ -49,6 +49,8 @@ def main() -> None:
     if options.table is not None:
         write_tables(options.table, results.about, results.rows)
         return
+    if not results.are_of_this_machine:
+        sys.exit(f"{options.json} has figures of another machine, or of other versions: name another file")
     sides = [side for side in SIDES if side.name in options.sides]
     for side in sides:
         if reason := side.missing():

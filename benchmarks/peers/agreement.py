@@ -18,7 +18,7 @@ from peers.running import Running, SideFailedError, running
 from peers.sides import Place, Side
 from peers.topics import DeltaSeen, Outputs, delete_topics, make_topics, write
 
-EVENTS, MEMBERS, JOBS = 60, 5, 3
+EVENTS, MEMBERS, JOBS = 36, 5, 3
 PATIENCE_SECONDS = 60.0
 #: Ours rounds published coefficients to multiples of 2^-24.
 TOLERANCE = 1e-6

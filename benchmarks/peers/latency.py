@@ -102,6 +102,8 @@ async def measure_latency(side: Side, place: Place, rate: int) -> Latency:
             deadline = time.monotonic() + PATIENCE_SECONDS
             while not probes.arrived and time.monotonic() < deadline:
                 run.check()
+                if reading.done():
+                    await reading
                 await asyncio.sleep(TICK_SECONDS)
         finally:
             reading.cancel()

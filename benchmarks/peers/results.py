@@ -17,30 +17,24 @@ _PACKAGES = ("stream-qa", "faust-streaming", "aiokafka", "quixstreams", "numpy")
 Row = dict[str, Any]
 
 
-class OtherMachineError(Exception):
-    """The file has figures of another machine, or of other versions: they cannot be mixed."""
-
-
 @dataclass
 class Results:
-    """The rows of a file.
-
-    Raises
-    ------
-    OtherMachineError
-        The file is of another machine or other versions than these.
-    """
+    """The rows of a file."""
 
     path: Path
 
     def __post_init__(self) -> None:
-        self.about: Row = about_this_machine()
+        self.about = _about_this_machine()
+        """What the figures depend on: of the file, where there is one."""
         self.rows: list[Row] = []
         if self.path.exists():
             stored = json.loads(self.path.read_text())
-            if stored["about"] != self.about:
-                raise OtherMachineError(f"{self.path} is of {stored['about']}, and this is {self.about}: name another")
-            self.rows = stored["rows"]
+            self.about, self.rows = stored["about"], stored["rows"]
+
+    @property
+    def are_of_this_machine(self) -> bool:
+        """Whether what is measured here, with the versions that are installed, can stand beside them."""
+        return self.about == _about_this_machine()
 
     def find(self, key: Mapping[str, Any]) -> Row | None:
         """Return the row that says the same of all of ``key``, if there is one."""
@@ -55,8 +49,7 @@ class Results:
         beside.replace(self.path)
 
 
-def about_this_machine() -> Row:
-    """Return what figures depend on."""
+def _about_this_machine() -> Row:
     return {
         "cores": os.cpu_count(),
         "processor": _processor(),

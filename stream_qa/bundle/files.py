@@ -182,6 +182,8 @@ class Description(_File):
 
     until: Moment
     """Nothing that happened then or later was looked at."""
+    global_until: Moment | None = None
+    """The same for the global model, which may be of an earlier training; ``None``, in older bundles, for ``until``."""
     first_applied_at: Moment
     last_applied_at: Moment
     applications: Whole
@@ -200,6 +202,11 @@ class Description(_File):
     """In words."""
     held_out: HeldOut | None
     """``None`` where the log is too short."""
+
+    @property
+    def global_model_until(self) -> int:
+        """Until when (ms) the global model was trained."""
+        return self.until if self.global_until is None else self.global_until
 
 
 class Digest(_File):

@@ -33,7 +33,6 @@ from stream_qa.learning import (
     OnnxModel,
     Prior,
     Standardisation,
-    TrainedModel,
 )
 from stream_qa.learning.profile import Profile
 
@@ -50,7 +49,7 @@ class Bundle:
 
     directory: Path
     manifest: Manifest
-    global_model: TrainedModel
+    global_model: LinearModel | OnnxModel
     """Knows how features are standardised, for the random effects as well."""
     member_prior: Prior
     """Over the job's features."""
@@ -145,7 +144,7 @@ def _profiled(profile: Profile | None, schema: SchemaFile) -> list[tuple[str, in
     ]
 
 
-def _global_model(directory: Path, file: GlobalFile, onnx: bytes | None, version: str) -> TrainedModel:
+def _global_model(directory: Path, file: GlobalFile, onnx: bytes | None, version: str) -> LinearModel | OnnxModel:
     member_features, job_features = (_standardisation(side, file.bound) for side in (file.member, file.job))
     match file, onnx:
         case LinearFile(), None:

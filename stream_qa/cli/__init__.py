@@ -17,6 +17,7 @@ from stream_qa.cli import (
     models,
     rebuild,
     replay,
+    retrain,
     serve,
     simulate,
     status,
@@ -56,6 +57,7 @@ application.command()(capacity.capacity)
 application.command()(simulate.simulate)
 application.command()(replay.replay)
 application.command()(train.train)
+application.command()(retrain.retrain)
 application.command()(evaluate.evaluate)
 application.command()(serve.serve)
 application.command()(status.status)

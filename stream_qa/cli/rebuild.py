@@ -14,7 +14,6 @@ from typing import Annotated, Any, NoReturn
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from stream_qa.cli.client_log import quieten_client
 from stream_qa.cli.moments import FORMATS, in_words, milliseconds
@@ -153,19 +152,14 @@ def status(
     if as_json:
         typer.echo(orjson.dumps([_state_document(state) for state in states], option=orjson.OPT_INDENT_2))
         return
-    table = Table("generation", "model", "", "inputs processed", "between the stages", box=None, padding=(0, 2))
     for state in states:
         version = "none" if state.generation.bundle is None else state.generation.bundle.version
-        word = "serves" if state.serves else "ended" if state.generation.ended else ""
+        word = "serves" if state.serves else "ended" if state.generation.ended else "beside"
         progress = state.progress
-        table.add_row(
-            str(state.generation.generation),
-            version,
-            word,
-            "" if progress is None else f"{progress.processed} of {progress.of}",
-            "" if progress is None else f"{progress.waiting} wait",
+        where = (
+            "" if progress is None else f", {progress.processed} of {progress.of} processed, {progress.waiting} wait"
         )
-    Console(soft_wrap=True).print(table, markup=False, highlight=False)
+        typer.echo(f"generation {state.generation.generation}: model {version}, {word}{where}")
 
 
 @commands.command()
@@ -342,14 +336,15 @@ def _in_words(inputs: Inputs) -> str:
 
 
 def _print_comparison(found: Comparison) -> None:
-    table = Table("", f"generation {found.older}", f"generation {found.newer}", "difference", box=None, padding=(0, 2))
-    for name, older, newer, difference in (
+    rows = [
+        ("", f"generation {found.older}", f"generation {found.newer}", "difference"),
         ("log-loss", found.older_quality.log_loss, found.newer_quality.log_loss, found.log_loss_difference),
         ("AUC", found.older_quality.auc, found.newer_quality.auc, found.auc_difference),
-        ("log-loss, global alone", found.older_quality.global_log_loss, found.newer_quality.global_log_loss, None),
-    ):
-        table.add_row(name, *("" if each is None else str(each) for each in (older, newer, difference)))
-    Console(soft_wrap=True).print(table, markup=False, highlight=False)
+        ("log-loss, global", found.older_quality.global_log_loss, found.newer_quality.global_log_loss, None),
+    ]
+    for name, *figures in rows:
+        cells = ("" if figure is None else str(figure) for figure in figures)
+        typer.echo((f"{name:18}" + "".join(f"{cell:26}" for cell in cells)).rstrip())
     typer.echo(
         f"{found.applications} applications of {found.jobs} jobs since {in_words(found.since)}, "
         f"{found.positives} of them answered; {found.differing} more are not labelled alike: {found.verdict}"

@@ -38,6 +38,11 @@ class PublishedScores:
     frozen_job: Floats
     """The same of the job's part."""
 
+    @classmethod
+    def none(cls, count: int) -> "PublishedScores":
+        """Return those of ``count`` applications for which none were asked."""
+        return cls(*np.full((len(fields(cls)), count), np.nan))
+
 
 class Publishing:
     """Follows deltas, and scores by what servers with different intervals hold.

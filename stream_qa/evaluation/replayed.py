@@ -19,6 +19,7 @@ from stream_qa.labels.policy import LabelPolicy
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent, chunks
+from stream_qa.stages.models import Model
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.training.rows import Entities
 
@@ -56,7 +57,7 @@ class Replayed:
     log_odds: Floats
     """Of the whole model, when the application arrived, shape ``(n,)``."""
     published: PublishedScores
-    """By coefficients that are published at intervals; NaN before ``since``."""
+    """By coefficients that are published at intervals; NaN before ``since``, and where none were asked for."""
     final: Floats
     """The final label, shape ``(n,)``; NaN where the log ends before the window does."""
     steps: LabelSteps
@@ -69,10 +70,11 @@ def replayed(
     events: Sequence[LogEvent],
     *,
     pipeline: Pipeline,
-    bundle: Bundle,
+    bundle: Bundle | None,
     since: int,
     until: int,
     longest: int,
+    newer: Model | None = None,
     advance: Callable[[int], object] = lambda _count: None,
 ) -> Replayed:
     """Return what the stages say of the applications sent before ``until``.
@@ -86,14 +88,17 @@ def replayed(
     pipeline
         The stages, set up with ``bundle``.
     bundle
-        The model bundle.
+        The model bundle, by which applications are scored with what is published at intervals too; ``None`` where they
+        are not.
     since
-        From then on (ms) applications are scored by what is published at intervals too.
+        From then on (ms) they are.
     until
         The moment (ms).
     longest
         The most event time (ms) that the stages take at once where scores count, never more than an hour: jobs have
         learned nothing of it yet when it is scored.
+    newer
+        A model that the stages take up with the first events of ``since`` or later.
     advance
         Is told how many events were read.
 
@@ -104,10 +109,13 @@ def replayed(
     """
     policy, topics = pipeline.label.policy, pipeline.label.topics
     end = min(until + policy.window + policy.lateness, events[-1].time) if events else 0
-    seen = _Seen(topics, Publishing(bundle), since, until)
+    seen = _Seen(topics, None if bundle is None else Publishing(bundle), since, until)
     # One partition: one event time for all.
     stages = InProcessReplay(pipeline, 1, seen)
     for part in _by_hour(takewhile(lambda event: event.time <= end, events), longest, since, until):
+        if newer is not None and part[0].time >= since:
+            pipeline.models.add(newer)
+            newer = None
         seen.now = part[-1].time
         stages.run(part)
         advance(len(part))
@@ -132,7 +140,7 @@ class _Seen:
     """Takes in what the stages emit."""
 
     topics: TopicNames
-    publishing: Publishing
+    publishing: Publishing | None
     since: int
     until: int
     now: int = 0
@@ -155,7 +163,7 @@ class _Seen:
             score = self._score(message.value)
             if (row := self.rows.get(score.application_id)) is not None:
                 self.scores[row] = score.log_odds
-        elif message.topic == self.topics.coefficients and self.now < self.until:
+        elif self.publishing is not None and message.topic == self.topics.coefficients and self.now < self.until:
             self.publishing.change(self.now, message.value)
 
     def _add_label(self, label: wire.Label) -> None:
@@ -164,7 +172,7 @@ class _Seen:
         if label.revision == 1:
             row = self.rows[label.application_id] = len(self.opened)
             self.opened.append(label)
-            if label.applied_at >= self.since:
+            if self.publishing is not None and label.applied_at >= self.since:
                 self.publishing.score(self.now, row, label)
             return
         row = self.rows[label.application_id]
@@ -192,7 +200,7 @@ class _Seen:
             job_features=np.array(wire.vectors([label.job_features for label in labels])),
             global_log_odds=np.array([label.global_log_odds for label in labels]),
             log_odds=np.array([self.scores[row] for row in range(count)]),
-            published=self.publishing.result(count),
+            published=(PublishedScores.none(count) if self.publishing is None else self.publishing.result(count)),
             final=final,
             steps=LabelSteps(
                 np.array(known_at, np.int64), np.array(row, np.int64), np.array(value, float), np.array(weight, float)

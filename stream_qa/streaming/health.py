@@ -4,6 +4,7 @@ Ready is a worker that processes what comes. Alive is one that a restart would n
 missing bundle keeps it from does not count, but standing still with records to read does.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from stream_qa.topics import refusal
 
 LIVE_PATH, READY_PATH = "/livez", "/readyz"
 _OK, _UNAVAILABLE = 200, 503
+#: Whoever asks does not wait for long, and takes a late answer for none.
+_ANSWER_SECONDS = 2.0
 
 Reason = Callable[[], Awaitable[str | None]]
 """Says in a sentence why a worker is not well; ``None`` where there is nothing to say."""
@@ -107,7 +110,7 @@ class Health:
         closed = sorted({lane.partition for lane in lanes.all() if not lane.is_open})
         is_settled = behind is not None and lanes.is_assigned and not closed
         # Not the worker's fault where a bundle is to be made readable, or the broker is away.
-        if not is_settled and (lanes.waits_for_model or await refusal(self._kafka) is not None):
+        if not is_settled and (lanes.waits_for_model or await self._broker_is_away()):
             return {}
         if behind is None:
             return {"a broker answers, but not to this worker's consumer": _MORE}
@@ -124,6 +127,13 @@ class Health:
             restored = Standing(lanes.counts.restored, has_more=True)
             standing[f"the state of partitions {closed} is not restored and nothing more of it has come"] = restored
         return standing
+
+    async def _broker_is_away(self) -> bool:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await refusal(self._kafka) is not None
+        except TimeoutError:
+            return True
 
 
 def add_health(app: faust.App, health: Health) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from stream_qa.bundle import HeldOut, Quality
 from stream_qa.labels.policy import DAY
+from stream_qa.learning import LinearModel, OnnxModel
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.global_model import brought_or
 from stream_qa.learning.metrics import auc, log_loss
@@ -25,6 +26,7 @@ def hold_out(
     *,
     onnx_fit: OnnxFit | None = None,
     scales: Scales | None = None,
+    kept: LinearModel | OnnxModel | None = None,
 ) -> HeldOut | None:
     """Return the quality of a fit on what was known four weeks before the last matured application was sent.
 
@@ -44,6 +46,8 @@ def hold_out(
         Of the fit. A model that is handed in may have seen these weeks, and looks better than it is then.
     scales
         Of the fit.
+    kept
+        Of the fit. It may have seen these weeks as well.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def hold_out(
     if min(before.sum(), tried.sum()) < _FEWEST_ROWS or len(np.unique(history.rows.value[before])) == 1:
         return None
     known, rows = history.rows.select(before), history.rows.select(tried)
-    fit = fit_jointly(known, parameters, advance, onnx_fit=onnx_fit, scales=scales)
+    fit = fit_jointly(known, parameters, advance, onnx_fit=onnx_fit, scales=scales, kept=kept)
     by_all = brought_or(fit.global_model.score(rows.member_features, rows.job_features), rows.brought)
     return HeldOut(
         since=since,

@@ -99,6 +99,7 @@ def fit_jointly(
     *,
     onnx_fit: OnnxFit | None = None,
     scales: Scales | None = None,
+    kept: LinearModel | OnnxModel | None = None,
 ) -> JointFit:
     """Return the fit of ``rows``.
 
@@ -117,6 +118,8 @@ def fit_jointly(
         regression.
     scales
         How features are standardised; by default by their own means and deviations.
+    kept
+        A global model that stays as it is, like one of ``onnx_fit``, whose scales are ``scales``.
 
     Raises
     ------
@@ -128,10 +131,10 @@ def fit_jointly(
         _standardisation("job", rows.job_features, parameters.feature_bound),
     )
     of_member, of_job = member_features.apply(rows.member_features), job_features.apply(rows.job_features)
-    onnx_model: OnnxModel | None = None
     if onnx_fit is not None:
-        onnx_model = OnnxModel(onnx_fit(rows), _base_log_odds(rows), member_features, job_features)
-        scores = onnx_model.score(rows.member_features, rows.job_features)
+        kept = OnnxModel(onnx_fit(rows), _base_log_odds(rows), member_features, job_features)
+    if kept is not None:
+        scores = kept.score(rows.member_features, rows.job_features)
         rows = replace(rows, brought=brought_or(scores, rows.brought))
     member_count, job_count = of_member.shape[1], of_job.shape[1]
     first = parameters.first_precision
@@ -154,7 +157,7 @@ def fit_jointly(
         advance()
     weights = by_all.weights
     return JointFit(
-        onnx_model
+        kept
         or LinearModel(
             float(weights[0]), weights[1 : 1 + member_count], weights[1 + member_count :], member_features, job_features
         ),

@@ -8,6 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from stream_qa.bundle import (
+    Bundle,
     Description,
     EntityCoefficients,
     GlobalFile,
@@ -87,6 +88,7 @@ def train(
     advance: Advance = lambda _fit: None,
     onnx_fit: OnnxFit | None = None,
     scales: Scales | None = None,
+    kept: Bundle | None = None,
     names: FeatureNames | None = None,
 ) -> Training:
     """Train on what ``history`` says at ``until`` (ms) by ``policy``.
@@ -106,7 +108,9 @@ def train(
     onnx_fit
         Gives the global model; ``None`` for logistic regression.
     scales
-        How features are standardised; ``None`` for by their own means and deviations.
+        How features are standardised; ``None`` for by their own means and deviations, or those of ``kept``.
+    kept
+        A bundle whose global model and feature scales stay as they are.
     names
         What the features are called where data later look otherwise; ``None`` for by their numbers.
 
@@ -118,6 +122,9 @@ def train(
         There are not as many names as features, or two are the same.
     """
     parameters = parameters or HyperParameters()
+    model = None if kept is None else kept.global_model
+    if model is not None:
+        scales = Scales(model.member_features, model.job_features)
     if scales is not None:
         parameters = replace(parameters, feature_bound=scales.member.bound)
     rows = history.rows.select(history.matured)
@@ -129,14 +136,21 @@ def train(
     # Many small matrices: threads that share one would only wait for each other, on a busy machine for long.
     with threadpool_limits(1):
         held_out = hold_out(
-            history, policy.window, parameters, lambda: advance("held-out fit"), onnx_fit=onnx_fit, scales=scales
+            history,
+            policy.window,
+            parameters,
+            lambda: advance("held-out fit"),
+            onnx_fit=onnx_fit,
+            scales=scales,
+            kept=model,
         )
-        fit = fit_jointly(rows, parameters, lambda: advance("fit"), onnx_fit=onnx_fit, scales=scales)
+        fit = fit_jointly(rows, parameters, lambda: advance("fit"), onnx_fit=onnx_fit, scales=scales, kept=model)
     curves = fit_curves(history)
     applied_at, happened_at = history.applied_at[history.matured], history.happened_at[history.matured]
     schema = history.schema
     description = Description(
         until=until,
+        global_until=until if kept is None else kept.manifest.description.global_model_until,
         first_applied_at=int(applied_at.min()),
         last_applied_at=int(applied_at.max()),
         applications=len(rows),

@@ -13,6 +13,7 @@ from commands import parse
 from pages import strimzi_topics
 
 from stream_qa.settings import PREFIX, Settings
+from stream_qa.streaming.health import LIVE_PATH, READY_PATH
 from stream_qa.topics.declaration import load_declarations
 
 DIRECTORY = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -135,15 +136,13 @@ def test_the_image_is_the_one_that_the_kustomization_names(document: Object) -> 
     assert container(document)["image"] in {image["name"] for image in KUSTOMIZATION["images"]}
 
 
-@pytest.mark.parametrize(
-    ("name", "port", "alive"), [("StatefulSet/worker", "web_port", "/"), ("Deployment/scores", "serve_port", "/livez")]
-)
-def test_what_runs_on_is_probed_where_it_answers(name: str, port: str, alive: str) -> None:
+@pytest.mark.parametrize(("name", "port"), [("StatefulSet/worker", "web_port"), ("Deployment/scores", "serve_port")])
+def test_what_runs_on_is_probed_where_it_answers(name: str, port: str) -> None:
     (found,) = (container(document) for document in PODS if name_of(document) == name)
     (opened,) = found["ports"]
     assert opened["containerPort"] == Settings.model_fields[port].default
-    assert found["livenessProbe"]["httpGet"] == {"path": alive, "port": opened["name"]}
-    assert found["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": opened["name"]}
+    assert found["livenessProbe"]["httpGet"] == {"path": LIVE_PATH, "port": opened["name"]}
+    assert found["readinessProbe"]["httpGet"] == {"path": READY_PATH, "port": opened["name"]}
 
 
 def selectors() -> Iterator[tuple[Object, dict[str, str]]]:

@@ -31,7 +31,8 @@ from stream_qa.streaming.transactions import Transactions
 from stream_qa.streaming.worker import EXIT_FAILED
 from stream_qa.topics import apply, load_roles
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+# The first test waits for a broker with TLS to start as well.
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 JOB = job_in(1)
 STREAM_QA = [sys.executable, "-c", "from stream_qa.cli import main; main()"]

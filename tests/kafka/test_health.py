@@ -25,7 +25,7 @@ from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
 
 __all__ = ["own_broker"]
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 WEDGED = [
     *(sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); from faust.cli.faust import cli; cli()"),

@@ -14,10 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from builders import DAY
+from builders import application as application_event
 from bundles import retrained
 from evaluation_ground import EvaluationGround
-from ground import PARTITIONS, Ground, new_ground
+from ground import PARTITIONS, Ground, job_in, new_ground
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
 from service_process import POLL_SECONDS, PROGRAM, ready, service
 from typer.testing import CliRunner
@@ -274,3 +277,48 @@ def test_a_generation_is_begun_beside_another_that_goes_on_as_if_it_were_alone(
     assert rebuild(ground, "finish", "1", "--yes")["deleted"]
     assert rebuild(ground, "finish", "1", code=0) == {"topics": [], "deleted": False}
     assert "generation 1 is ended" in rebuild(ground, "undo", code=1)
+
+
+def test_what_would_not_be_learned_or_twice_is_refused_and_what_runs_a_worker_is_printed(
+    ground: Ground, evaluation_ground: EvaluationGround
+) -> None:
+    bundle, applications = evaluation_ground.bundle, ground.settings.topics.applications
+    until = bundle.manifest.description.until
+    places = {}
+    for partition, applied_at in ((0, until), (1, until + DAY), (1, until + 2 * DAY)):
+        job_id = job_in(partition)
+        event = application_event(f"a-{applied_at}", job_id=job_id, applied_at=applied_at)
+        value = event.model_dump_json(exclude_none=True).encode()
+        asyncio.run(ground.produce(applications, [(job_id.encode(), value)], partition))
+        places[partition] = TopicPartition(applications, partition)
+    start = ("start", "--bundle", str(bundle.directory), "--no-worker")
+
+    assert rebuild(ground, "status") == []
+    # All is there, from when the bundle was trained: nothing is lost, and nothing counts twice.
+    for arguments in ((), ("--warm-start",)):
+        printed = rebuild(ground, *start, *arguments, "--new")
+    assert printed["generation"] == 3
+    assert printed["environment"] == {
+        "STREAM_QA_GENERATION": "3",
+        "STREAM_QA_WARM_START": "true",
+        "STREAM_QA_BUNDLE": str(bundle.directory),
+    }
+    assert printed["command"] == ["faust", "-A", "stream_qa.app", "worker", "-l", "info"]
+    assert rebuild(ground, *start)["generation"] == 3
+
+    async def forget() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=ground.settings.broker)
+        await admin.start()
+        try:
+            await admin.delete_records({places[1]: RecordsToDelete(before_offset=1)})
+            # And a topic that somebody has made as it must not be.
+            await admin.create_topics([NewTopic(f"{ground.settings.topics.labels}.g4", 2, 1)])
+        finally:
+            await admin.close()
+
+    asyncio.run(forget())
+    said = rebuild(ground, *start, "--new", code=1)
+    assert said.startswith("the first 1 records of the inputs are gone, which go back to ")
+    said = rebuild(ground, *start, "--new", "--anyway", code=1)
+    assert "labels.g4 has 2 partitions and must have 4" in said
+    assert [state["generation"] for state in rebuild(ground, "status")] == [1, 2, 3]

@@ -23,7 +23,8 @@ from stream_qa.cli import application
 from stream_qa.errors import BrokerAccessError, BrokerUnavailableError
 from stream_qa.topics import partition_counts
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+# The first test waits for a broker with TLS to start as well.
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 STREAM_QA = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
 JOB = job_in(1)
@@ -170,7 +171,8 @@ def test_every_program_refuses_to_start_with_a_wrong_password(secure_broker: Sec
         assert (done.returncode, done.stdout) == (1, ""), arguments
         assert done.stderr.startswith("BrokerAccessError: ")
         assert sentence in done.stderr
-        assert done.stderr.count("\n") == 1
+        # The sentence, and what to do about it.
+        assert done.stderr.count("\n") == 2
         assert "wrong-password" not in done.stderr
     said = refusal({**access, "STREAM_QA_WEB_PORT": str(free_port())}, tmp_path)
     assert said.startswith("The worker does not start: ")

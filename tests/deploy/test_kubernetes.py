@@ -1,5 +1,6 @@
 """The example for Kubernetes: each object by the schema of its kind, and what they name of each other and of ours."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ DIRECTORY = Path(__file__).parents[2] / "deploy" / "kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((DIRECTORY / "kustomization.yaml").read_text())
 #: A version that is supported for long; newer ones take the same kinds.
 KUBERNETES = "1.32"
+OPERATIONS = (DIRECTORY.parents[1] / "docs" / "operations.md").read_text()
 
 Object = dict[str, Any]
 
@@ -167,6 +169,12 @@ def test_a_worker_has_its_own_name_and_service() -> None:
     assert worker["spec"]["serviceName"] in of_kind("Service")
     (name,) = (each for each in container(worker)["env"] if each["name"] == "STREAM_QA_INSTANCE_ID")
     assert name["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+
+
+def test_a_refused_candidate_is_no_failed_job() -> None:
+    command = container(of_kind("CronJob")["retrain"])["command"][-1]
+    (code,) = re.findall(r"test \$\? -eq (\d+)$", command)
+    assert re.search(rf"^\| {code} \| `stream-qa retrain` \|", OPERATIONS, re.MULTILINE)
 
 
 def test_the_topics_are_those_that_are_declared() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -58,6 +59,7 @@ async def produce(ground: Ground) -> None:
 
 
 def test_its_metrics_are_those_of_the_page_and_say_what_the_topics_hold(ground: Ground) -> None:
+    began = time.monotonic()
     asyncio.run(produce(ground))
     topics, prefix, port = ground.settings.topics, ground.settings.topic_prefix, free_port()
 
@@ -89,7 +91,9 @@ def test_its_metrics_are_those_of_the_page_and_say_what_the_topics_hold(ground: 
         assert (ages["600.0"], ages["3600.0"], ages["+Inf"]) == (0, APPLICATIONS / 2, APPLICATIONS / 2)
         delays = found["stream_qa_delay_seconds"].samples
         assert {sample.labels["stage"] for sample in delays if sample.value} == {"label", "member", "job"}
-        assert all(sample.value < 120 for sample in delays if sample.name.endswith("_sum"))
+        # None is longer than all of this took: they are in seconds, and of this run.
+        most = (time.monotonic() - began) * max(sample.value for sample in delays if sample.name.endswith("_count"))
+        assert all(sample.value < most for sample in delays if sample.name.endswith("_sum"))
         events = values(found["stream_qa_events_total"], "stage")
         assert events["label"] >= APPLICATIONS * 1.5 + 2
         assert (events["member"], events["job"]) == (len(held["labels"]), len(held["examples"]))

@@ -25,7 +25,6 @@ def test_a_side_gives_the_right_counts_and_coefficients(side: str, tmp_path: Pat
     learned, measured = _measure(side, tmp_path / "results.json")
     assert learned["largest_difference"] < 1e-6
     assert measured["counts"] == RIGHT
-    assert measured["cpu_seconds"] > 0
 
 
 def _measure(side: str, path: Path) -> list[dict[str, Any]]:

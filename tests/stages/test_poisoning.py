@@ -50,6 +50,7 @@ def test_an_attack_is_noticed_and_a_good_log_is_left_alone(
     poisoning: ModuleType,
     truth: EventLog,
     tmp_path: Path,
+    *,
     attack: str,
     said: set[tuple[str, str]],
     held: set[str],

@@ -149,6 +149,30 @@ class Settings(BaseSettings):
             description="nats by which labels must differ from what they used to be like; 0 for never",
         ),
     ] = 128.0
+    guard_entity_evidence: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1_000,
+            description="nats by which what one member or job learns must have made scores worse; 0 for never",
+        ),
+    ] = 24.0
+    guard_flood: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1_000,
+            description="nats by which the positives of one member or job on a day must be surprising; 0 for never",
+        ),
+    ] = 96.0
+    guard_bound: Annotated[
+        float,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="coefficients with one beyond plus or minus this are not published; 0 for no bound",
+        ),
+    ] = 8.0
 
     max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
         DEFAULT_MAX_MESSAGE_BYTES

@@ -2,7 +2,7 @@
 
 Little-endian, read and written many at once through numpy's record types. The first byte is the format's version, the
 second the rule. Records of format 1, which the adaptive rule wrote before anything faded, are read as they were meant,
-and so are those of format 2, from when there was one model for ever.
+and so are those of format 2, from when there was one model for ever, and of format 3, from when no account was kept.
 """
 
 import struct
@@ -16,18 +16,21 @@ from numpy.typing import NDArray
 from stream_qa.errors import RuleMismatchError, StateFormatError
 from stream_qa.learning.rule import Fields, Rule, RuleNumber
 
-FORMAT = 3
+FORMAT = 4
 Records = NDArray[np.void]
 
 _FORMAT_1 = 1
 _FORMAT_2 = 2
-_BEFORE = (_FORMAT_1, _FORMAT_2)
+_FORMAT_3 = 3
+_BEFORE = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 _ENTITY = b"entity/"
 _CONTRIBUTION = b"contribution/"
 _CLOCK = b"clock/"
 _CONTRIBUTION_ORDER = struct.Struct(">Iq")
-#: The number of the model whose prior whitens the record. It stands last: format 2 had all before it and not this.
+#: The number of the model whose prior whitens the record: format 2 had all before it and not this.
 _MODEL: tuple[str, str, tuple[int, ...]] = ("model", "<u4", ())
+#: The account of what an entity's part has done to scores: format 3 had all before it and not this.
+_ACCOUNT: Fields = [("harm", "<u2", ()), ("surprise", "<u2", ()), ("flooded", "<u4", ()), ("harmful", "u1", ())]
 _LAYOUT = struct.Struct("<BBH")
 #: The record of a table's format, rule and number of coefficients.
 LAYOUT = b"layout"
@@ -102,11 +105,12 @@ class RecordType:
 def entity_type(rule: Rule, dimension: int) -> RecordType:
     """Return the record type of an entity with ``dimension`` coefficients.
 
-    ``decay`` is the sum of all event time over which the entity faded, in time constants.
+    ``decay`` is the sum of all event time over which the entity faded, in time constants. After ``model`` comes the
+    account that :mod:`stream_qa.learning.entity_guard` keeps.
     """
     common: Fields = [("version", "<i8", ()), ("labels", "<i8", ()), ("newest_at", "<i8", ())]
     return RecordType(
-        _dtype([*common, ("decay", "<f8", ()), *rule.learned_fields(dimension), _MODEL], FORMAT),
+        _dtype([*common, ("decay", "<f8", ()), *rule.learned_fields(dimension), _MODEL, *_ACCOUNT], FORMAT),
         _dtype([*common, ("coefficients", "<f8", (dimension,)), ("squares", "<f8", (dimension,))], _FORMAT_1),
         rule.number,
         dimension,
@@ -162,7 +166,7 @@ def unpack_layout(rule: Rule, layout: bytes | None, dimension: bytes | None) -> 
             return None
         _check_rule(RuleNumber.ADAPTIVE_SGD, rule.number)
         return int.from_bytes(dimension, "big")
-    if layout[0] not in (_FORMAT_2, FORMAT):
+    if layout[0] not in (_FORMAT_2, _FORMAT_3, FORMAT):
         raise StateFormatError(f"the table is of format {layout[0]}, and {FORMAT} is read")
     _, number, coefficients = _LAYOUT.unpack(layout)
     _check_rule(number, rule.number)
@@ -198,8 +202,8 @@ def unpack_many(kind: RecordType, records: Sequence[bytes | None]) -> Records:
 
 
 def _migrated(kind: RecordType, record: bytes) -> bytes:
-    """Return a record of format 1 or 2 in the present one: nothing of the former has faded yet."""
-    if record[0] == _FORMAT_2:
+    """Return a record of an older format in the present one: nothing of format 1 has faded yet."""
+    if record[0] != _FORMAT_1:
         return bytes([FORMAT]) + record[1:]
     _check_rule(RuleNumber.ADAPTIVE_SGD, kind.rule)
     if len(record) > kind.before.itemsize:
@@ -216,7 +220,7 @@ def _migrated(kind: RecordType, record: bytes) -> bytes:
 def _explain(kind: RecordType, records: Sequence[bytes | None]) -> None:
     """Raise what is wrong with the first record that is not of ``kind``."""
     for record in records:
-        if record is not None and record[:1] in (bytes([_FORMAT_2]), bytes([FORMAT])):
+        if record is not None and record[:1] in (bytes([_FORMAT_2]), bytes([_FORMAT_3]), bytes([FORMAT])):
             _check_rule(record.ljust(2, b"\0")[1], kind.rule)
     raise _other_format(kind)
 

@@ -9,6 +9,7 @@ Sums are of integers, and labels are judged in blocks of a fixed number, so that
 in their order: how they are cut into chunks changes nothing, to the last bit.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from msgspec import Struct, field
 
 from stream_qa.errors import StateFormatError
 from stream_qa.learning.arrays import Booleans, Floats, Integers
+from stream_qa.learning.entity_guard import EntityPolicy
 from stream_qa.learning.global_model import probability
 
 #: The key of a learner's record of how good it is.
@@ -78,10 +80,13 @@ class GuardPolicy:
     change
         Nats by which labels must differ from what they used to be like. As what is usual follows slowly, publishing
         goes on when it has come near, or when labels are as before.
+    entities
+        When one entity is held back.
     """
 
     evidence: float = 64.0
     change: float = 128.0
+    entities: EntityPolicy = dataclasses.field(default_factory=EntityPolicy)
 
 
 class Sums(Struct, array_like=True, gc=False):
@@ -167,11 +172,11 @@ class Standing(Struct, array_like=True):
         reasons = [_EXPLAINED[reason] for reason in self.reasons]
         return [f"no coefficients are published: {' and '.join(reasons)}"] if reasons else []
 
-    def judge(self, policy: GuardPolicy, scored: Scored) -> Booleans:
-        """Take in labels; return whether what is learned is published after each of them, shape ``(n,)``."""
-        published = np.ones(len(scored.value), np.bool_)
+    def judge(self, policy: GuardPolicy, sums: Integers) -> Booleans:
+        """Take in labels by their sums; return whether what is learned is published after each, shape ``(n,)``."""
+        published = np.ones(len(sums), np.bool_)
         start = 0
-        for end, block in self._blocks(_sums_of(scored)):
+        for end, block in self._blocks(sums):
             published[start : end - 1] = not self.reasons
             self._close(policy, block)
             published[end - 1] = not self.reasons
@@ -230,7 +235,7 @@ def notices(before: Standing, after: Standing) -> list[str]:
     return after.explained() or ["coefficients are published again, also of those that have moved meanwhile"]
 
 
-def _sums_of(scored: Scored) -> Integers:
+def sums_of(scored: Scored) -> Integers:
     """Return what each label adds to :class:`Sums`, in units, shape ``(n, 8)``."""
     chance = probability(scored.alone)
     whole = scored.alone + scored.own + scored.other
@@ -247,6 +252,21 @@ def _sums_of(scored: Scored) -> Integers:
         alone - news * (np.logaddexp(0.0, scored.alone) - chance * scored.alone),
     )
     return np.rint(np.stack(columns, axis=1) / _UNIT).astype(np.int64)
+
+
+def worse_by(sums: Integers) -> Floats:
+    """Return by how much this side's part makes each label's score worse (nats), as blocks are judged, from their sums.
+
+    Shape ``(n,)``.
+    """
+    weight, _, _, alone, own, other, both, _ = sums.T
+    return np.asarray(_UNIT * np.minimum(both - other, own - alone) - _HARM_MARGIN * _UNIT * weight)
+
+
+def surprise_of(scored: Scored) -> Floats:
+    """Return how surprising each positive is to the score without this side's part (nats), 0 for others, ``(n,)``."""
+    new = (scored.value == 1) & (scored.said_value != 1)
+    return np.where(new, scored.weight * np.minimum(np.logaddexp(0.0, -scored.alone - scored.other), _WORST), 0.0)
 
 
 def _loss(scored: Scored, log_odds: Floats) -> Floats:

@@ -21,6 +21,7 @@ from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.entity import (
     DIMENSION,
     LAYOUT,
+    Records,
     clock_key,
     contribution_key,
     contribution_range,
@@ -32,13 +33,14 @@ from stream_qa.learning.entity import (
     unpack_layout,
     unpack_many,
 )
-from stream_qa.learning.guard import GUARD, GuardPolicy, Scored, Standing, notices
+from stream_qa.learning.entity_guard import EntityLabels, judge_entities
+from stream_qa.learning.guard import GUARD, GuardPolicy, Scored, Standing, notices, sums_of, surprise_of, worse_by
 from stream_qa.learning.plan import Batch
 from stream_qa.learning.rescaling import rescale
 from stream_qa.learning.rounds import Seen, learn
 from stream_qa.learning.whitening import WHITENINGS, Whitening, Whitenings
 from stream_qa.stages.expiry import NEVER, Expiry
-from stream_qa.stages.holding import publish_shown, release_some
+from stream_qa.stages.holding import Holding, told
 from stream_qa.stages.learn_parts import day_of, parts_of, read_clocks
 from stream_qa.stages.learner_input import L, LearnerInput, Read
 from stream_qa.stages.models import Models
@@ -135,6 +137,7 @@ class LearnStage(Generic[L]):
         features = np.array(vectors, np.float64)
         written = Overlay(state)
         steps: list[Step[L]] = []
+        held_back: list[tuple[str, str]] = []
         clocks = read_clocks(state)
         for start, end, today in parts_of(labels, whitenings.newest.model_number, clocks, share.partitions):
             if start:
@@ -143,7 +146,13 @@ class LearnStage(Generic[L]):
                 self._start(whitenings, today, written, outcome, share=share, most=None)
                 whitenings = self._followed(whitenings, labels[start])
             steps += self._learn(
-                labels[start:end], features[start:end], whitenings, today=today, state=written, outcome=outcome
+                labels[start:end],
+                features[start:end],
+                whitenings,
+                today=today,
+                state=written,
+                outcome=outcome,
+                held_back=held_back,
             )
         today = day_of(clocks, share.partitions)
         unfinished = self._start(whitenings, today, written, outcome, share=share, most=AT_A_TIME)
@@ -153,9 +162,10 @@ class LearnStage(Generic[L]):
         was = self.standing(state)
         standing = Standing.unpack(outcome.changes[GUARD]) if GUARD in outcome.changes else was
         if self.guard is None or not standing.reasons:
-            unfinished |= release_some(self.effect, self.publisher, whitenings, state, outcome, standing=standing)
+            unfinished |= self.holding.release_some(self.effect, whitenings, state, outcome, standing=standing)
         outcome.messages.extend(self.forward(partition, steps))
-        return outcome._replace(unfinished=unfinished, notices=notices(was, standing))
+        said = (*notices(was, standing), *told(held_back))
+        return outcome._replace(unfinished=unfinished, notices=said, held_back=tuple(held_back))
 
     def standing(self, state: StateReader) -> Standing:
         """Return how good what a table has learned is, and whether it is published."""
@@ -233,10 +243,12 @@ class LearnStage(Generic[L]):
         today: int,
         state: StateReader,
         outcome: Outcome,
+        held_back: list[tuple[str, str]],
     ) -> list[Step[L]]:
         """Step the entities through the labels, with their features ``(n, k)``, that are news to them.
 
-        All by the newest model of ``whitenings``, and on one day of event time (ms).
+        All by the newest model of ``whitenings``, and on one day of event time (ms). Who is newly held back, or no
+        more, is added to ``held_back``.
         """
         entity_ids, entity_of = _distinct([self.source.entity_id(label) for label in labels])
         applications, application_of = _distinct(
@@ -268,15 +280,15 @@ class LearnStage(Generic[L]):
             entity_of[rows],
             application_of[rows],
         )
+        newest_at = after["newest_at"].copy()
         seen = learn(rule, after, contributions, batch)
 
         standing = Standing.unpack(guard_record)
         standing.take_up(whitenings.newest.model_number)
-        shown = self._judge(standing, fresh, batch, seen, len(entity_ids))
+        shown = self._judge(standing, fresh, batch, seen, entities=after, newest_at=newest_at)
         moved = np.flatnonzero(after["version"] != before["version"])
         moved_ids = [entity_ids[index] for index in moved]
-        publish_shown(
-            self.publisher,
+        held_back += self.holding.publish_shown(
             moved_ids,
             before[moved],
             after[moved],
@@ -301,31 +313,51 @@ class LearnStage(Generic[L]):
             )
         ]
 
-    def _judge(self, standing: Standing, labels: Sequence[L], batch: Batch, seen: Seen, entities: int) -> Booleans:
-        """Judge what is learned by labels; return which of so many entities are published as they are after them.
+    def _judge(
+        self,
+        standing: Standing,
+        labels: Sequence[L],
+        batch: Batch,
+        seen: Seen,
+        *,
+        entities: Records,
+        newest_at: Integers,
+    ) -> Booleans:
+        """Judge what is learned by labels; return which of ``entities``, shape ``(m,)``, the side's standing lets show.
 
-        An entity is where publishing was on after its last label: how labels are cut into chunks changes nothing.
+        An entity is shown where publishing was on after its last label: how labels are cut into chunks changes nothing.
         """
-        shown = np.full(entities, self.guard is None or not standing.reasons)
+        shown = np.full(len(entities), self.guard is None or not standing.reasons)
         if self.guard is None:
             return shown
         rows = np.flatnonzero(seen.learned)
         alone = np.array([labels[row].global_log_odds for row in rows.tolist()], np.float64)
-        published = standing.judge(
-            self.guard,
-            Scored(
-                value=batch.value[rows].astype(np.float64),
-                weight=batch.weight[rows],
-                said_value=seen.said[rows].astype(np.float64),
-                said_weight=seen.said_weight[rows],
-                alone=alone,
-                other=batch.offset[rows] - alone,
-                own=seen.log_odds[rows],
-            ),
+        scored = Scored(
+            value=batch.value[rows].astype(np.float64),
+            weight=batch.weight[rows],
+            said_value=seen.said[rows].astype(np.float64),
+            said_weight=seen.said_weight[rows],
+            alone=alone,
+            other=batch.offset[rows] - alone,
+            own=seen.log_odds[rows],
         )
+        sums = sums_of(scored)
+        held = judge_entities(
+            self.guard.entities,
+            entities,
+            newest_at,
+            EntityLabels(batch.entity[rows], worse_by(sums), surprise_of(scored), batch.happened_at[rows]),
+        )
+        # One that is held back already is not held against its side.
+        sums[held] = 0
         # Of several rows of an entity the last one decides.
-        shown[batch.entity[rows]] = published
+        shown[batch.entity[rows]] = standing.judge(self.guard, sums)
         return shown
+
+    @property
+    def holding(self) -> Holding:
+        """What publishes."""
+        return Holding(self.publisher, None if self.guard is None else self.guard.entities)
 
     def _news(
         self, labels: Sequence[L], application_of: Integers, revisions: list[int], clocks: dict[int, int]

@@ -24,6 +24,7 @@ from stream_qa.learning import (
     Standardisation,
     Window,
 )
+from stream_qa.learning.entity_guard import EntityPolicy
 from stream_qa.learning.guard import GuardPolicy
 from stream_qa.learning.starting import StartingCoefficients
 from stream_qa.products import NotificationPolicy
@@ -67,7 +68,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
     policy = load_policy(settings.policy)
     models = Models(first_model(settings))
     expiry = _expiry(settings, policy)
-    guard = GuardPolicy(settings.guard_evidence, settings.guard_change) if settings.guard else None
+    guard = _guard(settings)
     topics = settings.topics
     return Pipeline(
         models=models,
@@ -173,6 +174,13 @@ def _expiry(settings: Settings, policy: LabelPolicy) -> Expiry:
             f"for {policy.retention / _DAY:g} days"
         )
     return Expiry(idle)
+
+
+def _guard(settings: Settings) -> GuardPolicy | None:
+    if not settings.guard:
+        return None
+    entities = EntityPolicy(settings.guard_entity_evidence, settings.guard_flood, settings.guard_bound)
+    return GuardPolicy(settings.guard_evidence, settings.guard_change, entities)
 
 
 def _notify(settings: Settings) -> NotifyStage | None:

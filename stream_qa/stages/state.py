@@ -49,6 +49,8 @@ class Outcome(NamedTuple):
     """What of the input can be compared with the model's training data."""
     notices: Sequence[str] = ()
     """What somebody should know."""
+    held_back: Sequence[tuple[str, str]] = ()
+    """Whose coefficients are newly held back, each with why; ``released`` where they are no more."""
 
 
 class MemoryState:

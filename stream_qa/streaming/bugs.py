@@ -65,6 +65,7 @@ class _Search:
         self._ages: list[int] = []
         self._seen: list[Seen] = []
         self._notices: list[str] = []
+        self._held_back: list[tuple[str, str]] = []
         self._found = False
         self._unfinished = False
 
@@ -90,6 +91,7 @@ class _Search:
             self._ages,
             self._seen,
             self._notices,
+            self._held_back,
         )
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
@@ -114,6 +116,7 @@ class _Search:
                 self._ages += outcome.ages
                 self._seen += outcome.seen
                 self._notices += outcome.notices
+                self._held_back += outcome.held_back
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"

@@ -161,5 +161,9 @@ class Lane:
         """Write what was committed to the table, in one batch with the place in the changelog."""
         self.table.store(work.changes, Mark(changelog_offset, round(time.time() * 1000), self.changelog_id))
         self.positions |= work.positions
-        for notice in () if work.outcome is None else work.outcome.notices:
-            _log.warning("%s: %s", self, notice)
+        if work.outcome is None:
+            return
+        for notice in work.outcome.notices:
+            _log.warning("%s: %s", self, notice, extra=self.fields)
+        for entity_id, why in work.outcome.held_back:
+            _log.debug("%s: %s is held back: %s", self, entity_id, why, extra=self.fields)

@@ -71,6 +71,8 @@ class Counts:
         """Seconds of event time from an application to what its label says, of labels with a value."""
         self.drift = DriftLog()
         """How the input compares with what the model was trained on."""
+        self.held_back: Counter[tuple[str, str]] = Counter()
+        """Entities that were newly held back, by stage and why, and those that were released."""
         self.dead: Counter[tuple[str, str]] = Counter()
         """Dead letters, by stage and class of error."""
         self.delays: defaultdict[str, Distribution] = defaultdict(lambda: Distribution(_DELAYS))
@@ -116,6 +118,7 @@ class Counts:
             if outcome is not None:
                 self.without_effect[stage] += sum(outcome.counted.values())
                 self.labels.update(outcome.reasons)
+                self.held_back.update((stage, why) for _, why in outcome.held_back)
                 self.label_ages.add([age / 1000 for age in outcome.ages])
                 for seen in outcome.seen:
                     self.drift.take(seen, now)

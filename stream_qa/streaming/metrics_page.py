@@ -70,6 +70,12 @@ class WorkerCollector(Collector):
             counts.label_ages.sum,
         )
         yield from self._drift()
+        yield _counter(
+            "guard_entities",
+            "Members and jobs that were newly held back, by why, and that were released.",
+            ["stage", "reason"],
+            counts.held_back.items(),
+        )
         yield _counter("dead_letters", "Input that could not be used.", ["stage", "reason"], counts.dead.items())
         delays = HistogramMetricFamily(
             "stream_qa_delay_seconds",

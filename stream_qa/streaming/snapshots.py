@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any
 
+import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream_qa.coefficients import entity_key
@@ -132,4 +133,6 @@ def snapshots_of(
     for start in range(0, len(found), _ENTITIES):
         ids, records = zip(*found[start : start + _ENTITIES], strict=True)
         entities = unpack_many(entity_type(rule, dimension), records)
-        yield stage.publisher.snapshots_of(ids, entities, whitenings)
+        held = np.logical_or.reduce(list(stage.holding.held(entities, whitenings).values()))
+        shown = np.flatnonzero(~held)
+        yield stage.publisher.snapshots_of([ids[row] for row in shown.tolist()], entities[shown], whitenings)

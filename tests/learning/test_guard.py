@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_qa.errors import StateFormatError
-from stream_qa.learning.guard import BLOCK, GuardPolicy, Scored, Standing, notices
+from stream_qa.learning.arrays import Integers
+from stream_qa.learning.guard import BLOCK, GuardPolicy, Scored, Standing, notices, sums_of
 
 POLICY = GuardPolicy(evidence=16.0, change=32.0)
 
@@ -27,14 +28,14 @@ class Judged(NamedTuple):
     own: float = 0.0
 
 
-def scored(labels: Sequence[Judged]) -> Scored:
-    return Scored(*np.array(labels, np.float64).reshape(-1, len(Judged._fields)).T)
+def sums(labels: Sequence[Judged]) -> Integers:
+    return sums_of(Scored(*np.array(labels, np.float64).reshape(-1, len(Judged._fields)).T))
 
 
 def after(*stretches: Sequence[Judged], policy: GuardPolicy = POLICY) -> Standing:
     standing = Standing()
     for labels in stretches:
-        standing.judge(policy, scored(labels))
+        standing.judge(policy, sums(labels))
     return standing
 
 
@@ -57,13 +58,13 @@ judged = st.builds(
 def test_a_part_that_makes_scores_worse_stops_publishing_until_it_has_made_up_for_it() -> None:
     standing = after([GOOD] * 5 * BLOCK)
     assert standing.reasons == []
-    published = standing.judge(POLICY, scored([BAD] * BLOCK))
+    published = standing.judge(POLICY, sums([BAD] * BLOCK))
     assert standing.reasons == ["harm"]
     # The label that fills the block is the first of which the new decision holds.
     assert published.tolist() == [True] * (BLOCK - 1) + [False]
     a_little_good = Judged(own=0.1)
     # 16 nats, 128 labels each of which wins back 0.048 + 0.01: three blocks.
-    published = standing.judge(POLICY, scored([a_little_good] * 3 * BLOCK))
+    published = standing.judge(POLICY, sums([a_little_good] * 3 * BLOCK))
     assert published.tolist() == [False] * (3 * BLOCK - 1) + [True]
     assert standing.reasons == []
 
@@ -117,7 +118,7 @@ def test_a_new_model_expects_something_else() -> None:
     often = [Judged(int(number % 4 != 0), alone=-1.1) for number in range(BLOCK)]
     standing = after(seldom * 20)
     standing.take_up(1)
-    standing.judge(POLICY, scored(often * 20))
+    standing.judge(POLICY, sums(often * 20))
     assert standing.reasons == []
 
 
@@ -130,12 +131,12 @@ def test_without_evidence_to_ask_for_nothing_stops() -> None:
 def test_any_cut_into_chunks_gives_the_same_record_and_decisions(labels: list[Judged], cuts: list[int]) -> None:
     labels *= 3
     whole, cut = Standing(), Standing()
-    published = whole.judge(POLICY, scored(labels)).tolist()
+    published = whole.judge(POLICY, sums(labels)).tolist()
     ends = [*sorted(cuts), len(labels)]
     found = []
     for start, end in zip([0, *ends], ends, strict=False):
         cut = Standing.unpack(cut.pack())
-        found += cut.judge(POLICY, scored(labels[start:end])).tolist()
+        found += cut.judge(POLICY, sums(labels[start:end])).tolist()
     assert cut.pack() == whole.pack()
     assert found == published
 

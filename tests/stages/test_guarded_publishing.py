@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stream_qa.coefficients import CoefficientStore, read_delta, read_snapshot
 from stream_qa.events import Example, Message, TopicNames, wire
 from stream_qa.learning.entity import entity_key, entity_range, entity_type, unpack_many
+from stream_qa.learning.entity_guard import EntityPolicy
 from stream_qa.learning.guard import BLOCK, GuardPolicy
 from stream_qa.settings import Settings
 from stream_qa.stages import holding
@@ -25,7 +26,7 @@ from stream_qa.streaming.snapshots import snapshots_of
 TOPICS = TopicNames()
 JOBS = 40
 STAGE = build_pipeline(Settings()).job
-GUARDED = replace(STAGE, guard=GuardPolicy(evidence=16.0, change=0.0))
+GUARDED = replace(STAGE, guard=GuardPolicy(16.0, 0.0, EntityPolicy(0.0, 0.0, 0.0)))
 NEVER = replace(STAGE, guard=None)
 LIKED, STOPPED, DISLIKED, END = 3 * BLOCK, 4 * BLOCK, 6 * BLOCK, 9 * BLOCK
 """After so many labels all jobs are disliked, this has been noticed, they are liked again, and the log ends."""
@@ -226,3 +227,100 @@ def _versions(_partition: int, steps: Sequence[Step[wire.Example]]) -> list[Mess
         Message("versions", b"", f"{step.label.application_id} {step.log_odds} {step.version}".encode())
         for step in steps
     ]
+
+
+ONE_BY_ONE = replace(STAGE, guard=GuardPolicy(0.0, 0.0, EntityPolicy(evidence=1.0, flood=96.0, bound=8.0)))
+
+
+def answers(job_id: str, count: int, *, since: int, value: int = 1, first: int = 0) -> list[Example]:
+    """Return labels of one job, a second apart."""
+    return [
+        example(
+            f"{job_id}-{number}",
+            job_id=job_id,
+            value=value,
+            weight=1.0,
+            member_features=(1.0, -1.0),
+            global_log_odds=-1.5,
+            member_log_odds=0.0,
+            applied_at=since,
+            happened_at=since + number * 1_000,
+            watermark=START,
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def test_a_job_that_is_flooded_with_answers_stays_as_it_was_while_others_go_on() -> None:
+    partition = Partition(ONE_BY_ONE)
+    partition.take(answers("job-1", 3, since=START) + answers("job-2", 3, since=START))
+    before = partition.served(partition.server)
+    partition.take(answers("job-1", 100, since=START + DAY, first=3) + answers("job-2", 3, since=START + DAY, first=3))
+    served = partition.served(partition.server)
+    assert served["job-1"] == before["job-1"] != partition.known()["job-1"]
+    assert served["job-2"] == partition.known()["job-2"] != before["job-2"]
+    assert partition.notices == ["held back one by one: flood 1"]
+    assert partition.held() == set()
+    (known,) = snapshots_of(ONE_BY_ONE, dict(partition.state.scan(b"", b"\xff" * 64)))
+    assert [read_snapshot(m.key, m.value).entity_id for m in known] == ["job-2"]
+
+    partition.take(answers("job-1", 1, since=START + 15 * DAY, first=500))
+    assert partition.served(partition.server) == partition.served(partition.late) == partition.known()
+    assert partition.server.metrics.gaps == 0
+    assert partition.notices[1:] == ["held back one by one: released 1"]
+
+
+def test_a_job_whose_own_part_does_harm_is_taken_from_servers_until_it_does_good() -> None:
+    partition = Partition(ONE_BY_ONE)
+    partition.take(answers("job-1", 20, since=START))
+    assert "job-1" in partition.served(partition.server)
+    for number in range(20, 28):
+        partition.take(answers("job-1", 1, since=START + DAY, value=0, first=number))
+    assert "job-1" not in partition.served(partition.server)
+    assert "job-1" in partition.known()
+    for number in range(28, 120):
+        partition.take(answers("job-1", 1, since=START + 2 * DAY, value=0, first=number))
+    assert partition.served(partition.server) == partition.served(partition.late) == partition.known()
+    assert partition.server.metrics.gaps == 0
+    assert partition.notices == [
+        "held back one by one: harm 1",
+        "held back one by one: released 1",
+    ]
+
+
+def test_a_vector_beyond_the_bound_is_not_published() -> None:
+    narrow = replace(ONE_BY_ONE, guard=GuardPolicy(0.0, 0.0, EntityPolicy(0.0, 0.0, bound=0.5)))
+    partition = Partition(narrow)
+    partition.take(answers("job-1", 1, since=START))
+    before = partition.served(partition.server)
+    partition.take(answers("job-1", 10, since=START, first=1))
+    assert partition.served(partition.server) == before != partition.known()
+    partition.take(answers("job-1", 30, since=START, first=11, value=0))
+    assert partition.served(partition.server) == partition.known() != before
+    assert partition.notices == [
+        "held back one by one: bound 1",
+        "held back one by one: released 1",
+    ]
+
+
+@given(st.lists(st.integers(0, 160), max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_no_cut_changes_whose_account_says_what(cuts: list[int]) -> None:
+    labels = [
+        *answers("job-1", 20, since=START),
+        *answers("job-2", 80, since=START),
+        *answers("job-1", 10, since=START + DAY, value=0, first=20),
+        *answers("job-2", 30, since=START + DAY, first=80),
+        *answers("job-1", 20, since=START + 16 * DAY, first=40, value=0),
+        *answers("job-2", 1, since=START + 17 * DAY, first=200),
+    ]
+    single, cut = Partition(ONE_BY_ONE), Partition(ONE_BY_ONE)
+    for label in labels:
+        single.take([label])
+    ends = [*sorted(cuts), len(labels)]
+    for start, end in zip([0, *ends], ends, strict=False):
+        cut.take(labels[start:end])
+    assert dict(cut.state.scan(b"", b"\xff" * 64)) == dict(single.state.scan(b"", b"\xff" * 64))
+    # One is held back to the end, the other was released.
+    assert cut.served(cut.server) == single.served(single.server) == {"job-2": single.known()["job-2"]}
+    assert cut.server.metrics.gaps == single.server.metrics.gaps == 0

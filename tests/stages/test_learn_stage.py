@@ -498,8 +498,8 @@ def test_the_state_is_bounded_by_what_a_retention_holds(side: Side) -> None:
         learner.take(
             *(side.event(f"{day}-{number}", applied_at=now, watermark=now, value=day % 2) for number in range(3))
         )
-        # One entity, one clock, the layout and the scale of the prior besides.
-        assert len(learner.items()) <= 28 * 3 + 4
+        # One entity, one clock, the layout, the scale of the prior and the guard's record besides.
+        assert len(learner.items()) <= 28 * 3 + 5
     assert len(learner.contributions()) == 28 * 3
 
 

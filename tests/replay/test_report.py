@@ -68,6 +68,7 @@ def test_the_counts_of_a_replay() -> None:
         "without_effect": {"engagement after the window": 2},
         "dead_letters": 3,
         "dead_letters_by_reason": {"InvalidEventError": 2, "NotJSONError": 1},
+        "not_as_in_training": [],
     }
 
 

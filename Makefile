@@ -29,6 +29,9 @@ chaos: install ## Break workers and a broker CHAOS_FAULTS times (200), and compa
 	cd tests && ../$(BIN)/python -m chaos --faults $(CHAOS_FAULTS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) \
 		$(if $(CHAOS_ROUND),--round $(CHAOS_ROUND)) --json $(abspath $(CHAOS_JSON))
 
+game-day: install ## Play ten incidents on a broker of its own, or INCIDENTS of them, and print what the operator sees
+	cd tests && ../$(BIN)/python -m game_day $(INCIDENTS)
+
 test-chaos: install ## Run the short tier of it, in minutes
 	$(BIN)/pytest tests/chaos
 

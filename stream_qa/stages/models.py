@@ -80,10 +80,10 @@ class Models:
             ("job", first.member_effect.features, model.member_effect.features),
         ):
             if not _alike(ours, theirs):
-                raise ModelRefusedError(
-                    f"it puts {side} features on other scales than model {first.version}, with which the group began: "
-                    "train it with --scales-of"
-                )
+                began = f"model {first.version}, with which the group began: train it with --scales-of"
+                if first.feature_schema is None:  # the settings' own, of which there is no bundle to name
+                    began = "the group, which began without a bundle: train it with --plain-features"
+                raise ModelRefusedError(f"it puts {side} features on other scales than {began}")
         self._by_version[model.version] = model
         self.newest = max(self.newest, model, key=lambda known: known.number)
 

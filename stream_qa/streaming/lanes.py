@@ -23,6 +23,7 @@ from stream_qa.streaming.sources import Chunk
 from stream_qa.streaming.stage_lanes import StageLanes
 from stream_qa.streaming.ticking import Ticker
 from stream_qa.streaming.transactions import Transactions
+from stream_qa.topics import refusal
 
 #: Records that may wait in a lane, in chunks of its commits: enough that it never runs dry, few enough for memory.
 _QUEUED_CHUNKS = 3
@@ -148,12 +149,10 @@ class Lanes:
 
     async def problem(self) -> str | None:
         """Return why records are not being processed now; ``None`` when they are."""
-        if self._source is None:
-            return "the group has not given this worker its partitions yet"
-        groups = self._groups.values()
-        closed = [partition for group in groups if not group.is_open for partition in group.partitions]
-        if closed or self._opening is not None:
-            return f"the state of partitions {sorted(closed)} is being restored"
+        unopened = self._unopened()
+        if unopened is not None:
+            # Where brokers cannot be used, that is why it does not go on.
+            return await self._refusal() or unopened
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._connections.start()
@@ -161,8 +160,27 @@ class Lanes:
         except BrokerAccessError as error:
             return str(error)
         except (BrokerUnavailableError, TimeoutError) as error:
-            return f"no Kafka broker answers: {error!r}"
+            # The client library says of a certificate, too, only that it cannot connect.
+            return await self._refusal() or f"no Kafka broker answers: {error!r}"
         return None
+
+    def _unopened(self) -> str | None:
+        if self._source is None:
+            return "the group has not given this worker its partitions yet"
+        groups = self._groups.values()
+        closed = [partition for group in groups if not group.is_open for partition in group.partitions]
+        if closed or self._opening is not None:
+            return f"the state of partitions {sorted(closed)} is being restored"
+        return None
+
+    async def _refusal(self) -> str | None:
+        """Say why no broker can be used; ``None`` where one can, or none has said in time."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                error = await refusal(self._settings.kafka)
+        except TimeoutError:
+            return None
+        return None if error is None else str(error)
 
     def add(self, chunk: Chunk) -> None:
         """Queue a chunk for its stage."""

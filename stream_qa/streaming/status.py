@@ -28,6 +28,8 @@ from stream_qa.topics import compare, layout, members, refusal
 _ANSWER_SECONDS = 5.0
 #: Dead letters are counted up to so many.
 _MOST_LETTERS = 10_000
+#: Events may be ahead of the clock by so much: clocks differ. More is a clock or a unit that is wrong.
+_MOST_AHEAD_SECONDS = 3600
 #: Offsets before the end of a partition among which its newest label is; others end transactions.
 _LAST_OFFSETS = 100
 
@@ -119,8 +121,9 @@ async def _lag(settings: Settings, most: int) -> Finding:
 
 
 async def _event_time(settings: Settings) -> Finding:
-    """Say how far behind the clock the slowest partition is, by the newest label that each has opened."""
+    """Say how far behind the clock the slowest partition is, by its newest labels, and which are ahead of the clock."""
     watermarks: dict[int, int] = {}
+    newest: dict[int, int] = {}
     async with reader(settings.kafka, settings.topics.labels) as consumer:
         places = sorted(consumer.assignment())
         beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
@@ -129,15 +132,26 @@ async def _event_time(settings: Settings) -> Finding:
             async for record in records:
                 label = orjson.loads(record.value)
                 origin, moment = label["origin"], label["watermark"]
+                # One input that runs ahead moves no watermark yet.
+                newest[origin] = max(moment, label["applied_at"], newest.get(origin, moment))
                 if moment > 0:  # else some input of the partition has never brought anything
                     watermarks[origin] = max(moment, watermarks.get(origin, moment))
-    if not watermarks:
-        return Finding("event time", is_well=True, says="it has not begun")
-    slowest = min(watermarks.values())
-    behind = time.time() - slowest / 1000
-    at = datetime.fromtimestamp(slowest / 1000, UTC)
-    says = f"{at:%Y-%m-%d %H:%M:%S} UTC, {_duration(behind)} behind the clock, of the slowest partition"
-    return Finding("event time", is_well=True, says=says, figures={"watermark": slowest, "behind_seconds": behind})
+    now = time.time()
+    ahead = {origin: seconds for origin in sorted(newest) if (seconds := newest[origin] / 1000 - now) > 0}
+    if watermarks:
+        slowest = min(watermarks.values())
+        behind = now - slowest / 1000
+        at = datetime.fromtimestamp(slowest / 1000, UTC)
+        side = "behind" if behind >= 0 else "ahead of"
+        says = f"{at:%Y-%m-%d %H:%M:%S} UTC, {_duration(abs(behind))} {side} the clock, of the slowest partition"
+        figures: dict[str, object] = {"watermark": slowest, "behind_seconds": behind}
+    else:
+        says, figures = "it has not begun", {}
+    if not any(seconds > _MOST_AHEAD_SECONDS for seconds in ahead.values()):
+        return Finding("event time", is_well=True, says=says, figures=figures)
+    farthest = max(ahead, key=ahead.__getitem__)
+    says += f"; events of partition {farthest} are {_duration(ahead[farthest])} ahead of the clock"
+    return Finding("event time", is_well=False, says=says, figures={**figures, "ahead_seconds": ahead[farthest]})
 
 
 async def _dead_letters(settings: Settings, limits: Limits) -> Finding:

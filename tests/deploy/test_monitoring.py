@@ -84,6 +84,11 @@ TRIALS: dict[str, tuple[Series, Series]] = {
             'stream_qa_events_total{stage="label"}': "0+1x60",
         },
     ),
+    # Prometheus' own clock begins at 0 in a trial, and the tests look at its end, an hour later.
+    "StreamQAEventTimeAhead": (
+        {'stream_qa_watermark_seconds{instance="a", partition="0"}': "9000x60"},
+        {'stream_qa_watermark_seconds{instance="a", partition="0"}': "3500x60"},
+    ),
     "StreamQAGuardStopped": (
         {'stream_qa_guard_stopped{instance="a", stage="job", reason="harm"}': "0x55 1x5"},
         {

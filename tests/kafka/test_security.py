@@ -7,18 +7,19 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import orjson
 import pytest
 from builders import application as applied
 from builders import engagement
 from ground import PARTITIONS, Ground, job_in
-from secure_broker import PASSWORD, SecureBroker, settings_of
+from secure_broker import PASSWORD, SecureBroker, certificate, settings_of
 from service_process import ready, service
 from test_serving import scored
 from test_worker import refusal
 from typer.testing import CliRunner
 
-from stream_qa.broker.ports import free_port
+from stream_qa.broker.ports import LOOPBACK, free_port
 from stream_qa.cli import application
 from stream_qa.errors import BrokerAccessError, BrokerUnavailableError
 from stream_qa.topics import partition_counts
@@ -189,3 +190,26 @@ async def test_another_protocol_than_the_listener_s_is_said(secure_broker: Secur
         protocol = "SASL_SSL"
     with pytest.raises(BrokerUnavailableError, match=f"does its listener speak STREAM_QA_SECURITY_PROTOCOL={protocol}"):
         await partition_counts(settings_of(access).kafka, [])
+
+
+def test_a_worker_that_runs_says_that_the_certificate_of_its_broker_has_expired(
+    secure_broker: SecureBroker, tmp_path: Path
+) -> None:
+    ground = secure_ground(secure_broker.by_password(), tmp_path)
+    presented = secure_broker.directory / "broker.pem"
+    valid, port = presented.read_bytes(), free_port()
+    with ground.worker(STREAM_QA_WEB_PORT=str(port)), httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        secure_broker.broker.down()
+        certificate(secure_broker.authority, presented, LOOPBACK, expired=True)
+        try:
+            secure_broker.broker.up()
+            reason = ""
+            while "is not trusted: certificate has expired" not in reason:
+                reason = " ".join(client.get("/readyz", timeout=30).json()["reasons"])
+                time.sleep(0.2)
+        finally:
+            presented.write_bytes(valid)
+            secure_broker.broker.down()
+            secure_broker.broker.up()
+        while client.get("/readyz", timeout=30).status_code != 200:
+            time.sleep(0.2)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import orjson
@@ -90,6 +91,26 @@ def test_it_says_what_is_well_and_what_is_not(on_ground: Ground) -> None:
     screen = run().stdout
     assert "!!  workers" in screen
     assert f"ok  topics        {len(topics.all())} as declared" in screen
+
+
+def test_events_of_a_clock_that_is_ahead_are_not_well(on_ground: Ground) -> None:
+    """Also where only one input has them: no watermark moves, and nothing else would tell."""
+    topics = on_ground.settings.topics
+    ahead = round(time.time() * 1000) + 365 * DAY
+    with on_ground.worker():
+        send(on_ground, application(job_id=JOB, applied_at=ahead).model_dump_json(exclude_none=True).encode())
+        asyncio.run(on_ground.read(topics.scores, until=bool))
+        applications = found("--most-lag", "1000", exit_code=UNWELL)["event time"]
+        assert not applications["well"]
+        assert applications["says"].startswith("it has not begun; events of partition 1 are 36")
+        answer = engagement(job_id=JOB, engaged_at=ahead + DAY).model_dump_json().encode()
+        asyncio.run(on_ground.produce(topics.engagements, [(JOB.encode(), answer)], 1))
+        later = application("application-2", job_id=JOB, applied_at=ahead + 2 * DAY)
+        send(on_ground, later.model_dump_json(exclude_none=True).encode())
+        asyncio.run(on_ground.read(topics.scores, until=lambda records: len(records) == 2))
+    both = found("--most-lag", "1000", exit_code=UNWELL)["event time"]
+    assert "ahead of the clock, of the slowest partition; events of partition 1 are" in both["says"]
+    assert both["ahead_seconds"] > 364 * DAY / 1000 > -both["behind_seconds"] - 2 * DAY / 1000
 
 
 def test_where_no_broker_answers_it_says_so_and_asks_the_workers_all_the_same(

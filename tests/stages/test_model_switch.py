@@ -107,6 +107,12 @@ def test_plain_features_are_those_of_a_group_that_began_without_a_bundle() -> No
     assert models.newest.number == 5
 
 
+def test_a_group_that_began_without_a_bundle_is_told_the_option_that_helps_it() -> None:
+    other = replace(SECOND, member_effect=replace(SECOND.member_effect, features=Standardisation(5.0)))
+    with pytest.raises(ModelRefusedError, match="began without a bundle: train it with --plain-features"):
+        Models(replace(FIRST, feature_schema=None)).add(other)
+
+
 # The label stage.
 
 

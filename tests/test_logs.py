@@ -33,7 +33,7 @@ def written(log_format: LogFormat, level: str = "info") -> io.StringIO:
 def test_as_json_every_line_is_an_object_with_what_stands_beside_the_sentence() -> None:
     stream = written("json")
     logging.getLogger("stream_qa.one").warning("model %s is refused", "m-1", extra=at("labels", 2, 17))
-    logging.getLogger("aiokafka.cluster").error("of a library")
+    logging.getLogger("elsewhere.part").error("of a library")
     logging.getLogger("stream_qa.one").debug("too little to be said")
     with warnings.catch_warnings(record=False):
         warnings.simplefilter("always")

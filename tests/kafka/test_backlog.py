@@ -9,7 +9,7 @@ from ground import PARTITIONS, Ground
 
 from stream_qa.streaming.partitioner import partition_of
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 DAYS = 30
 HOUR = DAY // 24

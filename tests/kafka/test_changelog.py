@@ -23,7 +23,7 @@ from stream_qa.streaming.positions import CHANGELOG_MARK, Mark
 from stream_qa.streaming.table import Table
 from stream_qa.streaming.transactions import Transactions
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 WEEK = 7 * 24 * 60 * 60 * 1000
 _names = count()

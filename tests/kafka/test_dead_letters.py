@@ -20,7 +20,7 @@ from stream_qa.events.dead_letter import REDRIVEN, Selection
 from stream_qa.streaming import dead_letter_topic
 from stream_qa.streaming.partitioner import partition_of
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture

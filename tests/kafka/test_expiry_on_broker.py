@@ -12,7 +12,7 @@ from stream_qa.coefficients import Tombstone, read_delta
 from stream_qa.events import Delta
 from stream_qa.stages.pipeline import build_pipeline
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 IDLE_DAYS = 28
 

@@ -20,7 +20,7 @@ from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.lost_connections import expect_lost_connections
 from stream_qa.streaming.transactions import Transactions
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 _names = count()
 

@@ -39,7 +39,7 @@ from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.snapshots import publish_snapshots
 from stream_qa.streaming.table import Table
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 FEATURES = 3
 MARKETPLACE = Marketplace(members=80, jobs=30, days=20, applications=500, features=FEATURES)

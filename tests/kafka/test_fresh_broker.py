@@ -13,7 +13,7 @@ from test_worker import application
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.usefixtures("broker")  # skips where that does

@@ -10,7 +10,7 @@ from monitoring import scraped
 from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 TICKS = 10
 #: One that writes a tick, one in which it is taken in.

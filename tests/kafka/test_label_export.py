@@ -15,7 +15,7 @@ from stream_qa.cli import application
 from stream_qa.errors import ExportError
 from stream_qa.training.label_files import exported_labels
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from stream_qa.broker.ports import free_port
 from stream_qa.events import Event
 from stream_qa.streaming.partitioner import partition_of
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 APPLICATIONS = 40
 HOUR = 3_600_000

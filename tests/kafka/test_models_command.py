@@ -15,7 +15,7 @@ from stream_qa.bundle import Bundle
 from stream_qa.cli import application
 from stream_qa.errors import RollbackError
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from monitoring import ALERTS, DEPLOY, program, queries
 from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 #: What happens only when something goes wrong has no series before.
 ONLY_IN_TROUBLE = {"Interruptions A"}

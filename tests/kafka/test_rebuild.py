@@ -45,13 +45,16 @@ def ground(broker: str, tmp_path: Path, evaluation_ground: EvaluationGround) -> 
     return new_ground(broker, tmp_path, bundle=evaluation_ground.bundle.directory, quiet_seconds=0)
 
 
-def rebuild(ground: Ground, *arguments: str, code: int = 0) -> Any:  # noqa: ANN401 # whatever it prints
-    """Run a command of ``stream-qa rebuild`` to its end; return what it prints as JSON, or what it raises."""
+def rebuild(ground: Ground, *arguments: str, code: int | None = 0) -> Any:  # noqa: ANN401 # whatever it prints
+    """Run a command of ``stream-qa rebuild`` to its end; return what it prints as JSON, or what it raises.
+
+    It must end with ``code``, or in any way where that is ``None``.
+    """
     done = CliRunner(env=environment(ground)).invoke(application, ["rebuild", *arguments, "--json"])
     if code == 1:
         assert isinstance(done.exception, StreamQAError)
         return str(done.exception)
-    assert done.exit_code == code, done.output + repr(done.exception)
+    assert code in (None, done.exit_code), done.output + repr(done.exception)
     return json.loads(done.stdout)
 
 
@@ -264,7 +267,8 @@ def test_a_generation_is_begun_beside_another_that_goes_on_as_if_it_were_alone(
         assert [found[number]["bundle"]["version"] for number in (1, 2)] == [first.version, second.version]
         assert found[2]["progress"]["share"] == 1.0
 
-        compared = rebuild(ground, "compare", "--generation", "2", "--with", "1")
+        # Which is better depends on how far the jobs had come when each application was scored.
+        compared = rebuild(ground, "compare", "--generation", "2", "--with", "1", code=None)
         assert compared["applications"] > 100
         assert compared["since"] == second.manifest.description.until
         difference = compared["newer_quality"]["log_loss"]["value"] - compared["older_quality"]["log_loss"]["value"]

@@ -22,7 +22,7 @@ from stream_qa.events import Decoder, PublishedModel, Score
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming import model_topic
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 JOB = job_in(1)
 

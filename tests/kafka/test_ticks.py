@@ -10,7 +10,7 @@ from ground import PARTITIONS, Ground
 from stream_qa.events.fields import Event
 from stream_qa.streaming.partitioner import partition_of
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 SECOND = 1_000
 

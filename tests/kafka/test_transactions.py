@@ -16,7 +16,7 @@ from stream_qa.streaming.batches import BATCH_BYTES, Batches
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.transactions import Transactions
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 _names = count()
 PARTITIONS = 3

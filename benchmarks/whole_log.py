@@ -100,8 +100,15 @@ def rebuild_beside(broker: str, directory: Path, log: Path, lines: list[bytes]) 
     watch = Watch()
     first, second = (trained(log, directory, day) for day in UNTIL)
     watch.say("two bundles trained")
+    # Nobody is dropped or held back, so that a service holds everybody of whom the log says something.
     ground: Ground = new_ground(
-        broker, directory, bundle=first.directory, quiet_seconds=0, replay_step_hours=float(STEP_HOURS)
+        broker,
+        directory,
+        bundle=first.directory,
+        quiet_seconds=0,
+        replay_step_hours=float(STEP_HOURS),
+        idle_days=0,
+        guard=False,
     )
     old, new = of_generation(ground, 1, first), of_generation(ground, 2, second)
     before = part(directory, "before", lines[:-LIVE])

@@ -37,6 +37,8 @@ def test_as_json_every_line_is_an_object_with_what_stands_beside_the_sentence() 
     logging.getLogger("stream_qa.one").debug("too little to be said")
     with warnings.catch_warnings(record=False):
         warnings.simplefilter("always")
+        # As if nothing in this process had done so before.
+        logging.captureWarnings(capture=False)
         logging.captureWarnings(capture=True)
         warnings.warn("a warning,\nof two lines", stacklevel=1)
     first, second, third = [json.loads(line) for line in stream.getvalue().splitlines()]

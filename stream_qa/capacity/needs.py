@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from stream_qa.capacity.sample import Sample, Sent
 from stream_qa.labels import LabelPolicy
+from stream_qa.labels.policy import DAY
 from stream_qa.topics import TopicDeclaration
 
 DAY_SECONDS = 86_400
-_DAY_MILLISECONDS = 86_400_000
 _MEGABYTE = 1_000_000
 
 #: Events a CPU second of a worker, exactly once, beside the same stages in one process (docs/benchmarks.md).
@@ -117,8 +117,8 @@ def needs(
     events = a_second * (1 + sample.engagements)
     a_worker = sample.events_per_cpu_second * WORKER_SHARE * load.utilisation
     entities = load.members + load.jobs
-    still_open = load.applications_per_day * policy.retention / _DAY_MILLISECONDS
-    over = load.applications_per_day * policy.memory / _DAY_MILLISECONDS
+    still_open = load.applications_per_day * policy.retention / DAY
+    over = load.applications_per_day * policy.memory / DAY
     state = still_open * sample.open_state.bytes + over * sample.over_state.bytes + entities * sample.entity_bytes
     state_records = still_open * sample.open_state.records + over * sample.over_state.records + entities
     for_events = max(1, math.ceil(events / a_worker))
@@ -162,7 +162,7 @@ def _disk(
         if name not in sent:
             continue
         if (retention := declaration.config.get("retention.ms")) is not None:
-            kept = load.applications_per_day * sent[name].bytes * int(retention) / _DAY_MILLISECONDS
+            kept = load.applications_per_day * sent[name].bytes * int(retention) / DAY
         elif name in changelogs:
             # Together the changelogs have what the tables have; each by its share of what is written.
             kept = state * changelogs[name] / sum(changelogs.values()) * COMPACTED_OVERHEAD

@@ -11,16 +11,16 @@ import orjson
 from stream_qa.errors import LogError
 from stream_qa.events import Message, wire
 from stream_qa.labels.event_time import APPLIED, index_entry, index_range, life_cycle_key
+from stream_qa.labels.policy import DAY
 from stream_qa.learning.entity import entity_range
 from stream_qa.replay.in_process import InProcessReplay
-from stream_qa.replay.log import LogEvent, chunks
+from stream_qa.replay.log import LogEvent, chunks, log_event
 from stream_qa.simulation import Marketplace, simulate
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.stages.state import Changes, MemoryState, State
 
-_DAY = 86_400_000
 _CHUNK_RECORDS = 5_000
-_CHUNK_TIME = _DAY
+_CHUNK_TIME = DAY
 _APPLICATIONS = 6_000
 _DAYS = 84
 #: Of an application that is over: its entry in the index, and what is left of its life cycle.
@@ -79,10 +79,10 @@ def simulated_events(pipeline: Pipeline, features: int, seed: int) -> list[LogEv
         Of the marketplace.
     """
     topics = pipeline.label.topics
-    days = max(_DAYS, 2 * pipeline.label.policy.retention // _DAY)
+    days = max(_DAYS, 2 * pipeline.label.policy.retention // DAY)
     marketplace = Marketplace(applications=_APPLICATIONS, members=600, jobs=250, days=days, features=features)
     log = simulate(marketplace, np.random.default_rng(seed))
-    return [_event(event, topics.applications, topics.engagements) for event in log.events()]
+    return [log_event(orjson.dumps(event), topics) for event in log.events()]
 
 
 def take_sample(pipeline: Pipeline, events: Sequence[LogEvent]) -> Sample:
@@ -95,7 +95,7 @@ def take_sample(pipeline: Pipeline, events: Sequence[LogEvent]) -> Sample:
     """
     topics = pipeline.label.topics
     applications = sum(event.topic == topics.applications for event in events)
-    days = (events[-1].time - events[0].time) / _DAY if events else 0.0
+    days = (events[-1].time - events[0].time) / DAY if events else 0.0
     if not applications or not days:
         raise LogError("a sample needs applications, and must span some time")
     messages = _Messages()
@@ -194,15 +194,3 @@ class _CountingState(MemoryState):
 def _tick(topic: str, reached_at: int) -> LogEvent:
     tick = wire.Tick(0, reached_at, applications=True, engagements=True)
     return LogEvent(reached_at, 0, wire.encode(tick), b"0", topic)
-
-
-def _event(event: dict[str, object], applications: str, engagements: str) -> LogEvent:
-    fields = dict(event)
-    is_application = fields.pop("type") == "application"
-    return LogEvent(
-        time=int(str(fields["applied_at" if is_application else "engaged_at"])),
-        order=0 if is_application else 1,
-        value=orjson.dumps(fields),
-        key=str(fields["job_id"]).encode(),
-        topic=applications if is_application else engagements,
-    )

@@ -12,6 +12,7 @@ from rich.table import Table
 from stream_qa.capacity.needs import Load, Needs, needs
 from stream_qa.capacity.sample import Sample, simulated_events, take_sample
 from stream_qa.events.fields import MAX_FEATURES
+from stream_qa.labels.policy import DAY
 from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
 from stream_qa.stages.pipeline import build_pipeline
@@ -20,7 +21,6 @@ from stream_qa.topics import load_declarations
 
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _MINUTE = 60
-_DAY_MILLISECONDS = 86_400_000
 
 
 def capacity(
@@ -80,7 +80,7 @@ def capacity(
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
         return
     _show(load, sample, needed)
-    open_days = pipeline.label.policy.retention / _DAY_MILLISECONDS
+    open_days = pipeline.label.policy.retention / DAY
     if sample.days < 2 * open_days:
         console.print(
             f"the sample spans {sample.days:.0f} days, and applications are open for {open_days:.0f}: "

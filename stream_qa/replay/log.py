@@ -51,7 +51,7 @@ def read_log(paths: Sequence[Path], topics: TopicNames) -> Log:
         time = 0
         for number, line in _lines(path):
             try:
-                event = _event(line, topics, time)
+                event = log_event(line, topics, time)
             except RejectedError as error:
                 source = Record(path.name, 0, number, None, line)
                 dead_letters.append(dead_letter(topics.dead_letters, STAGE, source, error))
@@ -84,7 +84,14 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise LogError(f"the log {path} cannot be read: {error}") from error
 
 
-def _event(line: bytes, topics: TopicNames, previous_time: int) -> LogEvent:
+def log_event(line: bytes, topics: TopicNames, previous_time: int = 0) -> LogEvent:
+    """Read one line; where it has no usable time it stands at ``previous_time`` (ms).
+
+    Raises
+    ------
+    NotJSONError, InvalidEventError
+        Not even its topic can be told.
+    """
     try:
         fields: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:

@@ -65,9 +65,11 @@ class Outcome:
         if self.number is not None:
             lines.append(f"- published with number {self.number}")
         if self.trained_until is not None:
-            lines.append(f"- trained on what was known at {_day(self.trained_until)}; global model {self.global_model}")
+            lines.append(
+                f"- trained on what was known at {day_of(self.trained_until)}; global model {self.global_model}"
+            )
         if self.held_back_since is not None and self.held_back_until is not None:
-            days = f"{_day(self.held_back_since)} to {_day(self.held_back_until)}"
+            days = f"{day_of(self.held_back_since)} to {day_of(self.held_back_until)}"
             lines.append(f"- held back: applications sent from {days}")
         if self.rejected:
             lines.append("- not used: " + ", ".join(f"{count} {name}" for name, count in self.rejected.items()))
@@ -95,5 +97,6 @@ def _auc(figures: ModelFigures) -> str:
     return f"{figures.auc:.4f} | {figures.auc_low:.4f} to {figures.auc_high:.4f}"
 
 
-def _day(moment: int) -> str:
+def day_of(moment: int) -> str:
+    """Return the day (UTC) of a moment (ms)."""
     return f"{datetime.fromtimestamp(moment / 1000, UTC):%F}"

@@ -18,7 +18,7 @@ from stream_qa.labels import load_policy
 from stream_qa.labels.policy import DAY
 from stream_qa.retraining.candidate import GlobalChoice, keeps_global, trained
 from stream_qa.retraining.gate import Gate, judge
-from stream_qa.retraining.report import Outcome, Verdict
+from stream_qa.retraining.report import Outcome, Verdict, day_of
 from stream_qa.retraining.shelf import Shelf, report_name
 from stream_qa.retraining.trial import tried
 from stream_qa.settings import Settings
@@ -132,8 +132,8 @@ class Retraining:
         outcome.held_back_since, outcome.held_back_until, outcome.trained_until = since, until, since
         if incumbent is not None and incumbent.manifest.description.until >= since:
             raise Refused(
-                f"the incumbent was trained on what was known at {_day(incumbent.manifest.description.until)}, and a "
-                f"candidate could only be on what was known at {_day(since)}"
+                f"the incumbent was trained on what was known at {day_of(incumbent.manifest.description.until)}, and a "
+                f"candidate could only be on what was known at {day_of(since)}"
             )
         keep_global = keeps_global(incumbent, options.global_choice, since, options.global_after_days)
         outcome.global_model = "kept" if keep_global else "retrained"
@@ -226,7 +226,3 @@ def _incumbent(settings: Settings, now: Publications) -> Bundle | None:
 def _incumbent_version(settings: Settings, now: Publications) -> str:
     bundle = _incumbent(settings, now)
     return _NO_BUNDLE if bundle is None else bundle.version
-
-
-def _day(moment: int) -> str:
-    return f"{datetime.fromtimestamp(moment / 1000, UTC):%F}"

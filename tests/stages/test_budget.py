@@ -16,7 +16,7 @@ import pytest
 
 from stream_qa.events import Message
 from stream_qa.replay.in_process import InProcessReplay
-from stream_qa.replay.log import LogEvent
+from stream_qa.replay.log import LogEvent, log_event
 from stream_qa.settings import Settings
 from stream_qa.simulation import Marketplace, simulate
 from stream_qa.stages.pipeline import build_pipeline
@@ -90,13 +90,8 @@ class Costs:
 
 
 def _events(marketplace: Marketplace) -> list[LogEvent]:
-    events = []
-    for event in simulate(marketplace, np.random.default_rng(0)).events():
-        is_application = event.pop("type") == "application"
-        time = int(str(event["applied_at" if is_application else "engaged_at"]))
-        topic = TOPICS.applications if is_application else TOPICS.engagements
-        events.append(LogEvent(time, 0, orjson.dumps(event), str(event["job_id"]).encode(), topic))
-    return events
+    log = simulate(marketplace, np.random.default_rng(0))
+    return [log_event(orjson.dumps(event), TOPICS) for event in log.events()]
 
 
 @pytest.fixture(scope="module")

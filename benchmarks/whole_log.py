@@ -37,6 +37,7 @@ from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
 from stream_qa.bundle import Bundle, load_bundle
 from stream_qa.learning import BaseRate, GlobalModel
+from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.training.label_files import exported_labels
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "github_pull_requests"
@@ -54,6 +55,7 @@ def main() -> None:
     arguments.add_argument("table", type=Path)
     arguments.add_argument("--events", type=int, help="only so many of the first")
     options = arguments.parse_args()
+    collect_rarely()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         log = directory / "log.jsonl"
@@ -140,15 +142,13 @@ def rebuild_beside(broker: str, directory: Path, log: Path, lines: list[bytes]) 
                 rebuild(ground, "switch", "--generation", "2", "--patience", "300")
                 until(answered, [1, 2, 1, 2])
                 watch.say("and again")
-                learned = check_generation(ground, new, log)
-                watch.say(
-                    f"the labels of generation 2 are those of the log, its {len(learned)} vectors those of its log"
-                )
-                while (served := held(client, learned)) != learned:
-                    # It may still lack what came last, and is never beyond it.
-                    if any(served[key][0] > version for key, (version, _) in learned.items()):
-                        sys.exit("the service is beyond the log")
-                watch.say("the service holds all of them, bit for bit")
+        learned = check_generation(ground, new, log)
+        watch.say(f"the labels of generation 2 are those of the log, its {len(learned)} vectors those of its log")
+        while (served := held(client, learned)) != learned:
+            # It may still lack what came last, and is never beyond it.
+            if any(served[key][0] > version for key, (version, _) in learned.items()):
+                sys.exit("the service is beyond the log")
+        watch.say("the service holds all of them, bit for bit")
     check_generation(ground, old, log)
     watch.say("generation 1, too, is what its log says")
     print(json.dumps(rebuild(ground, "compare", "--generation", "2", "--with", "1", code=None), indent=2))

@@ -193,7 +193,8 @@ def asking(client: httpx.Client, body: dict[str, Any], versions: dict[int, str])
 
     def ask() -> int:
         asked = 0
-        with httpx.Client(base_url=client.base_url) as own:
+        # A connection of its own for each: one that is kept may be closed by the service just when it is used again.
+        with httpx.Client(base_url=client.base_url, limits=httpx.Limits(max_keepalive_connections=0)) as own:
             while not over.is_set():
                 answer = own.post("/v1/scores/batch", json=body).raise_for_status().json()
                 version = versions[answer["generation"]]

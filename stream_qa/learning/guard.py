@@ -40,6 +40,8 @@ _USUAL_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _HARM_MARGIN = 0.01
 #: Labels that differ from what they used to be like by less than this are like them (nats a label).
 _CHANGE_MARGIN = 0.2
+#: A block in which applications are new less often than this share of what is usual says nothing of a change.
+_FEW_NEW = 0.75
 _FORMAT = 1
 
 _EXPLAINED = {
@@ -107,6 +109,8 @@ class Sums(Struct, array_like=True, gc=False):
     """The same by the whole model."""
     surprise: float = 0.0
     """Of what the log-loss by the global model alone is above what it expects of itself."""
+    new: float = 0.0
+    """Labels of applications of which nothing had been said."""
 
     def and_those_of(self, others: "Sums", kept: float = 1.0) -> "Sums":
         """Return what is ``kept`` of these, and others."""
@@ -134,6 +138,7 @@ class Standing(Struct, array_like=True):
     usual_blocks: int = 0
     usual_surprise: float = 0.0
     usual_weight: float = 0.0
+    usual_new: float = 0.0
     is_harmful: bool = False
     has_changed: bool = False
     held: int = 0
@@ -188,7 +193,7 @@ class Standing(Struct, array_like=True):
         """Forget what labels used to be like by another model."""
         if model_number != self.model_number:
             self.model_number = model_number
-            self.above = self.below = self.usual_surprise = self.usual_weight = 0.0
+            self.above = self.below = self.usual_surprise = self.usual_weight = self.usual_new = 0.0
             self.usual_blocks = 0
             self.has_changed = False
 
@@ -211,14 +216,19 @@ class Standing(Struct, array_like=True):
         worse = min(block.both - block.other, block.own - block.alone)
         self.harm = _within(self.harm + worse - _HARM_MARGIN * block.weight, policy.evidence)
         self.is_harmful = self._stands(self.harm, policy.evidence, before=self.is_harmful)
-        if self.usual_blocks >= _FEWEST_BLOCKS:
+        are_few = block.new * self.usual_blocks < _FEW_NEW * self.usual_new
+        self.usual_blocks = min(self.usual_blocks + (not are_few), _USUAL_BLOCKS)
+        kept = 1 - 1 / self.usual_blocks
+        self.usual_new = kept * self.usual_new + block.new
+        if are_few:
+            # Where applications come no longer, their late answers are all that is left: no change of what labels say.
+            return
+        if self.usual_blocks > _FEWEST_BLOCKS:
             more = block.surprise - block.weight * self.usual_surprise / max(self.usual_weight, 1.0)
             tolerated = _CHANGE_MARGIN * abs(block.weight)
             self.above = _within(self.above + more - tolerated, policy.change)
             self.below = _within(self.below - more - tolerated, policy.change)
             self.has_changed = self._stands(max(self.above, self.below), policy.change, before=self.has_changed)
-        self.usual_blocks = min(self.usual_blocks + 1, _USUAL_BLOCKS)
-        kept = 1 - 1 / self.usual_blocks
         self.usual_surprise = kept * self.usual_surprise + block.surprise
         self.usual_weight = kept * self.usual_weight + block.weight
 
@@ -236,7 +246,7 @@ def notices(before: Standing, after: Standing) -> list[str]:
 
 
 def sums_of(scored: Scored) -> Integers:
-    """Return what each label adds to :class:`Sums`, in units, shape ``(n, 8)``."""
+    """Return what each label adds to :class:`Sums`, in units, shape ``(n, 9)``."""
     chance = probability(scored.alone)
     whole = scored.alone + scored.own + scored.other
     news = scored.weight - scored.said_weight
@@ -250,6 +260,7 @@ def sums_of(scored: Scored) -> Integers:
         _loss(scored, scored.alone + scored.other),
         _loss(scored, whole),
         alone - news * (np.logaddexp(0.0, scored.alone) - chance * scored.alone),
+        scored.said_weight == 0,
     )
     return np.rint(np.stack(columns, axis=1) / _UNIT).astype(np.int64)
 
@@ -259,7 +270,7 @@ def worse_by(sums: Integers) -> Floats:
 
     Shape ``(n,)``.
     """
-    weight, _, _, alone, own, other, both, _ = sums.T
+    weight, _, _, alone, own, other, both, *_ = sums.T
     return np.asarray(_UNIT * np.minimum(both - other, own - alone) - _HARM_MARGIN * _UNIT * weight)
 
 

@@ -113,6 +113,14 @@ def test_labels_that_change_stop_publishing_until_they_are_what_is_usual() -> No
     assert after(often * 20, seldom).reasons == ["labels"]
 
 
+def test_late_answers_to_applications_that_come_no_longer_are_no_change() -> None:
+    silent, answered = Judged(0, 0.5, alone=-1.1), Judged(1, 1.0, 0, 0.5, alone=-1.1)
+    usual = ([silent] * 3 + [answered]) * (BLOCK // 4)
+    assert after(usual * 20, [answered] * 20 * BLOCK).reasons == []
+    # Where they do come, so many more answers are one.
+    assert after(usual * 20, [silent, answered] * 10 * BLOCK).reasons == ["labels"]
+
+
 def test_a_new_model_expects_something_else() -> None:
     seldom = [Judged(int(number % 4 == 0), alone=-1.1) for number in range(BLOCK)]
     often = [Judged(int(number % 4 != 0), alone=-1.1) for number in range(BLOCK)]

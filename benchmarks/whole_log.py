@@ -167,7 +167,7 @@ def retrain_thrice(broker: str, directory: Path, log: Path, lines: list[bytes]) 
     def retrain(*more: str) -> Ran:
         return run(ground, "retrain", str(ground.directory / "models"), "--held-back-days", "28", *more)
 
-    with ground.worker(), service(ground) as client:
+    with ground.worker(), service(ground, STREAM_QA_SERVE_LOOK_UP_SECONDS="60") as client:
         learn(parts[0])
         watch.say(f"{cuts[0]} events are learned")
         asked = Asked(client, log)

@@ -85,8 +85,10 @@ class Asked:
         applications = [
             line for line in map(orjson.loads, log.read_bytes().splitlines()) if line["type"] == "application"
         ]
-        members = {line["member_id"]: line["member_features"] for line in applications} | {_NOBODY: [0.5, -1.0]}
-        jobs = {line["job_id"]: line["job_features"] for line in applications} | {_NOBODY: [-0.25, 2.0]}
+        members = {line["member_id"]: line["member_features"] for line in applications}
+        jobs = {line["job_id"]: line["job_features"] for line in applications}
+        for features in (members, jobs):
+            features[_NOBODY] = [0.5 - number for number, _ in enumerate(next(iter(features.values())))]
         random = np.random.default_rng(0)
         pairs = [
             (line["member_id"], line["job_id"]) for line in random.choice(np.array(applications), 20, replace=False)
@@ -102,7 +104,8 @@ class Asked:
             "jobs": [{"job_id": name, "features": features} for name, features in self.jobs.items()],
             "pairs": [{"member_id": member, "job_id": job} for member, job in self.pairs],
         }
-        self._client = client
+        # A connection of its own for each: one that is kept may be closed by the service just when it is used again.
+        self._client = httpx.Client(base_url=client.base_url, limits=httpx.Limits(max_keepalive_connections=0))
         self._stop = threading.Event()
 
     @contextmanager
@@ -115,11 +118,12 @@ class Asked:
         finally:
             self._stop.set()
             thread.join()
+            self._client.close()
 
     def until(self, version: str) -> None:
         """Return when the newest answer is by a model."""
         while not self.answers or self.answers[-1]["model_version"] != version:
-            assert self.failures == []
+            assert self.failures[:1] == []
             time.sleep(0.05)
 
     def _ask(self) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
+from serving_ground import model_scorer, serving
 
+from stream_qa.coefficients import CoefficientStore
+from stream_qa.serving.metrics import ServiceMetrics
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.lanes import Lanes
@@ -54,8 +58,26 @@ def exported() -> set[str]:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(WorkerCollector(lanes, pipeline.label, settings.topics))
+    return used_names(registry.collect())
+
+
+def exported_by_services() -> set[str]:
+    """Return the same of what a scoring service exports."""
+    service = serving(CoefficientStore(), model_scorer())
+    text = ServiceMetrics(service.now, service.not_ready).exposition().decode()
+    return used_names(text_string_to_metric_families(text))
+
+
+def used_names(families: Iterable[Metric]) -> set[str]:
+    """Return the names of metrics as queries use them."""
     endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
-    return {f"{family.name}{ending}" for family in registry.collect() for ending in endings.get(family.type, [""])}
+    return {
+        f"{family.name}{ending}"
+        for family in families
+        for ending in endings.get(family.type, [""])
+        # When a counter began is of no interest.
+        if not family.name.endswith("_created")
+    }
 
 
 def program(name: str) -> str:

@@ -122,6 +122,11 @@ class Lanes:
         """Whether labels name a model that cannot be read here."""
         return self._models.is_waited_for
 
+    @property
+    def model_is_refused(self) -> bool:
+        """Whether the model that was published last cannot be used here."""
+        return self._models.is_refused
+
     async def behind(self) -> dict[tuple[Lane, str], int] | None:
         """Return how many records of open lanes are not processed yet, by lane and topic; ``None`` where none says."""
         opened = [(lane, topic) for lane in self.all() if lane.is_open for topic in lane.sources]

@@ -150,6 +150,12 @@ class WorkerCollector(Collector):
         lanes = self._lanes.all()
         yield _gauge("restoring_records", "Changelog records still to read.", [], [((), self._lanes.counts.restoring)])
         yield _gauge("ready", "Whether records are being processed, as /readyz says.", [], [((), float(self.ready))])
+        yield _gauge(
+            "model_refused",
+            "Whether the model that was published last cannot be used here.",
+            [],
+            [((), float(self._lanes.model_is_refused))],
+        )
         states = Counter("open" if lane.is_open else "closed" for lane in lanes)
         yield _gauge(
             "lanes",

@@ -43,6 +43,12 @@ class ModelFollower:
         self._waited_for: list[str] = []
         self._read = asyncio.Event()
         self._stopping = False
+        self._refused = False
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the model that was published last cannot be used here."""
+        return self._refused
 
     @property
     def is_waited_for(self) -> bool:
@@ -107,6 +113,7 @@ class ModelFollower:
         self._offered[model.version] = offered
         problem = await self._take_in(offered)
         newest = self._models.newest
+        self._refused = problem is not None
         if problem:
             _log.error("model %s is refused, %s stays: %s", model.version, newest.version, problem)
         elif newest.number == number:

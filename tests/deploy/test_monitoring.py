@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from monitoring import ALERTS, DASHBOARD, DEPLOY, Query, exported, names_in, program, queries
+from monitoring import ALERTS, DASHBOARD, DEPLOY, Query, exported, exported_by_services, names_in, program, queries
 
-EXPORTED = exported()
+EXPORTED = exported() | exported_by_services()
 RUNBOOK = (DEPLOY.parent / "docs" / "runbook.md").read_text()
 #: Minutes of a trial.
 MINUTES = 60
@@ -26,6 +26,19 @@ DRIFTED_OTHERWISE = {'stream_qa_drifted{what="positives", side="", feature=""}':
 TRIALS: dict[str, tuple[Series, Series]] = {
     "StreamQAWorkerDown": ({'up{job="stream-qa"}': "0x60"}, {'up{job="stream-qa"}': "1x60", 'up{job="other"}': "0x60"}),
     "StreamQANotReady": ({"stream_qa_ready": "0x60"}, {"stream_qa_ready": "0x50 1x10"}),
+    "StreamQAModelRefused": (
+        {'stream_qa_model_refused{instance="a"}': "0x50 1x10", 'stream_qa_model_refused{instance="b"}': "0x60"},
+        {"stream_qa_model_refused": "1x50 0x10"},
+    ),
+    "StreamQAScoresDown": (
+        {'up{job="stream-qa-serve"}': "0x60", 'up{job="stream-qa"}': "1x60"},
+        {'up{job="stream-qa-serve"}': "1x60", 'up{job="stream-qa"}': "0x60"},
+    ),
+    "StreamQAScoresDegraded": (
+        {"stream_qa_serve_degraded_total": "0x50 0+3x10"},
+        {"stream_qa_serve_degraded_total": "0+3x40 120x20"},
+    ),
+    "StreamQAScoresStale": ({"stream_qa_store_ready": "1x50 0x10"}, {"stream_qa_store_ready": "0x58 1x2"}),
     "StreamQARestoreStands": (
         {"stream_qa_restoring_records": "700x60", "stream_qa_restored_records_total": "300x60"},
         {"stream_qa_restoring_records": "7000-100x60", "stream_qa_restored_records_total": "0+100x60"},
@@ -128,7 +141,7 @@ TRIALS: dict[str, tuple[Series, Series]] = {
 
 
 @pytest.mark.parametrize("query", queries(), ids=lambda query: query.name)
-def test_a_query_names_metrics_that_a_worker_exports(query: Query) -> None:
+def test_a_query_names_metrics_that_a_worker_or_service_exports(query: Query) -> None:
     assert names_in(query.text) or query.text.startswith("up{")
     assert names_in(query.text) <= EXPORTED
 

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from builders import application, engagement
 from drifted_market import drifted_market
 from ground import PARTITIONS, Ground
 from monitoring import ALERTS, DEPLOY, Query, program, queries
+from service_process import service
 
 from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
@@ -29,12 +31,13 @@ ONLY_IN_TROUBLE = {"Interruptions A", "Coefficients held back C"}
 
 
 @contextmanager
-def prometheus(directory: Path, worker_port: int) -> Iterator[str]:
-    """Run a Prometheus with our configuration, but reading the worker every second; give its address."""
+def prometheus(directory: Path, worker_port: int, service: httpx.Client) -> Iterator[str]:
+    """Run a Prometheus with our configuration, but reading worker and service every second; give its address."""
     configuration: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
     configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     configuration["rule_files"] = [str(DEPLOY / "prometheus" / "alerts.yaml")]
-    configuration["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{worker_port}"]
+    for job, port in zip(configuration["scrape_configs"], [worker_port, service.base_url.port], strict=True):
+        job["static_configs"][0]["targets"] = [f"127.0.0.1:{port}"]
     (directory / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     address = f"127.0.0.1:{free_port()}"
     command = [
@@ -86,10 +89,21 @@ async def produce(ground: Ground) -> None:
         await ground.produce(topic, [*records, (b"job-1", b"no json")], partition)
 
 
-def test_a_healthy_worker_gives_no_alert(ground: Ground, tmp_path: Path) -> None:
-    asyncio.run(produce(ground))
+@contextmanager
+def watched(ground: Ground, directory: Path, **settings: str) -> Iterator[tuple[str, httpx.Client]]:
+    """Run a worker, a scoring service and a Prometheus; give its address, and a client of the service."""
     port = free_port()
-    with ground.worker(STREAM_QA_WEB_PORT=str(port)), prometheus(tmp_path, port) as address:
+    with (
+        ground.worker(STREAM_QA_WEB_PORT=str(port), **settings),
+        service(ground, **settings) as client,
+        prometheus(directory, port, client) as address,
+    ):
+        yield address, client
+
+
+def test_healthy_programs_give_no_alert(ground: Ground, tmp_path: Path) -> None:
+    asyncio.run(produce(ground))
+    with watched(ground, tmp_path) as (address, _):
         wait_for(address, (query for query in queries() if query.name.startswith("Labels")))
         while True:
             rules = ask(address, "/api/v1/rules")["groups"][0]["rules"]
@@ -103,10 +117,10 @@ def test_a_healthy_worker_gives_no_alert(ground: Ground, tmp_path: Path) -> None
 
 
 def test_every_query_of_the_dashboard_is_answered(ground: Ground, tmp_path: Path) -> None:
-    market, port = drifted_market(tmp_path, ground.settings.topics), free_port()
-    settings = {"STREAM_QA_WEB_PORT": str(port), "STREAM_QA_BUNDLE": str(market.bundle)}
-    with ground.worker(**settings), prometheus(tmp_path, port) as address:
+    market = drifted_market(tmp_path, ground.settings.topics)
+    with watched(ground, tmp_path, STREAM_QA_BUNDLE=str(market.bundle)) as (address, client):
         ground.replay(market.log, tmp_path / "emitted")
         asyncio.run(ground.produce(ground.settings.topics.applications, [(b"job-1", b"no json")], 0))
+        client.get("/v1/coefficients", params={"side": "job", "entity_id": "job-0001"}).raise_for_status()
         alerts = {rule["alert"] for rule in ALERTS}
         wait_for(address, (query for query in queries() if query.name not in alerts | ONLY_IN_TROUBLE))

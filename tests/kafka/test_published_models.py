@@ -13,9 +13,11 @@ from aiokafka import ConsumerRecord
 from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import Ground, new_ground
+from monitoring import scraped
 from refolding import delta_of, publishing_differences, refold
 from typer.testing import CliRunner
 
+from stream_qa.broker.ports import free_port
 from stream_qa.cli import application
 from stream_qa.stages.pipeline import build_pipeline, model_of
 
@@ -73,13 +75,14 @@ def test_a_published_bundle_is_taken_up_and_what_is_learned_follows_from_the_log
         (damaged.directory / "priors.json").write_text("{}")
         # The bundle that labels name cannot be read at first: their partitions wait for it.
         elsewhere = second.directory.rename(tmp_path / "elsewhere")
-        worker_log = ground.directory / "worker-1.log"
-        with ground.worker("worker"):
+        worker_log, port = ground.directory / "worker-1.log", free_port()
+        with ground.worker("worker", STREAM_QA_WEB_PORT=str(port)):
             while f"labels name model {second.version}, and it cannot be used here" not in worker_log.read_text():
                 assert not replay.done()
                 time.sleep(0.1)
             elsewhere.rename(second.directory)
             replay.result()
+            assert scraped(port)["stream_qa_model_refused"].samples[0].value == 1
     said = worker_log.read_text()
     # Until the second can be read, it is the first that stays.
     assert f"model {other_scales.version} is refused, {first.version} stays: it puts member features on other" in said

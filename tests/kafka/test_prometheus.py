@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -26,6 +27,7 @@ from stream_qa.streaming.partitioner import partition_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
+PICTURE = DEPLOY.parent / "tools" / "dashboard_picture.py"
 #: What happens only when something goes wrong has no series before.
 ONLY_IN_TROUBLE = {"Interruptions A", "Coefficients held back C"}
 
@@ -124,3 +126,6 @@ def test_every_query_of_the_dashboard_is_answered(ground: Ground, tmp_path: Path
         client.get("/v1/coefficients", params={"side": "job", "entity_id": "job-0001"}).raise_for_status()
         alerts = {rule["alert"] for rule in ALERTS}
         wait_for(address, (query for query in queries() if query.name not in alerts | ONLY_IN_TROUBLE))
+        picture = tmp_path / "dashboard.png"
+        subprocess.run([sys.executable, str(PICTURE), f"http://{address}", str(picture), "--minutes", "5"], check=True)
+        assert picture.read_bytes().startswith(b"\x89PNG")

@@ -157,7 +157,15 @@ def rebuild_beside(broker: str, directory: Path, log: Path, lines: list[bytes]) 
 def retrain_thrice(broker: str, directory: Path, log: Path, lines: list[bytes]) -> None:
     """Retrain three times, while a client asks: one is promoted, a poisoned one refused, one rolled back."""
     watch = Watch()
-    ground = new_ground(broker, directory, base_rate=BASE_RATE, replay_step_hours=float(STEP_HOURS))
+    # As above: a service may not hold less of anybody than it did.
+    ground = new_ground(
+        broker,
+        directory,
+        base_rate=BASE_RATE,
+        replay_step_hours=float(STEP_HOURS),
+        idle_days=0,
+        guard=False,
+    )
     cuts = [round(share * len(lines)) for share in (0.7, 0.8, 0.9, 1)]
     parts = [part(directory, f"part-{end}", lines[start:end]) for start, end in zip([0, *cuts[:-1]], cuts, strict=True)]
 

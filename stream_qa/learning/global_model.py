@@ -19,7 +19,8 @@ LOG_ODDS_BOUND = 30.0
 
 def probability(log_odds: Floats) -> Floats:
     """Return the probabilities of ``log_odds``, any shape, float64."""
-    return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -LOG_ODDS_BOUND, LOG_ODDS_BOUND)))
+    # Of a few numbers clip takes several times as long.
+    return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(log_odds, -LOG_ODDS_BOUND), LOG_ODDS_BOUND)))
 
 
 class GlobalModel(Protocol):

@@ -250,19 +250,16 @@ def sums_of(scored: Scored) -> Integers:
     chance = probability(scored.alone)
     whole = scored.alone + scored.own + scored.other
     news = scored.weight - scored.said_weight
-    alone = _loss(scored, scored.alone)
+    losses = _losses(scored, np.array((scored.alone, scored.alone + scored.own, scored.alone + scored.other, whole)))
     columns = (
         news,
         scored.weight * scored.value - scored.said_weight * scored.said_value,
         news * probability(whole),
-        alone,
-        _loss(scored, scored.alone + scored.own),
-        _loss(scored, scored.alone + scored.other),
-        _loss(scored, whole),
-        alone - news * (np.logaddexp(0.0, scored.alone) - chance * scored.alone),
+        *losses,
+        losses[0] - news * (np.logaddexp(0.0, scored.alone) - chance * scored.alone),
         scored.said_weight == 0,
     )
-    return np.rint(np.stack(columns, axis=1) / _UNIT).astype(np.int64)
+    return np.rint(np.array(columns).T / _UNIT).astype(np.int64)
 
 
 def worse_by(sums: Integers) -> Floats:
@@ -280,8 +277,8 @@ def surprise_of(scored: Scored) -> Floats:
     return np.where(new, scored.weight * np.minimum(np.logaddexp(0.0, -scored.alone - scored.other), _WORST), 0.0)
 
 
-def _loss(scored: Scored, log_odds: Floats) -> Floats:
-    """Return by how much each label adds to the weighted log-loss of ``log_odds``, shapes ``(n,)``."""
+def _losses(scored: Scored, log_odds: Floats) -> Floats:
+    """Return by how much each label adds to the weighted log-loss of each of ``log_odds``, shapes ``(4, n)``."""
     positive, negative = (np.minimum(np.logaddexp(0.0, sign * log_odds), _WORST) for sign in (-1.0, 1.0))
     now, before = (np.where(value == 1, positive, negative) for value in (scored.value, scored.said_value))
     return np.asarray(scored.weight * now - scored.said_weight * before)

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from evaluation_ground import EvaluationGround, new_evaluation_ground
@@ -54,6 +56,18 @@ def pull_requests(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = repository / "examples" / "github_pull_requests" / "to_events.py"
     subprocess.run([sys.executable, str(script), str(table), str(log)], check=True, capture_output=True)
     return log
+
+
+@pytest.fixture(scope="module")
+def poisoning() -> ModuleType:
+    """Give the benchmark that has the attacks, as a module that the tests of one file may change."""
+    program = Path(__file__).parents[1] / "benchmarks" / "poisoning.py"
+    spec = spec_from_file_location("poisoning", program)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["poisoning"] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ labels are a function of the events.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -24,9 +23,8 @@ from stream_qa.replay.report import Report
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
-from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState
-from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.partitioner import share_of
 
 Log = Mapping[int, Sequence[ConsumerRecord]]
 """The records of a topic by partition, in log order."""
@@ -58,7 +56,7 @@ def refold(stage: LearnStage[Any], log: Log) -> Refolded:
     for partition, records in log.items():
         state = states[partition] = MemoryState()
         sources = [Record(record.topic, partition, record.offset, record.key, record.value) for record in records]
-        share = Share(len(log), partial(_is_in, partition, len(log)))
+        share = share_of(partition, len(log))
         # Where entities start from what a bundle knows of them, they do so before any label here.
         for source in [None, *sources] if stage.warm_start else sources:
             outcome = stage.process(partition, [] if source is None else [source], state, share)
@@ -77,10 +75,6 @@ def refold(stage: LearnStage[Any], log: Log) -> Refolded:
                     versions[delta.entity_id, delta.version] = newest[delta.entity_id]
             messages += outcome.messages
     return Refolded(versions, messages, states)
-
-
-def _is_in(partition: int, partitions: int, entity_id: str) -> bool:
-    return partition_of(entity_id.encode(), partitions) == partition
 
 
 def publishing_differences(deltas: Iterable[Delta], versions: Versions) -> list[str]:

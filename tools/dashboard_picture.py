@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
@@ -53,7 +52,7 @@ def draw_stat(axes: Axes, prometheus: str, panel: dict[str, Any]) -> None:
     axes.axis("off")
     shown = []
     for target in panel["targets"]:
-        for series in ask(prometheus, "/api/v1/query", query=target["expr"].replace("$__rate_interval", RATE_INTERVAL)):
+        for series in ask(prometheus, "/api/v1/query", query=target["expr"]):
             name = legend(target.get("legendFormat", ""), series["metric"])
             shown.append(f"{float(series['value'][1]):,.0f} {name}".strip())
     axes.text(0.5, 0.45, "\n".join(shown) or "no data", ha="center", va="center", fontsize=15, color="tab:blue")
@@ -66,7 +65,7 @@ def draw_series(axes: Axes, prometheus: str, panel: dict[str, Any], start: float
         found = ask(
             prometheus,
             "/api/v1/query_range",
-            query=target["expr"].replace("$__rate_interval", RATE_INTERVAL),
+            query=target["expr"],
             start=str(start),
             end=str(end),
             step=str((end - start) / POINTS),
@@ -103,10 +102,9 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=10, help="how far back")
     options = arguments.parse_args()
     end = time.time()
-    panels = json.loads(DASHBOARD.read_text())["panels"]
+    panels = json.loads(DASHBOARD.read_text().replace("$__rate_interval", RATE_INTERVAL))["panels"]
     columns = max(panel["gridPos"]["x"] + panel["gridPos"]["w"] for panel in panels)
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
-    mpl.use("Agg")
     figure = Figure(figsize=(columns * COLUMN, rows * ROW), dpi=100)
     for panel in panels:
         place = panel["gridPos"]

@@ -3,13 +3,10 @@
 import asyncio
 import json
 import shutil
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,43 +16,30 @@ import orjson
 import pytest
 from ground import PARTITIONS, Ground, new_ground
 from monitoring import scraped
-from refolding import Log, delta_of, refold
+from refolding import Log, refold
 
 from stream_qa.broker.ports import free_port
-from stream_qa.coefficients.messages import entity_of
+from stream_qa.coefficients import CoefficientStore, Verdict, read_delta
 from stream_qa.events import Record
 from stream_qa.learning.arrays import Floats
 from stream_qa.learning.guard import Standing
 from stream_qa.simulation import Marketplace, simulate
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
-from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState
-from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.partitioner import partition_of, share_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 DAY = 86_400_000
 MARKET = Marketplace(members=300, jobs=60, days=28, applications=8_000, features=4)
 FLIPPED, KILLED, RIGHT_AGAIN = (MARKET.start + days * DAY for days in (12, 19, 22))
-POISONING = Path(__file__).parents[2] / "benchmarks" / "poisoning.py"
 
 
 @pytest.fixture
 def ground(broker: str, tmp_path: Path) -> Ground:
     """Give a group that stops soon, and holds nobody back one by one."""
     return new_ground(broker, tmp_path, guard_change=12.0, guard_entity_evidence=0.0, guard_flood=0.0)
-
-
-@pytest.fixture(scope="module")
-def poisoning() -> ModuleType:
-    """Give the benchmark that has the attacks."""
-    spec = spec_from_file_location("poisoning", POISONING)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["poisoning"] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def parts(poisoning: ModuleType, directory: Path) -> Iterator[Path]:
@@ -82,7 +66,7 @@ def guarded(stage: LearnStage[Any], log: Log) -> dict[int, Standing]:
     for partition, records in log.items():
         table = MemoryState()
         sources = [Record(record.topic, partition, record.offset, record.key, record.value) for record in records]
-        share = Share(len(log), partial(_is_in, partition))
+        share = share_of(partition, len(log))
         outcome = stage.process(partition, sources, table, share)
         table.apply(outcome.changes)
         while outcome.unfinished:
@@ -90,10 +74,6 @@ def guarded(stage: LearnStage[Any], log: Log) -> dict[int, Standing]:
             table.apply(outcome.changes)
         standings[partition] = stage.standing(table)
     return standings
-
-
-def _is_in(partition: int, entity_id: str) -> bool:
-    return partition_of(entity_id.encode(), PARTITIONS) == partition
 
 
 def stopped(port: int) -> dict[str, float]:
@@ -154,15 +134,7 @@ def test_killed_while_it_publishes_nothing_it_goes_on_as_its_log_says(
 
 def served(log: Log) -> dict[tuple[str, str], tuple[int, Floats]]:
     """Return what a server that follows the deltas holds: version and coefficients, by kind and id."""
-    held: dict[tuple[str, str], tuple[int, Floats]] = {}
-    for records in log.values():
-        for record in records:
-            if record.value is None:
-                held.pop(entity_of(record.key), None)
-                continue
-            delta = delta_of(record.value)
-            key = (delta.entity_kind, delta.entity_id)
-            base, vector = held.get(key, (0, np.zeros(1)))
-            assert delta.base_version in (0, base)
-            held[key] = delta.version, (vector if delta.base_version else np.zeros(1)) + np.array(delta.change)
-    return held
+    store = CoefficientStore()
+    store.apply([read_delta(record.key, record.value) for records in log.values() for record in records])
+    assert store.metrics.changes[Verdict.GAP] == store.metrics.changes[Verdict.SKIPPED] == 0
+    return {(side, entity_id): (each.version, each.vector) for side, entity_id, each in store.entities()}

@@ -77,6 +77,7 @@ def wait_for(address: str, asked: Iterable[Query]) -> None:
     while waiting:
         waiting = [query for query in waiting if not ask(address, "/api/v1/query", query=query.text)["result"]]
         assert time.monotonic() < until, [query.name for query in waiting]
+        time.sleep(0.1)
 
 
 async def produce(ground: Ground) -> None:

@@ -1,7 +1,5 @@
 """What the poisoning table claims, at small size; and that good logs are left alone."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +8,6 @@ import pytest
 
 from stream_qa.simulation import EventLog, Marketplace, simulate
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "poisoning.py"
 MARKET = Marketplace(members=300, jobs=60, days=28, applications=4_000, features=4)
 SINCE = MARKET.start + 14 * 86_400_000
 JOB_FEATURE = "a job feature times 1,000"
@@ -18,16 +15,10 @@ FLIPPED = "all labels flipped"
 FLOODED = "one job flooded with answers"
 
 
-@pytest.fixture(scope="module")
-def poisoning() -> ModuleType:
-    """Give the benchmark, with one partition."""
-    spec = importlib.util.spec_from_file_location("poisoning", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["poisoning"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.PARTITIONS = 1  # type: ignore[attr-defined] # small logs have few labels
-    return module
+@pytest.fixture(scope="module", autouse=True)
+def _one_partition(poisoning: ModuleType) -> None:
+    """Let the benchmark have one partition: small logs have few labels."""
+    poisoning.PARTITIONS = 1  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,14 @@ def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
         process.wait()
 
 
+def asker(client: httpx.Client) -> httpx.Client:
+    """Return another client of the service, for a thread that asks again and again.
+
+    It makes a connection for each request: one that is kept may be closed by the service just when it is used again.
+    """
+    return httpx.Client(base_url=client.base_url, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 def ready(client: httpx.Client) -> bool | None:
     """Return whether it is ready; ``None`` where it does not answer."""
     try:

@@ -22,7 +22,7 @@ from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import PARTITIONS, Ground, job_in, new_ground
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
-from service_process import POLL_SECONDS, PROGRAM, ready, service
+from service_process import POLL_SECONDS, PROGRAM, asker, ready, service
 from typer.testing import CliRunner
 
 from stream_qa.bundle import Bundle
@@ -193,8 +193,7 @@ def asking(client: httpx.Client, body: dict[str, Any], versions: dict[int, str])
 
     def ask() -> int:
         asked = 0
-        # A connection of its own for each: one that is kept may be closed by the service just when it is used again.
-        with httpx.Client(base_url=client.base_url, limits=httpx.Limits(max_keepalive_connections=0)) as own:
+        with asker(client) as own:
             while not over.is_set():
                 answer = own.post("/v1/scores/batch", json=body).raise_for_status().json()
                 version = versions[answer["generation"]]

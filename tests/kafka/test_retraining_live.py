@@ -21,7 +21,7 @@ import pytest
 from ground import Ground, new_ground
 from refolding import delta_of
 from retraining_ground import BASE_RATE, HELD_BACK_DAYS, RetrainingGround, poisoned, write_export
-from service_process import ready, service
+from service_process import asker, ready, service
 
 from stream_qa.bundle import load_bundle
 from stream_qa.labels.policy import DAY
@@ -104,8 +104,7 @@ class Asked:
             "jobs": [{"job_id": name, "features": features} for name, features in self.jobs.items()],
             "pairs": [{"member_id": member, "job_id": job} for member, job in self.pairs],
         }
-        # A connection of its own for each: one that is kept may be closed by the service just when it is used again.
-        self._client = httpx.Client(base_url=client.base_url, limits=httpx.Limits(max_keepalive_connections=0))
+        self._client = asker(client)
         self._stop = threading.Event()
 
     @contextmanager

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
 from stream_qa.coefficients import Publisher
 from stream_qa.learning import RandomEffect
-from stream_qa.learning.arrays import Booleans
+from stream_qa.learning.arrays import Booleans, Integers
 from stream_qa.learning.entity import Records, entity_key, entity_type, unpack_many
 from stream_qa.learning.entity_guard import EntityPolicy, is_flooded, is_harmful
 from stream_qa.learning.guard import GUARD, Standing
@@ -37,6 +38,15 @@ def held_key(entity_id: str) -> bytes:
 def is_held_key(key: bytes) -> bool:
     """Return whether a key is one of those."""
     return key.startswith(_HELD)
+
+
+class Published(NamedTuple):
+    """What became of moved entities."""
+
+    rows: Integers
+    """Those of which there is a delta."""
+    held_back: list[tuple[str, str]]
+    """Who is newly held back, each with why; ``released`` where one is no more."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ class Holding:
         state: StateReader,
         outcome: Outcome,
         standing: Standing,
-    ) -> list[tuple[str, str]]:
+    ) -> Published:
         """Publish those of moved entities, shapes ``(n,)``, that may be, and remember the others.
 
         Parameters
@@ -94,11 +104,6 @@ class Holding:
             Gets the changes and messages.
         standing
             Counts those that have moved while their side was not published, in place.
-
-        Returns
-        -------
-        list of tuple
-            Who is newly held back, each with why; ``released`` where one is no more.
         """
         marked = np.zeros(len(entity_ids), np.bool_)
         if standing.held:
@@ -119,7 +124,8 @@ class Holding:
         outcome.changes.update((held_key(entity_ids[row]), _MARK) for row in added.tolist())
         standing.held += len(added) - len(released)
         changed = {why: now[why] & ~was[why] for why in now} | {"released": was_held & ~is_held}
-        return [(entity_ids[row], why) for why in changed for row in np.flatnonzero(changed[why]).tolist()]
+        held_back = [(entity_ids[row], why) for why in changed for row in np.flatnonzero(changed[why]).tolist()]
+        return Published(rows, held_back)
 
     def release_some(
         self,

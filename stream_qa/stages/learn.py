@@ -138,6 +138,7 @@ class LearnStage(Generic[L]):
         written = Overlay(state)
         steps: list[Step[L]] = []
         held_back: list[tuple[str, str]] = []
+        delta_times: list[Integers] = []
         clocks = read_clocks(state)
         for start, end, today in parts_of(labels, whitenings.newest.model_number, clocks, share.partitions):
             if start:
@@ -153,6 +154,7 @@ class LearnStage(Generic[L]):
                 state=written,
                 outcome=outcome,
                 held_back=held_back,
+                delta_times=delta_times,
             )
         today = day_of(clocks, share.partitions)
         unfinished = self._start(whitenings, today, written, outcome, share=share, most=AT_A_TIME)
@@ -165,7 +167,9 @@ class LearnStage(Generic[L]):
             unfinished |= self.holding.release_some(self.effect, whitenings, state, outcome, standing=standing)
         outcome.messages.extend(self.forward(partition, steps))
         said = (*notices(was, standing), *told(held_back))
-        return outcome._replace(unfinished=unfinished, notices=said, held_back=tuple(held_back))
+        return outcome._replace(
+            unfinished=unfinished, notices=said, held_back=tuple(held_back), delta_times=tuple(delta_times)
+        )
 
     def standing(self, state: StateReader) -> Standing:
         """Return how good what a table has learned is, and whether it is published."""
@@ -244,11 +248,12 @@ class LearnStage(Generic[L]):
         state: StateReader,
         outcome: Outcome,
         held_back: list[tuple[str, str]],
+        delta_times: list[Integers],
     ) -> list[Step[L]]:
         """Step the entities through the labels, with their features ``(n, k)``, that are news to them.
 
         All by the newest model of ``whitenings``, and on one day of event time (ms). Who is newly held back, or no
-        more, is added to ``held_back``.
+        more, is added to ``held_back``, and when the newest label of each delta happened to ``delta_times``.
         """
         entity_ids, entity_of = _distinct([self.source.entity_id(label) for label in labels])
         applications, application_of = _distinct(
@@ -288,7 +293,7 @@ class LearnStage(Generic[L]):
         shown = self._judge(standing, fresh, batch, seen, entities=after, newest_at=newest_at)
         moved = np.flatnonzero(after["version"] != before["version"])
         moved_ids = [entity_ids[index] for index in moved]
-        held_back += self.holding.publish_shown(
+        published = self.holding.publish_shown(
             moved_ids,
             before[moved],
             after[moved],
@@ -298,6 +303,9 @@ class LearnStage(Generic[L]):
             outcome=outcome,
             standing=standing,
         )
+        held_back += published.held_back
+        if published.rows.size:
+            delta_times.append(_newest(len(entity_ids), batch, seen.learned)[moved[published.rows]])
         if standing != Standing.unpack(guard_record):
             outcome.changes[GUARD] = standing.pack()
         outcome.changes.update(zip([entity_keys[index] for index in moved], pack_many(after[moved]), strict=True))
@@ -398,6 +406,13 @@ class LearnStage(Generic[L]):
             over = [key for key, _ in state.scan(start, end)]
             over += [key for key in outcome.changes if start <= key < end]
             outcome.changes.update(dict.fromkeys(over))
+
+
+def _newest(count: int, batch: Batch, learned: Booleans) -> Integers:
+    """Return when the newest label of those that were ``learned`` happened (ms), of each of ``count`` entities."""
+    newest = np.zeros(count, np.int64)
+    np.maximum.at(newest, batch.entity[learned], batch.happened_at[learned])
+    return newest
 
 
 def _distinct(values: Sequence[V]) -> tuple[list[V], Integers]:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from sortedcontainers import SortedDict
 
 from stream_qa.events import Message
+from stream_qa.learning.arrays import Integers
 from stream_qa.learning.drift import Seen
 
 Changes = Mapping[bytes, bytes | None]
@@ -51,6 +52,8 @@ class Outcome(NamedTuple):
     """What somebody should know."""
     held_back: Sequence[tuple[str, str]] = ()
     """Whose coefficients are newly held back, each with why; ``released`` where they are no more."""
+    delta_times: Sequence[Integers] = ()
+    """Event time (ms) of the newest label that went into each delta, shape ``(n,)`` for each part of the chunk."""
 
 
 class MemoryState:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from stream_qa.errors import ChunkError, PoisonousRecordError, StateError
 from stream_qa.events import Message, SourceRecord, dead_letter
+from stream_qa.learning.arrays import Integers
 from stream_qa.learning.drift import Seen
 from stream_qa.logs import at
 from stream_qa.stages.overlay import Overlay
@@ -66,6 +67,7 @@ class _Search:
         self._seen: list[Seen] = []
         self._notices: list[str] = []
         self._held_back: list[tuple[str, str]] = []
+        self._delta_times: list[Integers] = []
         self._found = False
         self._unfinished = False
 
@@ -92,6 +94,7 @@ class _Search:
             self._seen,
             self._notices,
             self._held_back,
+            self._delta_times,
         )
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
@@ -117,6 +120,7 @@ class _Search:
                 self._seen += outcome.seen
                 self._notices += outcome.notices
                 self._held_back += outcome.held_back
+                self._delta_times += outcome.delta_times
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"

@@ -12,12 +12,16 @@ import numpy as np
 from stream_qa.errors import FencedError
 from stream_qa.events import Message
 from stream_qa.events.dead_letter import EXCEPTION_CLASS
+from stream_qa.learning.arrays import Floats
 from stream_qa.streaming.drift_log import DriftLog
 from stream_qa.streaming.lane import Work
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 _LABEL_AGES = (_MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY, 14 * _DAY, 28 * _DAY)
 _DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, _MINUTE, 5 * _MINUTE, 30 * _MINUTE, _HOUR, 6 * _HOUR)
+_EVENT_TO_DELTA = (*_DELAYS, _DAY)
+#: Events that are older (ms) come from a log that is replayed: how late its deltas are says nothing of the worker.
+_HISTORY = 7 * 86_400_000
 _TRANSACTIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -35,12 +39,11 @@ class Distribution:
         self._counts = np.zeros(len(bounds) + 1, np.int64)
         self.sum = 0.0
 
-    def add(self, values: Sequence[float]) -> None:
+    def add(self, values: Sequence[float] | Floats) -> None:
         """Count some values."""
-        if values:
-            places = np.searchsorted(self._bounds, values)
-            self._counts += np.bincount(places, minlength=len(self._counts))
-            self.sum += float(np.sum(values))
+        places = np.searchsorted(self._bounds, values)
+        self._counts += np.bincount(places, minlength=len(self._counts))
+        self.sum += float(np.sum(values))
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return the bounds, the last of which is infinite, and how many values were at most as large as each."""
@@ -79,6 +82,11 @@ class Counts:
         """Seconds from when a record came into its topic until it was processed and committed, by stage.
 
         Of the first record of each lane in a transaction.
+        """
+        self.event_to_delta: defaultdict[str, Distribution] = defaultdict(lambda: Distribution(_EVENT_TO_DELTA))
+        """Seconds from the newest event in a delta until it was committed, by stage.
+
+        Of deltas of events of the last days.
         """
         self.transaction_seconds = Distribution(_TRANSACTIONS)
         """How long transactions that were committed took."""
@@ -120,6 +128,10 @@ class Counts:
                 self.labels.update(outcome.reasons)
                 self.held_back.update((stage, why) for _, why in outcome.held_back)
                 self.label_ages.add([age / 1000 for age in outcome.ages])
+                for happened_at in outcome.delta_times:
+                    ages = now - happened_at
+                    # A producer's clock may be ahead.
+                    self.event_to_delta[stage].add(np.maximum(ages[ages <= _HISTORY], 0) / 1000)
                 for seen in outcome.seen:
                     self.drift.take(seen, now)
             if self._dead_letters in written:

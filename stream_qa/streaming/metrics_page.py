@@ -17,6 +17,7 @@ from stream_qa.learning.drift import Feature
 from stream_qa.learning.guard import REASONS, Sums
 from stream_qa.stages.label import LabelStage
 from stream_qa.streaming.lanes import Lanes
+from stream_qa.streaming.metrics import Distribution
 from stream_qa.streaming.table import Sizes
 
 PATH = "/metrics"
@@ -77,14 +78,16 @@ class WorkerCollector(Collector):
             counts.held_back.items(),
         )
         yield _counter("dead_letters", "Input that could not be used.", ["stage", "reason"], counts.dead.items())
-        delays = HistogramMetricFamily(
-            "stream_qa_delay_seconds",
+        yield _histogram(
+            "delay_seconds",
             "Time from when a record came into its topic until a stage had processed it, and that was committed.",
-            labels=["stage"],
+            counts.delays,
         )
-        for stage, delay in counts.delays.items():
-            delays.add_metric([stage], delay.buckets(), delay.sum)
-        yield delays
+        yield _histogram(
+            "event_to_delta_seconds",
+            "Time from the newest event in a delta until the delta was committed.",
+            counts.event_to_delta,
+        )
         yield HistogramMetricFamily(
             "stream_qa_transaction_seconds",
             "Time that a transaction took to be written and committed.",
@@ -258,6 +261,13 @@ def _counter(name: str, what: str, labels: list[str], values: Values) -> Metric:
     family = CounterMetricFamily(f"stream_qa_{name}", what, labels=labels)
     for label_values, value in values:
         family.add_metric(label_values, value)
+    return family
+
+
+def _histogram(name: str, what: str, by_stage: Mapping[str, Distribution]) -> Metric:
+    family = HistogramMetricFamily(f"stream_qa_{name}", what, labels=["stage"])
+    for stage, distribution in by_stage.items():
+        family.add_metric([stage], distribution.buckets(), distribution.sum)
     return family
 
 

@@ -94,6 +94,8 @@ def test_its_metrics_are_those_of_the_page_and_say_what_the_topics_hold(ground: 
         # None is longer than all of this took: they are in seconds, and of this run.
         most = (time.monotonic() - began) * max(sample.value for sample in delays if sample.name.endswith("_count"))
         assert all(sample.value < most for sample in delays if sample.name.endswith("_sum"))
+        # It is a log of the past that is replayed.
+        assert not any(sample.value for sample in found["stream_qa_event_to_delta_seconds"].samples)
         events = values(found["stream_qa_events_total"], "stage")
         assert events["label"] >= APPLICATIONS * 1.5 + 2
         assert (events["member"], events["job"]) == (len(held["labels"]), len(held["examples"]))
@@ -103,3 +105,28 @@ def test_its_metrics_are_those_of_the_page_and_say_what_the_topics_hold(ground: 
         assert found["stream_qa_ready"].samples[0].value == 1
         assert found["stream_qa_fenced_total"].samples[0].value == 0
         assert values(found["stream_qa_table_records"], "stage")["member"] > 0
+
+
+async def answer(ground: Ground, happened_at: int) -> None:
+    """Send an application that was answered at a moment (ms)."""
+    topics, place = ground.settings.topics, partition_of(b"job-1", PARTITIONS)
+    applied = application("a-1", job_id="job-1", applied_at=happened_at - HOUR)
+    answered = engagement(application_id="a-1", job_id="job-1", engaged_at=happened_at)
+    for topic, event in ((topics.applications, applied), (topics.engagements, answered)):
+        await ground.produce(topic, [(b"job-1", event.model_dump_json().encode())], place)
+
+
+def test_a_delta_is_as_old_as_the_answer_that_it_was_learned_from(ground: Ground) -> None:
+    waited, port = 60, free_port()
+    began = time.time() - waited
+    asyncio.run(answer(ground, round(began * 1000)))
+
+    with ground.worker(STREAM_QA_WEB_PORT=str(port)):
+        while True:
+            samples = scraped(port)["stream_qa_event_to_delta_seconds"].samples
+            sums = {each.labels["stage"]: each.value for each in samples if each.name.endswith("_sum")}
+            if len(sums) == 2:
+                break
+    assert waited < sums["member"] < sums["job"] < time.time() - began
+    assert [each.value for each in samples if each.labels.get("le") == "60.0"] == [0, 0]
+    assert [each.value for each in samples if each.labels.get("le") == "+Inf"] == [1, 1]

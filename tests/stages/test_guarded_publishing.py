@@ -63,6 +63,7 @@ class Partition:
         self.state = MemoryState()
         self.messages: list[Message] = []
         self.notices: list[str] = []
+        self.delta_times: list[int] = []
         self.server, self.late = CoefficientStore(), CoefficientStore()
 
     def take(self, labels: Sequence[Example]) -> list[Message]:
@@ -74,6 +75,7 @@ class Partition:
             self.state.apply(outcome.changes)
             sent += outcome.messages
             self.notices += outcome.notices
+            self.delta_times += [time for times in outcome.delta_times for time in times.tolist()]
             records, unfinished = [], outcome.unfinished
         self.messages += sent
         self.server.apply([read_delta(m.key, m.value) for m in sent if m.topic == TOPICS.coefficients])
@@ -199,6 +201,20 @@ def test_what_was_held_back_is_published_some_at_a_time(monkeypatch: pytest.Monk
         partition.take(log()[start : start + 20])
     assert partition.held() == set()
     assert partition.served(partition.server) == partition.known()
+
+
+def test_only_what_is_learned_now_tells_how_old_its_delta_is() -> None:
+    partition = Partition(GUARDED)
+    partition.take(log()[:LIKED])
+    assert sorted(partition.delta_times) == [label.happened_at for label in log()[LIKED - JOBS : LIKED]]
+    partition.take(log()[LIKED:STOPPED])
+    partition.delta_times.clear()
+    partition.take(log()[STOPPED : STOPPED + BLOCK])
+    assert partition.delta_times == []
+    partition.stage = NEVER
+    sent = partition.take(log()[STOPPED + BLOCK : STOPPED + BLOCK + 1])
+    assert len([m for m in sent if m.topic == TOPICS.coefficients]) == JOBS
+    assert partition.delta_times == [log()[STOPPED + BLOCK].happened_at]
 
 
 def test_an_entity_that_is_over_while_it_is_held_back_does_not_come_again() -> None:

@@ -404,6 +404,23 @@ def test_a_label_that_only_becomes_final_makes_no_new_version(side: Side) -> Non
 
 
 @both_sides
+def test_a_delta_is_as_old_as_the_newest_label_that_went_into_it(side: Side) -> None:
+    learner = Learner(side)
+    first = learner.take(
+        side.event("a", value=1, happened_at=START + 500),
+        side.event("b", value=0, happened_at=START + 300),
+        side.event("c", entity="entity-2", value=1, happened_at=START + 100),
+        # It changes nothing.
+        side.event("d", entity="entity-2", happened_at=START + 900),
+    )
+    assert [times.tolist() for times in first.delta_times] == [[START + 500, START + 100]]
+    # What came before is not in this delta, although it is newer.
+    late = learner.take(side.event("e", value=1, happened_at=START + 200))
+    assert [times.tolist() for times in late.delta_times] == [[START + 200]]
+    assert learner.take(side.event("f", happened_at=START + 900)).delta_times == ()
+
+
+@both_sides
 def test_a_label_without_a_value_counts_nothing_whatever_its_weight_says(side: Side) -> None:
     learner = Learner(side)
     learner.take(side.event(value=None, weight=1.0))

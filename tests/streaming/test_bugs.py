@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +33,7 @@ def count(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
         lessons=2 * len(records),
         reasons={"numbered": len(records)},
         ages=[record.offset for record in records],
+        delta_times=[np.array([record.offset for record in records])],
     )
 
 
@@ -54,6 +56,7 @@ def test_all_but_the_poisonous_records_are_processed_as_if_those_were_not_there(
     assert outcome.changes.get(b"seen", b"5") == expected.changes[b"seen"]
     assert (outcome.counted.get("seen", 0), outcome.lessons) == (len(good), 2 * len(good))
     assert (outcome.reasons.get("numbered", 0), outcome.ages) == (len(good), expected.ages)
+    assert [time for times in outcome.delta_times for time in times.tolist()] == expected.ages
     letters = [message for message in outcome.messages if message.topic == "dead-letters"]
     assert [int(dict(letter.headers)[OFFSET] or b"") for letter in letters] == [
         record.offset for record in chunk if record.value == POISON
@@ -97,4 +100,5 @@ def test_an_error_of_the_disk_is_no_bug() -> None:
 
 def test_where_nothing_fails_the_outcome_is_the_stages_own() -> None:
     chunk = records([b"good", b"good"])
-    assert guarded("member", count, None)(chunk, MemoryState()) == count(chunk, MemoryState())
+    outcome = count(chunk, MemoryState())
+    assert guarded("member", lambda _records, _state: outcome, None)(chunk, MemoryState()) is outcome

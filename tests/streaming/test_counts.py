@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from stream_qa.streaming.lane import Work
 from stream_qa.streaming.metrics import Counts, Distribution
 
 HOUR = 3_600_000
+DAY = 24 * HOUR
 NOW = 1_767_571_200_000
 
 
@@ -92,6 +94,17 @@ def test_how_long_records_took_is_counted_by_stage_for_the_first_of_each_partiti
         "job": 0,
     }
     assert dict(counts.delays["label"].buckets())["0.05"] == 1
+
+
+def test_how_long_deltas_took_is_counted_from_their_newest_event_but_not_of_a_replayed_log() -> None:
+    counts = Counts("dead-letters")
+    happened = [np.array([NOW - 40, NOW - 400, NOW + 5]), np.array([NOW - 7 * DAY, NOW - 7 * DAY - 1])]
+    of_member = work(Outcome({}, [], delta_times=happened), 5)
+    counts.committed([("member", of_member), ("member", of_member), ("label", Work({}, [], {}))], {}, 0.01, NOW)
+    assert counts.event_to_delta.keys() == {"member"}
+    assert counts.event_to_delta["member"].sum == pytest.approx(2 * (0.04 + 0.4 + 7 * 86_400))
+    buckets = dict(counts.event_to_delta["member"].buckets())
+    assert [buckets[bound] for bound in ("0.05", "0.5", "86400.0", "+Inf")] == [4, 6, 6, 8]
 
 
 def test_interruptions_are_counted_by_error_and_those_by_another_worker_alone() -> None:

@@ -1,15 +1,21 @@
-FROM python:3.12.12-slim-bookworm AS build
+# The index of all platforms of this version. `docker buildx imagetools inspect TAG` says what a tag is now.
+ARG PYTHON_IMAGE=python:3.12.12-slim-bookworm@sha256:593bd06efe90efa80dc4eee3948be7c0fde4134606dd40d8dd8dbcade98e669c
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /source
-RUN python -m venv /opt/stream-qa
+# First what changes seldom: a change of the code alone leaves these layers.
+COPY deploy/constraints.txt deploy/build-constraints.txt deploy/
+RUN python -m venv /opt/stream-qa \
+    && /opt/stream-qa/bin/pip install --no-cache-dir --require-hashes --requirement deploy/constraints.txt \
+    && python -m pip install --no-cache-dir --require-hashes --requirement deploy/build-constraints.txt
 COPY pyproject.toml README.md LICENSE ./
-COPY deploy/constraints.txt deploy/constraints.txt
 COPY topics topics
 COPY stream_qa stream_qa
-RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
-    && /opt/stream-qa/bin/pip install --no-cache-dir --constraint deploy/constraints.txt \
-        "$(echo /wheels/*.whl)[onnx,redis,serve]"
+RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/stream-qa/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
+    && /opt/stream-qa/bin/pip check
 
-FROM python:3.12.12-slim-bookworm
+FROM ${PYTHON_IMAGE}
 ENV PATH=/opt/stream-qa/bin:$PATH \
     PYTHONUNBUFFERED=1
 # A volume mounted on /data takes over its owner, so the worker can write there without being root.

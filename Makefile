@@ -47,7 +47,7 @@ lint: install ## Check style, types and layers
 pages: install ## Write what follows from the code: pages, the contract of the topics, topics for Kubernetes
 	$(BIN)/python tools/pages.py
 
-constraints: install ## Choose the versions that the container image installs: deploy/constraints.txt
+constraints: install ## Choose what the container image installs, by version and hash: deploy/constraints.txt
 	$(BIN)/python tools/constraints.py
 
 record-upgrade: install ## Record what RECORDING (a version) leaves on a broker, for the test of upgrades

@@ -65,6 +65,11 @@ class Process:
             return 0, str(error)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the process is there no more."""
+        return self.process.poll() is not None
+
+    @property
     def is_ready(self) -> bool:
         """Whether ``/readyz`` is 200."""
         return self.page("/readyz")[0] == 200
@@ -127,7 +132,7 @@ class Desk:
 
     def ready(self, process: Process) -> None:
         """Wait until a worker or a service is ready."""
-        wait_for(f"{process.name} is ready", lambda: process.is_ready or process.process.poll() is not None)
+        wait_for(f"{process.name} is ready", lambda: process.is_ready or process.has_ended)
         if not process.is_ready:
             raise NotSeenError(f"{process.name} is ready; it says: {self.ground.log_of(process.name).read_text()}")
 
@@ -191,7 +196,7 @@ class Desk:
 
     def ended(self, process: Process, code: int) -> None:
         """Wait until a process has ended by itself, and show how."""
-        wait_for(f"{process.name} ends", lambda: process.process.poll() is not None)
+        wait_for(f"{process.name} ends", lambda: process.has_ended)
         if process.process.returncode != code:
             raise NotSeenError(f"exit code {code}, not {process.process.returncode}")
         self.say(f"(the worker has ended with exit code {code})")

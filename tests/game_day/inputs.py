@@ -1,6 +1,7 @@
 """Incidents that come with the input, the model or the topics."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -90,13 +91,13 @@ def partition_mismatch(broker: DevelopmentBroker, directory: Path) -> None:
         desk.status(worker, topics=False)
         desk.command("topics", "plan", only="refused|partitions")
     with desk.worker("restarted", **SHORT_SESSION) as worker:
-        wait_for("the worker ends", lambda: worker.process.poll() is not None)
+        wait_for("the worker ends", lambda: worker.has_ended)
         desk.say(f"(a worker that is started now ends with exit code {worker.process.returncode})")
         desk.log("restarted", "The worker does not start|the worker stops")
 
 
 def future_clock(broker: DevelopmentBroker, directory: Path) -> None:
-    """Play a producer of applications, then one of engagements too, whose clock is a year ahead."""
+    """Play a producer of applications, then one of engagements too, whose clock is a year ahead, and what mends it."""
     desk = Desk(new_ground(broker.bootstrap, directory))
     ahead = now() + YEAR
     with desk.worker(STREAM_QA_QUIET_SECONDS="0") as worker:
@@ -121,6 +122,32 @@ def future_clock(broker: DevelopmentBroker, directory: Path) -> None:
         desk.metrics(worker, r"stream_qa_dead_letters_total\{.*LateApplicationError.*\} 1")
         desk.status(worker, only="^!!|event time")
         desk.metrics(worker, r"stream_qa_watermark_seconds\{.*0")
+    log, place = directory / "clean.jsonl", directory / "mended"
+    desk.say(f"# the producer is stopped; {_keep(desk.ground, log)} events of its topics are not ahead of the clock")
+    place.mkdir()
+    mended = Desk(new_ground(broker.bootstrap, place), {f"{directory}/": ""})
+    with mended.worker(STREAM_QA_QUIET_SECONDS="0") as worker:
+        mended.say("$ STREAM_QA_TOPIC_PREFIX=mended- faust -A stream_qa.app worker -l info")
+        mended.ready(worker)
+        mended.command("replay", str(log), "--kafka", code=0)
+        send(mended.ground, applied("good-3"))
+        mended.say(f"({scores(mended.ground, 3)} of 3 applications that are not ahead are scored)")
+        mended.status(worker, only="event time|dead letters", event_time=True, dead_letters=True)
+        mended.metrics(worker, r"stream_qa_watermark_seconds\{.*0")
+
+
+def _keep(ground: Ground, log: Path) -> int:
+    """Write a log of what there is in the inputs and not ahead of the clock; return how many events these are."""
+    topics, lines = ground.settings.topics, []
+    for topic, kind, time in (
+        (topics.applications, "application", "applied_at"),
+        (topics.engagements, "engagement", "engaged_at"),
+    ):
+        for records in asyncio.run(ground.read(topic)).values():
+            events = [json.loads(record.value) for record in records]
+            lines += [json.dumps({**event, "type": kind}) for event in events if event[time] <= now()]
+    log.write_text("".join(f"{line}\n" for line in lines))
+    return len(lines)
 
 
 def _quietly(desk: Desk, *arguments: str) -> None:

@@ -95,17 +95,19 @@ def fenced_worker(broker: DevelopmentBroker, directory: Path) -> None:
             desk.log("intruder", "ready: partitions")
             processes = (first, second, intruder)
 
-            def has_one_ended() -> bool:
+            def has_a_group_given_up() -> bool:
                 flood(desk.ground, f"more-{time.monotonic_ns()}", 5)
-                return any(each.process.poll() is not None for each in processes)
+                return intruder.has_ended or (first.has_ended and second.has_ended)
 
-            wait_for("one ends", has_one_ended)
+            wait_for("a group gives up", has_a_group_given_up)
             for each in processes:
-                if each.process.poll() is None:
-                    desk.metrics(each, "stream_qa_fenced_total ")
-                else:
+                # One that is about to end answers no more.
+                wait_for(f"{each.name} answers or ends", lambda: each.has_ended or each.page("/metrics")[0] == 200)  # noqa: B023
+                if each.has_ended:
                     desk.say(f"(the worker {each.name} has ended with exit code {each.process.returncode})")
                     desk.log(each.name, "the worker stops")
+                else:
+                    desk.metrics(each, "stream_qa_fenced_total ")
 
 
 def full_disk(broker: DevelopmentBroker, directory: Path) -> None:
@@ -126,7 +128,7 @@ def full_disk(broker: DevelopmentBroker, directory: Path) -> None:
             desk.status(worker)
         with desk.worker("again", **data, **SHORT_SESSION) as worker:
             if grow is not None:
-                wait_for("it ends", lambda: worker.process.poll() is not None)
+                wait_for("it ends", lambda: worker.has_ended)
                 desk.say(f"(started again without room it ends with exit code {worker.process.returncode})")
                 desk.log("again", "The worker does not start|the worker stops")
         if grow is not None:

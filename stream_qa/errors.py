@@ -188,8 +188,8 @@ class HangingTransactionError(TransactionError):
     """The broker has ended a transaction, but not in all partitions: what it wrote there is not to be seen.
 
     Going on would do it again, and when the first is seen after all, it is there twice. Kafka 4.3.0 does this when it
-    is stopped or killed (KAFKA-20734): use another version. ``kafka-transactions.sh find-hanging`` shows which. What
-    is hanging was committed or aborted in other partitions: start a new group and replay the log into it.
+    is stopped or killed (KAFKA-20734): use another version. ``kafka-transactions.sh find-hanging --broker-id`` shows
+    which. What is hanging was committed or aborted in other partitions: start a new group and replay the log into it.
     """
 
 

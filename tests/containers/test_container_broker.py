@@ -14,7 +14,7 @@ from testcontainers.core.docker_client import DockerClient
 
 from stream_qa.errors import BrokerUnavailableError
 from stream_qa.kafka_access import KafkaAccess
-from stream_qa.topics import Action, apply, compare, partition_counts
+from stream_qa.topics import Action, apply, compare, load_declarations, partition_counts
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 START_SECONDS = 120
@@ -69,7 +69,7 @@ async def answers(broker: str) -> None:
 async def test_topics_are_applied_to_a_broker_in_a_container(container_broker: str) -> None:
     await answers(container_broker)
     plan = await apply(KafkaAccess((container_broker,)))
-    assert len(plan.having(Action.CREATE)) == len(plan.topics) == 11
+    assert len(plan.having(Action.CREATE)) == len(plan.topics) == len(load_declarations())
     assert not (await compare(KafkaAccess((container_broker,)))).pending
     counts = await partition_counts(KafkaAccess((container_broker,)), ["applications", "dead-letters", "nonsense"])
     assert counts == {"applications": 4, "dead-letters": 1, "nonsense": None}

@@ -4,7 +4,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from stream_qa.errors import OffsetGapError
@@ -125,7 +125,7 @@ class Sources:
         Parameters
         ----------
         most
-            A source that is alone is taken by whole chunks.
+            A source that is alone is taken by whole chunks, which may be more.
         positions
             Where each source is.
 
@@ -136,30 +136,26 @@ class Sources:
         """
         records: list[SourceRecord] = []
         moved: dict[str, int] = {}
-        while len(records) < most and (turn := self._turn(is_first=not records)) is not None:
-            topic, until = turn
-            queue = self._queues[topic]
-            taken, moved[topic] = queue.take(until, moved.get(topic, positions[topic]))
-            records += taken
-            if self._taken is not None and queue.taken_time > self._taken[0]:
-                self._taken = queue.taken_time, self._now()
+        while len(records) < most and (last := self._last(is_first=not records)) is not None:
+            records += self._merge(last, most - len(records), positions, moved)
         return records, moved
 
     def _now(self) -> float:
         return time.monotonic() if self._order is None else self._order.clock()
 
-    def _turn(self, *, is_first: bool) -> tuple[str, int] | None:
-        """Return whose turn it is, and until which event time; ``None`` where none is or one must wait."""
+    def _last(self, *, is_first: bool) -> int | None:
+        """Return the last event time (ms) that may be taken now; ``None`` where there is nothing, or it must wait."""
         ready = {topic: queue.time for topic, queue in self._queues.items() if queue.has_chunks}
         if not ready:
             return None
         if self._order is None:
-            return next(iter(ready)), NEVER
-        in_step = self._in_step(min(ready.values()))
+            return NEVER
+        earliest = min(ready.values())
+        in_step = self._in_step(earliest)
         missing = self._queues.keys() - ready.keys()
         expected = (missing & self._order.companions) - self._awaited_in_vain
         is_known = any(self._queues[topic].behind > 0 for topic in missing)
-        if is_known or (expected and min(ready.values()) > in_step):
+        if is_known or (expected and earliest > in_step):
             self._patience = self._order.patience if is_known else min(self._order.patience, _EXPECTED_SECONDS)
             if self._waiting_since is None:
                 self._waiting_since = self._order.clock()
@@ -168,14 +164,47 @@ class Sources:
             self._awaited_in_vain |= expected
         else:
             self._waiting_since = None
-        # At the same moment the first source comes first, so the others stop a millisecond earlier.
-        topic = min(ready, key=ready.__getitem__)
-        last = self._order.steps.last(ready[topic], is_first=is_first)
+        last = self._order.steps.last(earliest, is_first=is_first)
         if last is None:
             return None
-        until = min((moment for other, moment in ready.items() if other != topic), default=NEVER)
-        until -= topic != next(iter(self._queues)) and until < NEVER
-        return topic, min(until, last, in_step if expected - self._awaited_in_vain else NEVER)
+        return min(last, in_step) if expected - self._awaited_in_vain else last
+
+    def _merge(self, last: int, most: int, positions: Mapping[str, int], moved: dict[str, int]) -> list[SourceRecord]:
+        """Take the first chunk of every source, all together, until one of them ends.
+
+        Parameters
+        ----------
+        last
+            The last event time (ms).
+        most
+            Records.
+        positions
+            Where each source is, unless ``moved`` says so; gets where those are that are taken from.
+        """
+        ready = [(topic, queue) for topic, queue in self._queues.items() if queue.has_chunks]
+        if self._order is None:
+            del ready[1:]
+        # Beyond the end of a chunk the next one may begin. At the same moment the first source comes first.
+        ending = min(range(len(ready)), key=lambda place: ready[place][1].last_time)
+        end = ready[ending][1].last_time
+        waiting = [queue.until(min(last, end - (place > ending))) for place, (_, queue) in enumerate(ready)]
+        times = [moment for _, moments in waiting for moment in moments]
+        records = [record for those, _ in waiting for record in those]
+        counts = [len(those) for those, _ in waiting]
+        if len(ready) > 1:
+            # Sorted runs, which are merged; of equals the first stays the first.
+            chosen = sorted(range(len(records)), key=times.__getitem__)[:most]
+            starts = list(accumulate(counts, initial=0))
+            counts = [sum(map(range(*bounds).__contains__, chosen)) for bounds in pairwise(starts)]
+            records = [records[index] for index in chosen]
+        for (topic, queue), count in zip(ready, counts, strict=True):
+            if count or not queue.has_records:
+                moved[topic] = queue.take(count, moved.get(topic, positions[topic]))
+        if self._taken is not None and records:
+            newest = max(queue.taken_time for _, queue in ready)
+            if newest > self._taken[0]:
+                self._taken = newest, self._now()
+        return records
 
     def _in_step(self, moment: int) -> int:
         """Return the event time (ms) that live events would have come to; ``moment`` is that of the next ones."""
@@ -204,10 +233,21 @@ class _Queue:
         return bool(self._chunks)
 
     @property
+    def has_records(self) -> bool:
+        """Whether the first chunk has any: control records are none."""
+        return bool(self._chunks[0][0].records)
+
+    @property
     def time(self) -> int:
         """The event time of the next record, or of one before it that was later."""
         times = self._chunks[0][1]
         return times[self._taken] if self._taken < len(times) else self._reached
+
+    @property
+    def last_time(self) -> int:
+        """The largest event time of the first chunk, and of those before it."""
+        times = self._chunks[0][1]
+        return times[-1] if times else self._reached
 
     def clear(self, behind: int) -> None:
         self._chunks.clear()
@@ -222,22 +262,25 @@ class _Queue:
         self.count += len(chunk.records)
         self.behind = chunk.behind
 
-    def take(self, until: int, position: int) -> tuple[Sequence[SourceRecord], int]:
-        """Return the records of the first chunk up to event time ``until``, at least one; and the position after."""
+    def until(self, moment: int) -> tuple[Sequence[SourceRecord], Sequence[int]]:
+        """Return what is left of the first chunk up to an event time, and when it happened."""
+        chunk, times = self._chunks[0]
+        end = bisect_right(times, moment, self._taken) if times else len(chunk.records)
+        return chunk.records[self._taken : end], times[self._taken : end]
+
+    def take(self, count: int, position: int) -> int:
+        """Take so many records of the first chunk; return the position after."""
         chunk, times = self._chunks[0]
         if self._taken == 0 and chunk.start != position:
             raise OffsetGapError(
                 f"{chunk.topic}-{chunk.partition} continues at offset {chunk.start}, where {position} was to come"
             )
-        start = self._taken
-        end = max(bisect_right(times, until, start), start + 1) if until < NEVER else len(chunk.records)
-        records = chunk.records[start:end]
-        self.count -= len(records)
-        if records and times:
-            self.taken_time = times[end - 1]
-        if end >= len(chunk.records):
-            self._chunks.popleft()
-            self._taken = 0
-            return records, chunk.end
-        self._taken = end
-        return records, records[-1].offset + 1
+        self._taken += count
+        self.count -= count
+        if count and times:
+            self.taken_time = times[self._taken - 1]
+        if self._taken < len(chunk.records):
+            return chunk.records[self._taken - 1].offset + 1
+        self._chunks.popleft()
+        self._taken = 0
+        return chunk.end

@@ -140,7 +140,7 @@ def test_a_chunk_that_is_taken_in_part_leaves_the_position_within_it() -> None:
     waiting = sources()
     waiting.add(chunk(FIRST, 10, 1, 2, 3, 4, end=20))
     waiting.add(chunk(SECOND, 0, 3))
-    assert taken(waiting, 1, applications=10) == (["a1", "a2", "a3"], {FIRST: 13})
+    assert taken(waiting, 3, applications=10) == (["a1", "a2", "a3"], {FIRST: 13})
     assert (waiting.queued_of(FIRST), waiting.queued_of(SECOND)) == (1, 1)
     assert taken(waiting, applications=13) == (["e3", "a4"], {FIRST: 20, SECOND: 1})
 

@@ -8,7 +8,7 @@ import orjson
 
 from stream_qa.events import wire
 from stream_qa.labels.life_cycle import KnownApplication
-from stream_qa.learning.arrays import Floats
+from stream_qa.learning.arrays import Floats, within
 
 
 class FeatureSchema(NamedTuple):
@@ -74,4 +74,4 @@ class Standardisation:
         """Return the standardised features of raw ones, shape ``(n, k)`` both; finite for all that is finite."""
         # What is too large for a float64 is beyond the bound.
         with np.errstate(over="ignore"):
-            return np.clip((features - self.means) / self.scales, -self.bound, self.bound)
+            return within((features - self.means) / self.scales, self.bound)

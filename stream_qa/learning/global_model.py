@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_qa.events import wire
 from stream_qa.labels.life_cycle import KnownApplication
-from stream_qa.learning.arrays import Floats
+from stream_qa.learning.arrays import Floats, within
 from stream_qa.learning.features import Standardisation
 
 #: Log-odds beyond this say nothing more: a probability of 1e-13.
@@ -19,8 +19,7 @@ LOG_ODDS_BOUND = 30.0
 
 def probability(log_odds: Floats) -> Floats:
     """Return the probabilities of ``log_odds``, any shape, float64."""
-    # Of a few numbers clip takes several times as long.
-    return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(log_odds, -LOG_ODDS_BOUND), LOG_ODDS_BOUND)))
+    return 1.0 / (1.0 + np.exp(-within(log_odds, LOG_ODDS_BOUND)))
 
 
 class GlobalModel(Protocol):
@@ -103,12 +102,12 @@ class LinearModel(TrainedModel):
         """Return the log-odds of raw features; see :class:`TrainedModel`."""
         by_member = (self.member_features.apply(member_features) * self.member_weights).sum(axis=1)
         by_job = (self.job_features.apply(job_features) * self.job_weights).sum(axis=1)
-        return np.asarray(np.clip(self.intercept + by_member + by_job, -LOG_ODDS_BOUND, LOG_ODDS_BOUND))
+        return within(self.intercept + by_member + by_job, LOG_ODDS_BOUND)
 
 
 def brought_or(scores: Floats, brought: Floats) -> Floats:
     """Return ``brought`` within the bound, and ``scores`` where it is NaN, shapes ``(n,)``."""
-    return np.where(np.isnan(brought), scores, np.clip(brought, -LOG_ODDS_BOUND, LOG_ODDS_BOUND))
+    return np.where(np.isnan(brought), scores, within(brought, LOG_ODDS_BOUND))
 
 
 def _brought(applications: Sequence[KnownApplication]) -> Floats:

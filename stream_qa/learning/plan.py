@@ -1,4 +1,4 @@
-"""What many labels mean before any is learned from: in which rounds, what each replaces, how much has faded.
+"""What many labels mean before any is learned from: in which order, what each replaces, how much has faded.
 
 None of it depends on coefficients, and all of it is a function of the labels in their order: versions, counts and
 moments are those of one label at a time.
@@ -39,8 +39,8 @@ class Batch:
 class Plan(NamedTuple):
     """What is known of ``n`` labels before any step is taken, arrays of shape ``(n,)``."""
 
-    rounds: list[Integers]
-    """The rows of each: in it an entity steps once at most, after all that only look at it."""
+    step: Integers
+    """How many steps its entity takes before it."""
     version: Integers
     """The entity's before."""
     learned: Booleans
@@ -64,8 +64,8 @@ def make_plan(time_constant: float, entities: Columns, contributions: Columns, b
     versions, counts, newest, decays = (entities[name].tolist() for name in _OF_ENTITY)
     revisions, values, weights, decays_then = (contributions[name].tolist() for name in _OF_APPLICATION)
     steps = [0] * len(versions)
-    rounds: list[list[int]] = []
     count = len(batch.entity)
+    places = [0] * count
     before, learned, replaces = [0] * count, [True] * count, [False] * count
     since, passes = [0.0] * count, [0.0] * count
     all_said, said_weights = [-1] * count, [0.0] * count
@@ -73,10 +73,7 @@ def make_plan(time_constant: float, entities: Columns, contributions: Columns, b
     for row, (entity, application, value, weight, revision, happened_at) in enumerate(
         zip(*(array.tolist() for array in told), strict=True)
     ):
-        step = steps[entity]
-        if step == len(rounds):
-            rounds.append([])
-        rounds[step].append(row)
+        places[row] = step = steps[entity]
         revisions[application] = revision
         version = before[row] = versions[entity]
         said = all_said[row] = values[application]
@@ -99,7 +96,7 @@ def make_plan(time_constant: float, entities: Columns, contributions: Columns, b
     _bring_up_to_date(entities, _OF_ENTITY, (versions, counts, newest, decays))
     _bring_up_to_date(contributions, _OF_APPLICATION, (revisions, values, weights, decays_then))
     return Plan(
-        [np.array(rows) for rows in rounds],
+        np.array(places, np.int64),
         np.array(before, np.int64),
         np.array(learned, np.bool_),
         np.array(replaces, np.bool_),

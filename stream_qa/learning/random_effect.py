@@ -52,14 +52,16 @@ class RandomEffect:
         return design * (self.prior.scale(1 + width) if scales is None else scales)
 
     def score(
-        self, entities: Sequence[bytes | None], features: Floats, whitenings: bytes | None = None
+        self, entities: Sequence[bytes | None], of: Integers, features: Floats, whitenings: bytes | None = None
     ) -> tuple[Floats, Integers]:
         """Return the effect's log-odds and the entities' versions, shapes ``(n,)``.
 
         Parameters
         ----------
         entities
-            ``n`` packed entities.
+            ``m`` packed entities.
+        of
+            Which of them each row is of, shape ``(n,)``.
         features
             Raw, shape ``(n, k)``.
         whitenings
@@ -77,8 +79,9 @@ class RandomEffect:
         dimension = 1 + features.shape[1]
         known = Whitenings.unpack(whitenings, self.whitening(dimension))
         learned = unpack_many(entity_type(self.rule, dimension), entities)
-        whitened = self.whiten(features, known.scales(learned["model"]))
-        return log_odds(learned["coefficients"], whitened), learned["version"]
+        scales, coefficients, versions = known.scales(learned["model"]), learned["coefficients"], learned["version"]
+        whitened = self.whiten(features, scales[of] if len(scales) > 1 else scales)
+        return log_odds(coefficients[of], whitened), versions[of]
 
     def published(self, coefficients: Floats, scales: Floats | None = None) -> Floats:
         """Return whitened ``coefficients``, shape ``(n, d)``, as servers multiply them with standardised features.

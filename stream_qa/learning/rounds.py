@@ -3,8 +3,13 @@
 The order of an entity's labels is kept, entities do not touch each other, and every row is computed by itself: the
 result is that of one label at a time, to the last bit. Labels that change nothing only look, and need no round of their
 own: any number of them sees an entity between two of its steps.
+
+The entities with the most labels stand first, and the labels in the order in which they are learned, so that what a
+round needs is the beginning of the ones and a piece of the others: few entities with very many labels are rounds of a
+few rows each, in which picking rows would take longer than learning.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +17,7 @@ import numpy as np
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.entity import Records
 from stream_qa.learning.plan import Batch, Plan, make_plan
-from stream_qa.learning.rule import Column, Columns, Fields, Labels, Rule, log_odds
+from stream_qa.learning.rule import Column, Columns, Labels, Rule, log_odds
 
 
 class Seen(NamedTuple):
@@ -33,53 +38,91 @@ def learn(rule: Rule, entities: Records, contributions: Records, batch: Batch) -
     """Step ``entities`` ``(m,)`` and ``contributions`` ``(k,)``, in place, through all labels of ``batch``."""
     of_entities, of_applications = _columns(entities), _columns(contributions)
     plan = make_plan(rule.time_constant, of_entities, of_applications, batch)
-    seen = Seen(np.zeros(len(batch.entity)), plan.version, plan.learned, plan.said, plan.said_weight)
-    for rows in plan.rounds:
-        _learn_round(rule, of_entities, of_applications, batch, plan, rows=rows, log_odds_of=seen.log_odds)
+    scores = _Rounds(rule, of_entities, of_applications, batch, plan).run()
     _write_back(of_entities, entities)
     _write_back(of_applications, contributions)
-    return seen
+    return Seen(scores, plan.version, plan.learned, plan.said, plan.said_weight)
 
 
-def _learn_round(
-    rule: Rule,
-    entities: Columns,
-    contributions: Columns,
-    batch: Batch,
-    plan: Plan,
-    *,
-    rows: Integers,
-    log_odds_of: Floats,
-) -> None:
-    entity, application, features = batch.entity[rows], batch.application[rows], batch.features[rows]
-    without = _taken(entities, rule.learned_fields(features.shape[1]), entity)
-    added = _taken(contributions, rule.added_fields(features.shape[1]), application)
-    if plan.replaces[rows].any():
-        without = rule.retract(without, added, plan.kept[rows], features)
-    log_odds_of[rows] = log_odds(without["coefficients"], features)
+class _Rounds:
+    """The rounds of one batch."""
 
-    learned = plan.learned[rows]
-    if not learned.all():
-        if not learned.any():
-            return
-        entity, application, features, rows = entity[learned], application[learned], features[learned], rows[learned]
-        without, added = ({name: column[learned] for name, column in columns.items()} for columns in (without, added))
-    labels = Labels(features, batch.offset[rows], batch.value[rows].astype(np.float64), batch.weight[rows])
-    without = rule.fade(without, plan.fading[rows])
-    after, adds = rule.step(without, added, labels)
-    counts = labels.weight > 0
-    if not counts.all():
-        # A label without weight only takes its predecessor back: it does not even feel the prior's pull.
-        after = {name: _where(counts, column, without[name]) for name, column in after.items()}
-        adds = {name: _where(counts, column, np.zeros_like(column)) for name, column in adds.items()}
-    for name, column in after.items():
-        entities[name][entity] = column
-    for name, column in adds.items():
-        contributions[name][application] = column
+    def __init__(self, rule: Rule, entities: Columns, contributions: Columns, batch: Batch, plan: Plan) -> None:
+        self._rule, self._batch, self._plan = rule, batch, plan
+        self._entities, self._contributions = entities, contributions
+        steps = np.bincount(batch.entity[plan.learned], minlength=len(entities["version"]))
+        self._first = np.argsort(-steps, kind="stable")
+        """The entities, those with the most steps first."""
+        self._place = np.empty_like(self._first)
+        """Of each entity in that order."""
+        self._place[self._first] = np.arange(len(steps))
+        dimension = batch.features.shape[1]
+        learned = {name: entities[name] for name, *_ in rule.learned_fields(dimension)}
+        self._known = _taken(learned, self._first)
+        self._added = [name for name, *_ in rule.added_fields(dimension)]
+        self._scores = np.zeros(len(batch.entity))
+
+    def run(self) -> Floats:
+        """Learn all labels; return what the effect added to the score of each, shape ``(n,)``."""
+        batch, plan = self._batch, self._plan
+        looking, learning = np.flatnonzero(~plan.learned), np.flatnonzero(plan.learned)
+        looking = looking[np.argsort(plan.step[looking], kind="stable")]
+        learning = learning[np.lexsort((self._place[batch.entity[learning]], plan.step[learning]))]
+        ends = np.bincount(plan.step[learning]).cumsum().tolist()
+        looks = np.searchsorted(plan.step[looking], np.arange(len(ends) + 2)).tolist()
+        labels = Labels(
+            batch.features[learning],
+            batch.offset[learning],
+            batch.value[learning].astype(np.float64),
+            batch.weight[learning],
+        )
+        for (first, last), (start, end) in zip(pairwise(looks), pairwise([0, *ends, None]), strict=True):
+            if first < last:
+                self._look(looking[first:last])
+            if end is not None:
+                self._step(learning[start:end], Labels(*(column[start:end] for column in labels)))
+        for name, column in self._known.items():
+            self._entities[name][self._first] = column
+        return self._scores
+
+    def _look(self, rows: Integers) -> None:
+        """Score labels that change nothing."""
+        features, entity = self._batch.features[rows], self._place[self._batch.entity[rows]]
+        if self._plan.replaces[rows].any():
+            known, added = _taken(self._known, entity), self._added_by(rows)
+            coefficients = self._rule.retract(known, added, self._plan.kept[rows], features)["coefficients"]
+        else:
+            coefficients = self._known["coefficients"][entity]
+        self._scores[rows] = log_odds(coefficients, features)
+
+    def _step(self, rows: Integers, labels: Labels) -> None:
+        """Score and learn a label of each of the first entities."""
+        first = slice(len(rows))
+        known, replaced = _taken(self._known, first), self._added_by(rows)
+        if self._plan.replaces[rows].any():
+            known = self._rule.retract(known, replaced, self._plan.kept[rows], labels.features)
+        self._scores[rows] = log_odds(known["coefficients"], labels.features)
+        known = self._rule.fade(known, self._plan.fading[rows])
+        after, adds = self._rule.step(known, replaced, labels)
+        counts = labels.weight > 0
+        if not counts.all():
+            # A label without weight only takes its predecessor back: it does not even feel the prior's pull.
+            after = {name: _where(counts, column, known[name]) for name, column in after.items()}
+            adds = {name: _where(counts, column, np.zeros_like(column)) for name, column in adds.items()}
+        for name, column in after.items():
+            self._known[name][first] = column
+        application = self._batch.application[rows]
+        for name, column in adds.items():
+            self._contributions[name][application] = column
+
+    def _added_by(self, rows: Integers) -> Columns:
+        """Return what the labels' applications have added."""
+        application = self._batch.application[rows]
+        return {name: self._contributions[name][application] for name in self._added}
 
 
-def _taken(columns: Columns, fields: Fields, rows: Integers) -> Columns:
-    return {name: columns[name][rows] for name, *_ in fields}
+def _taken(columns: Columns, rows: Integers | slice) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
 
 
 def _where(counts: Booleans, column: Column, otherwise: Column) -> Column:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_qa.learning.arrays import Floats
+from stream_qa.learning.arrays import Floats, within
 from stream_qa.learning.global_model import probability
 
 Column = NDArray[Any]
@@ -143,7 +143,7 @@ class Rule(ABC):
 
     def bounded(self, coefficients: Floats) -> Floats:
         """Return ``coefficients``, any shape, cut off at the bound."""
-        return np.clip(coefficients, -self.coefficient_bound, self.coefficient_bound)
+        return within(coefficients, self.coefficient_bound)
 
 
 def slope(coefficients: Floats, labels: Labels) -> Floats:

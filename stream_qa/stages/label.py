@@ -13,6 +13,7 @@ from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dea
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.event_time import CLOCK, NOT_BEGUN, Clock
 from stream_qa.labels.silence import silence_says
+from stream_qa.learning.arrays import distinct
 from stream_qa.learning.drift import Seen
 from stream_qa.learning.entity import entity_key
 from stream_qa.learning.whitening import WHITENINGS
@@ -93,7 +94,7 @@ class LabelStage:
         model, taking_up, refused = choose(self.models, state)
         events = self._decode(records)
         if belongs is not None:
-            events = [_in_its_place(event, belongs) for event in events]
+            events = _in_their_place(events, belongs)
         silence = silence_says(self.policy.silence, model.curves)
         chunk = LabelChunk(self.policy, model.feature_schema, silence, state, self.most_due)
         chunk.process(records, events)
@@ -154,11 +155,10 @@ class LabelStage:
         if not revisions:
             return []
         applications = [revision.application for revision in revisions]
-        whitenings, *stored = jobs.get_many(
-            [WHITENINGS, *(entity_key(application.job_id) for application in applications)]
-        )
+        job_ids, job_of = distinct([application.job_id for application in applications])
+        whitenings, *stored = jobs.get_many([WHITENINGS, *map(entity_key, job_ids)])
         features = np.array(wire.vectors([application.member_features for application in applications]), np.float64)
-        by_job = self.models.first.job_effect.score(stored, features, whitenings)
+        by_job = self.models.first.job_effect.score(stored, job_of, features, whitenings)
         columns = (model.global_model.log_odds(applications, features), *by_job)
         return [
             self._label(model, partition, revision, parts)
@@ -196,10 +196,18 @@ class LabelStage:
         return Message(self.topics.labels, application.member_id.encode(), wire.encode(label))
 
 
-def _in_its_place(event: Event | RejectedError, belongs: Belongs) -> Event | RejectedError:
-    if isinstance(event, RejectedError | wire.Tick) or belongs(event.job_id):
-        return event
-    return WrongPartitionError("Kafka's own partitioner, murmur2 of the job's id, puts it into another partition")
+def _in_their_place(events: list[Event | RejectedError], belongs: Belongs) -> list[Event | RejectedError]:
+    """Return the events, those of jobs that belong into other partitions as the error that says so."""
+    jobs = {event.job_id for event in events if isinstance(event, wire.Application | wire.Engagement)}
+    elsewhere = {job_id for job_id in jobs if not belongs(job_id)}
+    if not elsewhere:
+        return events
+    return [
+        WrongPartitionError("Kafka's own partitioner, murmur2 of the job's id, puts it into another partition")
+        if isinstance(event, wire.Application | wire.Engagement) and event.job_id in elsewhere
+        else event
+        for event in events
+    ]
 
 
 def _seen(model: Model, chunk: LabelChunk) -> list[Seen]:

@@ -147,7 +147,6 @@ class LabelChunk:
 
     def _load(self, events: Sequence[Event]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
-        self._all_near = self._are_near(events)
         bound = self._bound(events).watermark(self._policy.lateness)
         applications, jobs = self._due.load(self._now, bound)
         sources = [event for event in events if not isinstance(event, wire.Tick)]
@@ -184,13 +183,6 @@ class LabelChunk:
             if not self._has_durations:
                 self.changes[DURATIONS] = pack_durations(self._policy)
 
-    def _are_near(self, events: Sequence[Event]) -> bool:
-        """Return whether no event is so far ahead of what its input had reached before the chunk: the usual case."""
-        applied = max((event.applied_at for event in events if isinstance(event, wire.Application)), default=NOT_BEGUN)
-        engaged = max((event.engaged_at for event in events if isinstance(event, wire.Engagement)), default=NOT_BEGUN)
-        jump = self._policy.jump
-        return self._clock.applications.is_near(applied, jump) and self._clock.engagements.is_near(engaged, jump)
-
     def _check(self, clock: Clock, event: Event) -> None:
         """Doubt what is too far ahead of its input; ticks are our own."""
         if self._all_near:
@@ -202,7 +194,15 @@ class LabelChunk:
 
     def _bound(self, events: Sequence[Event]) -> Clock:
         """Return how far the inputs will have come with these events."""
-        bound = Clock.unpack(self._clock.pack())
+        bound, jump = Clock.unpack(self._clock.pack()), self._policy.jump
+        applied = max((event.applied_at for event in events if isinstance(event, wire.Application)), default=NOT_BEGUN)
+        engaged = max((event.engaged_at for event in events if isinstance(event, wire.Engagement)), default=NOT_BEGUN)
+        # The usual case: no event is far ahead of what its input had reached before the chunk.
+        self._all_near = bound.applications.is_near(applied, jump) and bound.engagements.is_near(engaged, jump)
+        if self._all_near:
+            bound.applications.move(applied)
+            bound.engagements.move(engaged)
+            events = [event for event in events if isinstance(event, wire.Tick)]
         for event in events:
             with suppress(RejectedError):
                 self._check(bound, event)

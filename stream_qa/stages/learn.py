@@ -7,7 +7,7 @@ into chunks changes nothing: neither coefficients nor versions, to the last bit.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 from msgspec import Struct
@@ -17,7 +17,7 @@ from stream_qa.errors import StateFormatError
 from stream_qa.events import Message, SourceRecord, dead_letter
 from stream_qa.labels.event_time import pack_moment, unpack_moment
 from stream_qa.learning import RandomEffect
-from stream_qa.learning.arrays import Booleans, Floats, Integers
+from stream_qa.learning.arrays import Booleans, Floats, Integers, distinct
 from stream_qa.learning.entity import (
     DIMENSION,
     LAYOUT,
@@ -48,8 +48,6 @@ from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.share import ALL, Share
 from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.stages.warm_start import AT_A_TIME, start_some
-
-V = TypeVar("V")
 
 
 class Step(Struct, Generic[L], frozen=True, gc=False):
@@ -255,8 +253,8 @@ class LearnStage(Generic[L]):
         All by the newest model of ``whitenings``, and on one day of event time (ms). Who is newly held back, or no
         more, is added to ``held_back``, and when the newest label of each delta happened to ``delta_times``.
         """
-        entity_ids, entity_of = _distinct([self.source.entity_id(label) for label in labels])
-        applications, application_of = _distinct(
+        entity_ids, entity_of = distinct([self.source.entity_id(label) for label in labels])
+        applications, application_of = distinct(
             [contribution_key(label.origin, label.applied_at, label.application_id) for label in labels]
         )
         origins = list(dict.fromkeys(label.origin for label in labels))
@@ -413,9 +411,3 @@ def _newest(count: int, batch: Batch, learned: Booleans) -> Integers:
     newest = np.zeros(count, np.int64)
     np.maximum.at(newest, batch.entity[learned], batch.happened_at[learned])
     return newest
-
-
-def _distinct(values: Sequence[V]) -> tuple[list[V], Integers]:
-    """Return the distinct values in order of appearance, and for each value which of them it is."""
-    index = {value: position for position, value in enumerate(dict.fromkeys(values))}
-    return list(index), np.array([index[value] for value in values], np.int64)

@@ -35,14 +35,16 @@ def test_any_finite_feature_whitens_to_a_finite_one_within_the_bound(features: l
 
 
 def test_an_entity_is_scored_by_its_coefficients_and_a_missing_one_by_nothing() -> None:
-    log_odds, versions = EFFECT.score([packed([1.0, 2.0, -4.0]), None], np.array([[1.0, -2.0], [1.0, -2.0]]))
+    log_odds, versions = EFFECT.score(
+        [packed([1.0, 2.0, -4.0]), None], np.array([0, 1]), np.array([[1.0, -2.0], [1.0, -2.0]])
+    )
     assert log_odds.tolist() == [0.5 * 1.0 + 0.25 * 2.0 + -0.5 * -4.0, 0.0]
     assert versions.tolist() == [3, 0]
 
 
 def test_an_entity_of_another_number_of_features_is_refused() -> None:
     with pytest.raises(StateFormatError):
-        EFFECT.score([packed([1.0, 2.0])], np.array([[1.0, -2.0]]))
+        EFFECT.score([packed([1.0, 2.0])], np.array([0]), np.array([[1.0, -2.0]]))
 
 
 @given(st.lists(st.floats(-20, 20), min_size=3, max_size=3), st.lists(st.floats(-20, 20), min_size=2, max_size=2))
@@ -50,7 +52,7 @@ def test_a_server_computes_the_score_of_the_worker_up_to_the_grid(
     coefficients: list[float], features: list[float]
 ) -> None:
     served = EFFECT.published(np.array([coefficients]))[0] @ np.array([1.0, *features])
-    (log_odds,), _ = EFFECT.score([packed(coefficients)], np.array([features]))
+    (log_odds,), _ = EFFECT.score([packed(coefficients)], np.array([0]), np.array([features]))
     assert served == pytest.approx(log_odds, abs=GRID / 2 * (1 + sum(map(abs, features))) + 1e-9)
 
 

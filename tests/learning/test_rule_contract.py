@@ -82,11 +82,13 @@ class World:
     def _batch(self, told: Sequence[Told], entities: list[int], applications: list[int]) -> Batch:
         generators = [np.random.default_rng(label.application) for label in told]
         return Batch(
-            entity=np.array([entities.index(label.entity) for label in told]),
-            application=np.array([applications.index(label.application) for label in told]),
-            features=np.array([self.scale * generator.normal(size=self.dimension) for generator in generators]),
+            entity=np.array([entities.index(label.entity) for label in told], np.int64),
+            application=np.array([applications.index(label.application) for label in told], np.int64),
+            features=np.array(
+                [self.scale * generator.normal(size=self.dimension) for generator in generators], np.float64
+            ).reshape(-1, self.dimension),
             offset=np.array([float(generator.normal()) for generator in generators]),
-            value=np.array([label.value for label in told]),
+            value=np.array([label.value for label in told], np.int64),
             weight=np.array([0.0 if label.value < 0 else label.weight for label in told]),
             revision=self.revision + np.arange(len(told)),
             happened_at=np.array([1_000 * DAY + round(label.days * DAY) for label in told]),

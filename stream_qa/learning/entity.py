@@ -8,7 +8,7 @@ and so are those of format 2, from when there was one model for ever, and of for
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ Records = NDArray[np.void]
 _FORMAT_1 = 1
 _FORMAT_2 = 2
 _FORMAT_3 = 3
-_BEFORE = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
+_BEFORE = tuple(bytes([number]) for number in (_FORMAT_1, _FORMAT_2, _FORMAT_3))
 _ENTITY = b"entity/"
 _CONTRIBUTION = b"contribution/"
 _CLOCK = b"clock/"
@@ -31,7 +31,7 @@ _CONTRIBUTION_ORDER = struct.Struct(">Iq")
 _MODEL: tuple[str, str, tuple[int, ...]] = ("model", "<u4", ())
 #: The account of what an entity's part has done to scores: format 3 had all before it and not this.
 _ACCOUNT: Fields = [("harm", "<u2", ()), ("surprise", "<u2", ()), ("flooded", "<u4", ()), ("harmful", "u1", ())]
-_LAYOUT = struct.Struct("<BBH")
+_LAYOUT = _HEADER = struct.Struct("<BBH")
 #: The record of a table's format, rule and number of coefficients.
 LAYOUT = b"layout"
 #: The number of coefficients as format 1 had it.
@@ -99,6 +99,19 @@ class RecordType:
     """The same in format 1."""
     rule: RuleNumber
     dimension: int
+
+    @cached_property
+    def header(self) -> bytes:
+        """With what every record begins."""
+        return _HEADER.pack(FORMAT, self.rule, self.dimension)
+
+    @cached_property
+    def new(self) -> bytes:
+        """The record of what is not in the table yet: zeros, and value -1."""
+        array = np.frombuffer(self.header.ljust(self.dtype.itemsize, b"\0"), self.dtype).copy()
+        if "value" in (self.dtype.names or ()):
+            array["value"] = -1
+        return array.tobytes()
 
 
 @lru_cache
@@ -183,22 +196,25 @@ def unpack_many(kind: RecordType, records: Sequence[bytes | None]) -> Records:
     RuleMismatchError
         A record was written by another rule.
     """
-    present = [_migrated(kind, record) if record and record[0] in _BEFORE else record or b"" for record in records]
-    size = kind.dtype.itemsize
-    padded = [record.ljust(size, b"\0") for record in present]
-    if any(len(record) != size for record in padded):
-        _explain(kind, records)
-    array = np.frombuffer(b"".join(padded), kind.dtype).copy()
-    new = np.array([record is None for record in records], np.bool_)
-    wrong = (array["format"] != FORMAT) | (array["rule"] != kind.rule) | (array["dimension"] != kind.dimension)
-    if (~new & wrong).any():
-        _explain(kind, records)
-    if "value" in (kind.dtype.names or ()):
-        array["value"][new] = -1
-    array["format"] = FORMAT
-    array["rule"] = kind.rule
-    array["dimension"] = kind.dimension
-    return array
+    size, header, new = kind.dtype.itemsize, kind.header, kind.new
+    padded = [new if record is None else record.ljust(size, b"\0") for record in records]
+    if not all(record.startswith(header) for record in padded):
+        padded = [new if record is None else _in_this_format(kind, record) for record in records]
+    joined = b"".join(padded)
+    if len(joined) != size * len(padded):
+        raise _other_format(kind)
+    return np.frombuffer(joined, kind.dtype).copy()
+
+
+def _in_this_format(kind: RecordType, record: bytes) -> bytes:
+    """Return a record at its full length, in the present format."""
+    migrated = _migrated(kind, record) if record[:1] in _BEFORE else record
+    padded = migrated.ljust(kind.dtype.itemsize, b"\0")
+    if padded.startswith(kind.header):
+        return padded
+    if padded[0] == FORMAT:
+        _check_rule(padded[1], kind.rule)
+    raise _other_format(kind)
 
 
 def _migrated(kind: RecordType, record: bytes) -> bytes:
@@ -215,14 +231,6 @@ def _migrated(kind: RecordType, record: bytes) -> bytes:
     array["format"] = FORMAT
     array["rule"] = kind.rule
     return array.tobytes()
-
-
-def _explain(kind: RecordType, records: Sequence[bytes | None]) -> None:
-    """Raise what is wrong with the first record that is not of ``kind``."""
-    for record in records:
-        if record is not None and record[:1] in (bytes([_FORMAT_2]), bytes([_FORMAT_3]), bytes([FORMAT])):
-            _check_rule(record.ljust(2, b"\0")[1], kind.rule)
-    raise _other_format(kind)
 
 
 def _check_rule(found: int, wanted: RuleNumber) -> None:

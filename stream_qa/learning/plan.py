@@ -13,8 +13,10 @@ import numpy as np
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.rule import Columns
 
-_OF_ENTITY = ("version", "labels", "newest_at", "decay")
-_OF_APPLICATION = ("revision", "value", "weight", "decay")
+OF_ENTITY = ("version", "labels", "newest_at", "decay")
+"""The fields of an entity that a plan brings up to date."""
+OF_APPLICATION = ("revision", "value", "weight", "decay")
+"""The same of a contribution."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ def make_plan(time_constant: float, entities: Columns, contributions: Columns, b
 
     An entity fades from its newest label to this one: a label from before that fades nothing, nor does the first.
     """
-    versions, counts, newest, decays = (entities[name].tolist() for name in _OF_ENTITY)
-    revisions, values, weights, decays_then = (contributions[name].tolist() for name in _OF_APPLICATION)
+    versions, counts, newest, decays = (entities[name].tolist() for name in OF_ENTITY)
+    revisions, values, weights, decays_then = (contributions[name].tolist() for name in OF_APPLICATION)
     steps = [0] * len(versions)
     count = len(batch.entity)
     places = [0] * count
@@ -93,8 +95,8 @@ def make_plan(time_constant: float, entities: Columns, contributions: Columns, b
         versions[entity] = version + 1
         counts[entity] += (value >= 0) - (said >= 0)
         values[application], weights[application], decays_then[application] = value, weight, decays[entity]
-    _bring_up_to_date(entities, _OF_ENTITY, (versions, counts, newest, decays))
-    _bring_up_to_date(contributions, _OF_APPLICATION, (revisions, values, weights, decays_then))
+    _bring_up_to_date(entities, OF_ENTITY, (versions, counts, newest, decays))
+    _bring_up_to_date(contributions, OF_APPLICATION, (revisions, values, weights, decays_then))
     return Plan(
         np.array(places, np.int64),
         np.array(before, np.int64),

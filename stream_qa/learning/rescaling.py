@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from stream_qa.learning.arrays import Floats
 from stream_qa.learning.entity import Records
 from stream_qa.learning.rule import Columns, Fields, Rule
@@ -24,7 +22,7 @@ def _rescale(
     records: Records, fields: Fields, rescaled: Callable[[Columns, Floats], Columns], whitenings: Whitenings
 ) -> None:
     newest = whitenings.newest
-    rows = np.flatnonzero(records["model"] != newest.model_number)
+    (rows,) = (records["model"] != newest.model_number).nonzero()
     if rows.size:
         factor = newest.scale / whitenings.scales(records["model"][rows])
         for name, column in rescaled({name: records[name][rows] for name, *_ in fields}, factor).items():

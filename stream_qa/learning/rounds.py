@@ -9,6 +9,7 @@ round needs is the beginning of the ones and a piece of the others: few entities
 few rows each, in which picking rows would take longer than learning.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,8 +17,8 @@ import numpy as np
 
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.entity import Records
-from stream_qa.learning.plan import Batch, Plan, make_plan
-from stream_qa.learning.rule import Column, Columns, Labels, Rule, log_odds
+from stream_qa.learning.plan import OF_APPLICATION, OF_ENTITY, Batch, Plan, make_plan
+from stream_qa.learning.rule import Column, Columns, Fields, Labels, Rule, log_odds
 
 
 class Seen(NamedTuple):
@@ -36,7 +37,9 @@ class Seen(NamedTuple):
 
 def learn(rule: Rule, entities: Records, contributions: Records, batch: Batch) -> Seen:
     """Step ``entities`` ``(m,)`` and ``contributions`` ``(k,)``, in place, through all labels of ``batch``."""
-    of_entities, of_applications = _columns(entities), _columns(contributions)
+    dimension = batch.features.shape[1]
+    of_entities = _columns(entities, OF_ENTITY, rule.learned_fields(dimension))
+    of_applications = _columns(contributions, OF_APPLICATION, rule.added_fields(dimension))
     plan = make_plan(rule.time_constant, of_entities, of_applications, batch)
     scores = _Rounds(rule, of_entities, of_applications, batch, plan).run()
     _write_back(of_entities, entities)
@@ -65,7 +68,7 @@ class _Rounds:
     def run(self) -> Floats:
         """Learn all labels; return what the effect added to the score of each, shape ``(n,)``."""
         batch, plan = self._batch, self._plan
-        looking, learning = np.flatnonzero(~plan.learned), np.flatnonzero(plan.learned)
+        (looking,), (learning,) = (~plan.learned).nonzero(), plan.learned.nonzero()
         looking = looking[np.argsort(plan.step[looking], kind="stable")]
         learning = learning[np.lexsort((self._place[batch.entity[learning]], plan.step[learning]))]
         ends = np.bincount(plan.step[learning]).cumsum().tolist()
@@ -129,9 +132,9 @@ def _where(counts: Booleans, column: Column, otherwise: Column) -> Column:
     return np.asarray(np.where(counts.reshape(-1, *(1,) * (column.ndim - 1)), column, otherwise))
 
 
-def _columns(records: Records) -> Columns:
-    """Return the fields of packed records, each as an array of its own: numpy is slow where fields are not aligned."""
-    return {name: np.ascontiguousarray(records[name]) for name in records.dtype.names or ()}
+def _columns(records: Records, common: Sequence[str], fields: Fields) -> Columns:
+    """Return fields of packed records, each as an array of its own: numpy is slow where fields are not aligned."""
+    return {name: np.ascontiguousarray(records[name]) for name in (*common, *(name for name, *_ in fields))}
 
 
 def _write_back(columns: Columns, records: Records) -> None:

@@ -105,13 +105,20 @@ class Holding:
         standing
             Counts those that have moved while their side was not published, in place.
         """
+        everybody = np.arange(len(entity_ids))
+        if not entity_ids:
+            return Published(everybody, [])
         marked = np.zeros(len(entity_ids), np.bool_)
         if standing.held:
             marked[:] = [mark is not None for mark in state.get_many([held_key(entity_id) for entity_id in entity_ids])]
         was, now = self.held(before, whitenings), self.held(after, whitenings)
         was_held, is_held = _any(was), _any(now)
+        not_known = marked | was_held | is_harmful(before) | is_flooded(before)
+        if shown.all() and not (not_known | is_held).any():
+            outcome.messages.extend(self.publisher.publish(entity_ids, before, after, whitenings))
+            return Published(everybody, [])
         known = before.copy()
-        known[marked | was_held | is_harmful(before) | is_flooded(before)] = np.zeros(1, before.dtype)
+        known[not_known] = np.zeros(1, before.dtype)
         rows = np.flatnonzero(shown & ~is_held)
         outcome.messages.extend(
             self.publisher.publish([entity_ids[row] for row in rows.tolist()], known[rows], after[rows], whitenings)

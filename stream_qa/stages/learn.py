@@ -271,8 +271,8 @@ class LearnStage(Generic[L]):
             self.expiry.drop([entity_keys[number] for number in np.flatnonzero(over)], self.publisher, outcome)
             before[over] = unpack_many(entity_type(rule, dimension), [None])
         clocks = dict(reached)
-        rows = np.array(self._news(labels, application_of, contributions["revision"].tolist(), clocks), np.int64)
-        fresh = [labels[row] for row in rows]
+        news = self._news(labels, application_of, contributions["revision"].tolist(), clocks)
+        fresh, rows = [labels[row] for row in news], np.array(news, np.int64)
         after = before.copy()
         rescale(rule, after, contributions, whitenings)
         if self.warm_start and (fitted := self._effect(whitenings).start) is not None:
@@ -289,10 +289,10 @@ class LearnStage(Generic[L]):
         standing = Standing.unpack(guard_record)
         standing.take_up(whitenings.newest.model_number)
         shown = self._judge(standing, fresh, batch, seen, entities=after, newest_at=newest_at)
-        moved = np.flatnonzero(after["version"] != before["version"])
-        moved_ids = [entity_ids[index] for index in moved]
+        (moved,) = (after["version"] != before["version"]).nonzero()
+        places = moved.tolist()
         published = self.holding.publish_shown(
-            moved_ids,
+            [entity_ids[place] for place in places],
             before[moved],
             after[moved],
             shown[moved],
@@ -306,10 +306,10 @@ class LearnStage(Generic[L]):
             delta_times.append(_newest(len(entity_ids), batch, seen.learned)[moved[published.rows]])
         if standing != Standing.unpack(guard_record):
             outcome.changes[GUARD] = standing.pack()
-        outcome.changes.update(zip([entity_keys[index] for index in moved], pack_many(after[moved]), strict=True))
-        touched = np.unique(application_of[rows])
+        outcome.changes.update(zip([entity_keys[place] for place in places], pack_many(after[moved]), strict=True))
+        (touched,) = np.bincount(application_of[rows]).nonzero()
         outcome.changes.update(
-            zip([applications[index] for index in touched], pack_many(contributions[touched]), strict=True)
+            zip([applications[place] for place in touched.tolist()], pack_many(contributions[touched]), strict=True)
         )
         self._forget(reached, clocks, state, outcome)
         return [
@@ -336,7 +336,7 @@ class LearnStage(Generic[L]):
         shown = np.full(len(entities), self.guard is None or not standing.reasons)
         if self.guard is None:
             return shown
-        rows = np.flatnonzero(seen.learned)
+        (rows,) = seen.learned.nonzero()
         alone = np.array([labels[row].global_log_odds for row in rows.tolist()], np.float64)
         scored = Scored(
             value=batch.value[rows].astype(np.float64),

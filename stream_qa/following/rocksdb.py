@@ -5,12 +5,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
-import rocksdict
-
 from stream_qa.coefficients.backend import Place, Reach, Swap
 from stream_qa.coefficients.record import head
 from stream_qa.errors import StoreBehindError
-from stream_qa.streaming.table import Table
+from stream_qa.streaming.table import Table, block_cache
 
 _POSITION = b"\x00position/"
 _OFFSET = struct.Struct(">q")
@@ -37,7 +35,7 @@ class RocksDBBackend:
     """
 
     def __init__(self, directory: Path, cache_bytes: int = 256 << 20, write_buffer_bytes: int = 8 << 20) -> None:
-        self._table = Table(directory, rocksdict.Cache(cache_bytes), write_buffer_bytes)
+        self._table = Table(directory, block_cache(cache_bytes), write_buffer_bytes)
         self._swapping = Lock()
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:

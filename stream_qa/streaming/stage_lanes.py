@@ -4,8 +4,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import rocksdict
-
 from stream_qa.events import SourceRecord
 from stream_qa.settings import Settings
 from stream_qa.stages.label import Belongs
@@ -16,7 +14,7 @@ from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.partitioner import partition_of, share_of
 from stream_qa.streaming.replay_steps import ReplaySteps
 from stream_qa.streaming.sources import Order
-from stream_qa.streaming.table import Table
+from stream_qa.streaming.table import Table, block_cache
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ class StageLanes:
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self._settings = settings
         self._pipeline = pipeline
-        self._cache = rocksdict.Cache(settings.state_cache_bytes)
+        self._cache = block_cache(settings.state_cache_bytes)
         self.label = pipeline.label
         self.partitions = 0
         """How many partitions the inputs have; known when lanes are opened."""

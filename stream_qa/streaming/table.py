@@ -14,7 +14,8 @@ from stream_qa.streaming.positions import CHANGELOG_MARK, Mark, Position, positi
 
 _log = logging.getLogger(__name__)
 
-
+#: RocksDB's default size of a block.
+_BLOCK_BYTES = 4_096
 #: RocksDB's names of the sizes.
 _SIZES = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables", "rocksdb.estimate-num-keys")
 
@@ -164,6 +165,12 @@ class Table:
             self.is_damaged = True
             return CorruptTableError(f"the table {self._path} is damaged: {error}")
         return DiskError(f"the table {self._path} cannot be read or written: {error}")
+
+
+def block_cache(size: int) -> rocksdict.Cache:
+    """Return a cache of so many bytes, to be shared by tables."""
+    # Of the two kinds the one that takes no lock to find a block: two thirds of a look-up's time.
+    return rocksdict.Cache.new_hyper_clock_cache(size, _BLOCK_BYTES)
 
 
 def _options(cache: rocksdict.Cache, write_buffer_bytes: int) -> rocksdict.Options:

@@ -30,6 +30,7 @@ from stream_qa.learning.whitening import WHITENINGS
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent, read_log
 from stream_qa.settings import Settings
+from stream_qa.stages.expiry import SWEEP
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import MemoryState
 from stream_qa.streaming.partitioner import partition_of
@@ -42,6 +43,8 @@ ANSWER_AFTER = 600_000
 ENTITIES, PARTITIONS = 10_000, 4
 BATCH_BYTES = 900_000
 EXAMPLE_APPLICATIONS = 2_000
+#: What a table says of itself; also that it was swept, once in weeks of event time: no log here is as long.
+ABOUT = (LAYOUT, WHITENINGS, SWEEP)
 
 
 def main() -> None:
@@ -177,10 +180,10 @@ def _learned(log: Path) -> dict[str, tuple[dict[bytes, bytes], bytes]]:
     stages.run(_first(read_log([log], settings.topics).events))
     found = {}
     for kind in ("member", "job"):
-        about = tables[kind].get_many([LAYOUT, WHITENINGS])
+        about = tables[kind].get_many(ABOUT)
         _, record = max(tables[kind].scan(*entity_range()), key=lambda item: len(item[1]))
         found[kind] = (
-            {key: value for key, value in zip((LAYOUT, WHITENINGS), about, strict=True) if value is not None},
+            {key: value for key, value in zip(ABOUT, about, strict=True) if value is not None},
             record,
         )
     return found

@@ -24,7 +24,8 @@ from stream_qa.stages.state import Outcome, StateReader
 AT_A_TIME = 2_000
 #: How many there are while an entity is idle.
 _SWEEPS_AN_IDLE_TIME = 16
-_SWEEP = b"sweep"
+#: The key of the table's record of its sweeps.
+SWEEP = b"sweep"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Expiry:
         """
         if not self.idle or today == NOT_BEGUN:
             return False
-        [record] = state.get_many([_SWEEP])
+        [record] = state.get_many([SWEEP])
         start, end = entity_range()
         sweep, cursor = (NOT_BEGUN, b"") if record is None else _decode(record)
         if not cursor:
@@ -95,7 +96,7 @@ class Expiry:
         over = np.flatnonzero(self.over(entities, sweep)).tolist()
         self.drop([keys[number] for number in over], publisher, outcome)
         cursor = b"" if until == end else until
-        outcome.changes[_SWEEP] = _encode((sweep, cursor))
+        outcome.changes[SWEEP] = _encode((sweep, cursor))
         return bool(cursor)
 
     @staticmethod

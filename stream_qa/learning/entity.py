@@ -61,6 +61,11 @@ def contribution_key(origin: int, applied_at: int, application_id: str) -> bytes
     return _CONTRIBUTION + _CONTRIBUTION_ORDER.pack(origin, applied_at) + application_id.encode()
 
 
+def is_contribution(key: bytes) -> bool:
+    """Return whether a key is one of those."""
+    return key.startswith(_CONTRIBUTION)
+
+
 def contribution_range(origin: int, since: int, until: int) -> tuple[bytes, bytes]:
     """Return the half-open key range of an origin's applications with ``since < applied_at <= until`` (ms).
 

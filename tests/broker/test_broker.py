@@ -267,7 +267,7 @@ def test_two_first_starts_do_not_download_at_once(monkeypatch: pytest.MonkeyPatc
     found = jgo.build(ARTIFACTS)
 
     def build(_artifacts: str) -> object:
-        with JARS_LOCK.open("w") as lock, pytest.raises(BlockingIOError):
+        with JARS_LOCK.open("a") as lock, pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return found
 

@@ -79,7 +79,7 @@ def test_it_is_the_score_of_the_worker_up_to_the_grid(
     effect = RandomEffect("job", Prior(4.0, 16.0), features=SCORER.member_features)
     entity = unpack_many(entity_type(effect.rule, 3), [None])
     entity["coefficients"] = learned
-    of_worker, _ = effect.score(pack_many(entity), np.array([features]))
+    of_worker, _ = effect.score(pack_many(entity), np.array([0]), np.array([features]))
     published = effect.published(entity["coefficients"])
     scored = score(pairs([features], [[1.0]], [(0, 0)]), held(np.zeros((1, 2))), held(published))
     assert scored.by_job == pytest.approx(of_worker, abs=GRID / 2 * 11 + 1e-9)

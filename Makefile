@@ -23,7 +23,7 @@ demo: install ## Show it all in a minute: a real Kafka, a worker, and coefficien
 	$(BIN)/stream-qa demo
 
 test: install ## Run all tests, two at a time; says at the end which tiers ran
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: install ## Break workers and a broker CHAOS_FAULTS times (200), and compare; CHAOS_SEED repeats a run
 	cd tests && ../$(BIN)/python -m chaos --faults $(CHAOS_FAULTS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED)) \

@@ -159,10 +159,17 @@ def retraining_ground(tmp_path_factory: pytest.TempPathFactory) -> RetrainingGro
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Note the tier of each test, its marker or the most demanding of several, where its report will have it."""
+    """Note the tier of each test, its marker or the most demanding of several, where its report will have it.
+
+    The most demanding files come first: the quick ones then fill what the last long one leaves of a second process.
+    """
+    demands: Counter[Path] = Counter()
     for item in items:
         marked = [tier for tier in TIERS if item.get_closest_marker(tier)]
-        item.user_properties.append((_TIER, marked[-1] if marked else TIERS[0]))
+        tier = marked[-1] if marked else TIERS[0]
+        item.user_properties.append((_TIER, tier))
+        demands[item.path] = max(demands[item.path], TIERS.index(tier))
+    items.sort(key=lambda item: -demands[item.path])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -31,7 +31,8 @@ _CONTRIBUTION_ORDER = struct.Struct(">Iq")
 _MODEL: tuple[str, str, tuple[int, ...]] = ("model", "<u4", ())
 #: The account of what an entity's part has done to scores: format 3 had all before it and not this.
 _ACCOUNT: Fields = [("harm", "<u2", ()), ("surprise", "<u2", ()), ("flooded", "<u4", ()), ("harmful", "u1", ())]
-_LAYOUT = _HEADER = struct.Struct("<BBH")
+#: Format, rule and number of coefficients: the record of a table's layout, and with what each of its records begins.
+_LAYOUT = struct.Struct("<BBH")
 #: The record of a table's format, rule and number of coefficients.
 LAYOUT = b"layout"
 #: The number of coefficients as format 1 had it.
@@ -108,7 +109,7 @@ class RecordType:
     @cached_property
     def header(self) -> bytes:
         """With what every record begins."""
-        return _HEADER.pack(FORMAT, self.rule, self.dimension)
+        return _LAYOUT.pack(FORMAT, self.rule, self.dimension)
 
     @cached_property
     def new(self) -> bytes:

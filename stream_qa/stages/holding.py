@@ -17,7 +17,7 @@ from stream_qa.coefficients import Publisher
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Booleans, Integers
 from stream_qa.learning.entity import Records, entity_key, entity_type, unpack_many
-from stream_qa.learning.entity_guard import EntityPolicy, is_flooded, is_harmful
+from stream_qa.learning.entity_guard import EntityPolicy, is_flooded, is_harmful, is_held
 from stream_qa.learning.guard import GUARD, Standing
 from stream_qa.learning.whitening import Whitenings
 from stream_qa.stages.state import Outcome, StateReader
@@ -112,14 +112,14 @@ class Holding:
         if standing.held:
             marked[:] = [mark is not None for mark in state.get_many([held_key(entity_id) for entity_id in entity_ids])]
         was, now = self.held(before, whitenings), self.held(after, whitenings)
-        was_held, is_held = _any(was), _any(now)
-        not_known = marked | was_held | is_harmful(before) | is_flooded(before)
-        if shown.all() and not (not_known | is_held).any():
+        was_held, now_held = _any(was), _any(now)
+        not_known = marked | was_held | is_held(before)
+        if shown.all() and not (not_known | now_held).any():
             outcome.messages.extend(self.publisher.publish(entity_ids, before, after, whitenings))
             return Published(everybody, [])
         known = before.copy()
         known[not_known] = np.zeros(1, before.dtype)
-        rows = np.flatnonzero(shown & ~is_held)
+        rows = np.flatnonzero(shown & ~now_held)
         outcome.messages.extend(
             self.publisher.publish([entity_ids[row] for row in rows.tolist()], known[rows], after[rows], whitenings)
         )
@@ -130,7 +130,7 @@ class Holding:
         outcome.changes.update(dict.fromkeys(held_key(entity_ids[row]) for row in released.tolist()))
         outcome.changes.update((held_key(entity_ids[row]), _MARK) for row in added.tolist())
         standing.held += len(added) - len(released)
-        changed = {why: now[why] & ~was[why] for why in now} | {"released": was_held & ~is_held}
+        changed = {why: now[why] & ~was[why] for why in now} | {"released": was_held & ~now_held}
         held_back = [(entity_ids[row], why) for why in changed for row in np.flatnonzero(changed[why]).tolist()]
         return Published(rows, held_back)
 

@@ -2,9 +2,9 @@
 
 import time
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import NamedTuple
 
 from stream_qa.errors import OffsetGapError
@@ -188,18 +188,15 @@ class Sources:
         ending = min(range(len(ready)), key=lambda place: ready[place][1].last_time)
         end = ready[ending][1].last_time
         waiting = [queue.until(min(last, end - (place > ending))) for place, (_, queue) in enumerate(ready)]
-        times = [moment for _, moments in waiting for moment in moments]
         records = [record for those, _ in waiting for record in those]
-        counts = [len(those) for those, _ in waiting]
         if len(ready) > 1:
             # Sorted runs, which are merged; of equals the first stays the first.
-            chosen = sorted(range(len(records)), key=times.__getitem__)[:most]
-            starts = list(accumulate(counts, initial=0))
-            counts = [sum(map(range(*bounds).__contains__, chosen)) for bounds in pairwise(starts)]
-            records = [records[index] for index in chosen]
-        for (topic, queue), count in zip(ready, counts, strict=True):
-            if count or not queue.has_records:
-                moved[topic] = queue.take(count, moved.get(topic, positions[topic]))
+            times = [moment for _, moments in waiting for moment in moments]
+            records = [records[index] for index in sorted(range(len(records)), key=times.__getitem__)[:most]]
+        counts = Counter(record.topic for record in records)
+        for topic, queue in ready:
+            if counts[topic] or not queue.has_records:
+                moved[topic] = queue.take(counts[topic], moved.get(topic, positions[topic]))
         if self._taken is not None and records:
             newest = max(queue.taken_time for _, queue in ready)
             if newest > self._taken[0]:

@@ -41,7 +41,7 @@ def main() -> None:
         size = ("--applications", str(options.applications), "--features", str(options.features), "--seed", "1")
         stream_qa("simulate", str(log), *size)
         events = read_log([log], TopicNames()).events
-        broker = DevelopmentBroker(directory / "broker", free_port())
+        broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
         broker.up()
         try:
             through_worker(broker, directory / "state", log, PREFIX)

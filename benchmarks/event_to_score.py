@@ -58,7 +58,7 @@ def main() -> None:
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        broker = DevelopmentBroker(directory / "broker", free_port())
+        broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
         broker.up()
         try:
             asyncio.run(run(broker.bootstrap, directory, options.rates, options.seconds))

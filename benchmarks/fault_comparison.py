@@ -323,7 +323,7 @@ def main() -> None:
         print(f"logs in {kept}", flush=True)
         for number, (framework, trial) in enumerate(cells):
             # A broker for each: what one framework leaves behind is not the next one's.
-            broker = DevelopmentBroker(Path(kept) / f"broker-{number}", free_port())
+            broker = DevelopmentBroker(Path(kept) / f"broker-{number}", free_port(), java_options=())
             broker.up()
             try:
                 results.append(Cell(framework, trial, broker, Path(kept), number).run())

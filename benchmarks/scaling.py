@@ -78,7 +78,7 @@ def one(events: int, *, entities: int = ENTITIES, partitions: int = PARTITIONS, 
         log = directory / "log.jsonl"
         log.write_bytes(b"\n".join(lines(events, entities)))
         prepare = None if entities == ENTITIES else preloaded(log, entities, partitions)
-        broker = DevelopmentBroker(directory / "broker", free_port())
+        broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
         broker.up()
         try:
             spent: Spent

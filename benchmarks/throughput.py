@@ -48,7 +48,7 @@ def main() -> None:
         if options.log is None:
             stream_qa("simulate", str(log), "--applications", str(options.applications))
         events = len(read_log([log], TopicNames()).events)
-        broker = DevelopmentBroker(Path(directory) / "broker", free_port())
+        broker = DevelopmentBroker(Path(directory) / "broker", free_port(), java_options=())
         broker.up()
         try:
             rounds = [one_round(broker, Path(directory), log, number, events) for number in range(options.rounds)]

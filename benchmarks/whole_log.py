@@ -62,7 +62,7 @@ def main() -> None:
         subprocess.run([sys.executable, str(EXAMPLE / "to_events.py"), str(options.table), str(log)], check=True)
         lines = log.read_bytes().splitlines(keepends=True)[: options.events]
         log.write_bytes(b"".join(lines))
-        broker = DevelopmentBroker(directory / "broker", free_port())
+        broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
         broker.up()
         try:
             (rebuild_beside if options.what == "rebuild" else retrain_thrice)(broker.bootstrap, directory, log, lines)

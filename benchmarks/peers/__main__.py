@@ -107,7 +107,7 @@ def run(tasks: Sequence[Task], results: Results) -> None:
     if not tasks:
         return
     with tempfile.TemporaryDirectory() as directory:
-        broker = DevelopmentBroker(Path(directory) / "broker", free_port())
+        broker = DevelopmentBroker(Path(directory) / "broker", free_port(), java_options=())
         broker.up()
         try:
             for side, key in tasks:

@@ -22,7 +22,8 @@ from peers.sides import PARTITIONS, Place, Side
 from peers.topics import begin, committed_reader, delete_topics, make_topics
 from stream_qa.streaming.partitioner import partition_of
 
-WARM_UP_SECONDS = 10.0
+#: The broker is new, and in its first minute its Java runtime compiles for more than half of a core's time.
+WARM_UP_SECONDS = 60.0
 SECONDS = 15.0
 #: From one probe to the next.
 PROBE_SECONDS = 0.01

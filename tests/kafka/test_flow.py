@@ -17,12 +17,12 @@ from stream_qa.stages.pipeline import build_pipeline
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-EVENTS = 20_000
+EVENTS = 8_000
 
 
 @pytest.fixture(params=["simulation", pytest.param("pull-requests", marks=pytest.mark.shared_data)])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Give the first 20,000 events of a simulated marketplace, and of the pull requests where they are at hand."""
+    """Give the first 8,000 events of a simulated marketplace, and of the pull requests where they are at hand."""
     if request.param == "simulation":
         whole = tmp_path / "whole.jsonl"
         program = [sys.executable, "-c", "from stream_qa.cli import main; main()"]

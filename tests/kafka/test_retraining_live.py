@@ -136,7 +136,7 @@ class Asked:
             except httpx.TransportError as error:
                 self.failures.append(repr(error))
             # The processor is also needed by those that are asked about.
-            self._stop.wait(0.05)
+            self._stop.wait(0.25)
 
 
 def published_vectors(ground: Ground) -> dict[tuple[str, str], dict[int, Floats]]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream_qa.products import MatchPolicy, Threshold, Verdict, judge, lowest_threshold
@@ -87,6 +87,7 @@ def test_where_no_threshold_was_ever_worth_it_there_is_none(past: list[tuple[flo
     assert lowest(past, 0.5) is None
 
 
+@example([(0.0, 0)] * 7 + [(0.0, 1)] * 15, 0.25, 1)  # 15 / 22 * 22 is not quite 15
 @given(history, st.sampled_from([0.25, 0.5, 0.9]), st.integers(1, 5))
 def test_it_is_the_lowest_score_that_would_do_and_says_what_it_would_have_done(
     past: list[tuple[float, int]], precision: float, least_flagged: int
@@ -100,4 +101,5 @@ def test_it_is_the_lowest_score_that_would_do_and_says_what_it_would_have_done(
     assert (found is None) == (not doing)
     if found is not None:
         assert (found.probability, found.precision, found.flagged) == min(doing)
-        assert found.recall == found.precision * found.flagged / sum(value for _, value in past)
+        flagged = [value for score, value in past if score >= found.probability]
+        assert found.recall == sum(flagged) / sum(value for _, value in past)

@@ -24,7 +24,6 @@ from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 
 PREFIX = "check-"
-DAY = 86_400_000
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from stream_qa.bundle import load_bundle
+from stream_qa.durations import DAY
 from stream_qa.events import Record, TopicNames, wire
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
@@ -29,7 +30,6 @@ from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import MemoryState
 from stream_qa.streaming.garbage import collect_rarely
 
-DAY = 86_400_000
 CHUNK = 5_000
 LONGEST = 30 * DAY
 

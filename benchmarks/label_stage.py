@@ -19,13 +19,13 @@ from pathlib import Path
 
 import rocksdict
 
+from stream_qa.durations import DAY
 from stream_qa.events import Record, TopicNames
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.streaming.table import Table
 
-DAY = 86_400_000
 START = 1_767_571_200_000
 ANSWERED = 0.3
 CHUNK = 5_000

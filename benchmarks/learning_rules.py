@@ -26,11 +26,10 @@ from river.optim import SGD as RiverSGD  # noqa: N811 # ours has the name
 from sklearn.linear_model import LogisticRegression
 
 from stream_qa.bundle import load_bundle
+from stream_qa.durations import DAY, HOUR
 from stream_qa.evaluation.daily_batch import daily_batch
-from stream_qa.evaluation.published import HOUR
 from stream_qa.evaluation.replayed import Replayed, replayed
 from stream_qa.events import Message, Record, TopicNames
-from stream_qa.labels.policy import DAY
 from stream_qa.learning import SGD, AdaptiveSGD, Rule, Window
 from stream_qa.learning.entity import contribution_type, entity_type, pack_many, unpack_many
 from stream_qa.learning.plan import Batch

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import rocksdict
 
+from stream_qa.durations import DAY
 from stream_qa.events import Record, wire
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
@@ -22,7 +23,6 @@ from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark
 from stream_qa.streaming.table import Table
 
-DAY = 86_400_000
 START = 1_767_571_200_000
 CHUNK = 5_000
 FEATURES = msgspec.Raw(msgspec.json.encode([round(0.1 * number - 0.8, 2) for number in range(16)]))

@@ -16,8 +16,8 @@ import numpy as np
 import orjson
 
 from stream_qa.bundle import Bundle, load_bundle
+from stream_qa.durations import DAY
 from stream_qa.evaluation.replayed import replayed
-from stream_qa.labels.policy import DAY
 from stream_qa.learning.metrics import auc
 from stream_qa.replay.log import LogEvent, read_log
 from stream_qa.settings import Settings

@@ -36,6 +36,7 @@ from test_retraining_live import Asked, Ran, check, in_use, published_vectors, r
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
 from stream_qa.bundle import Bundle, load_bundle
+from stream_qa.durations import DAY
 from stream_qa.learning import BaseRate, GlobalModel
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.training.label_files import exported_labels
@@ -190,7 +191,7 @@ def retrain_thrice(broker: str, directory: Path, log: Path, lines: list[bytes]) 
             learn(parts[1])
             run(ground, "labels", "export", str(directory / "labels"))
             labels = list(exported_labels(directory / "labels"))
-            since = max(label.applied_at for label in labels) - 90 * 86_400_000
+            since = max(label.applied_at for label in labels) - 90 * DAY
             bad = write_export(poisoned(labels, since), directory / "poisoned", ground.settings.topics.labels)
             refused = retrain("--labels", str(bad), "--global-after-days", "0")
             watch.say(f"retrained on poisoned labels: {refused}; in use: {in_use(ground)}")

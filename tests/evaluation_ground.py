@@ -8,7 +8,7 @@ import orjson
 from builders import DAY, START
 
 from stream_qa.bundle import Bundle, load_bundle
-from stream_qa.evaluation.published import HOUR
+from stream_qa.durations import HOUR
 from stream_qa.evaluation.replayed import Replayed, replayed
 from stream_qa.labels import LabelPolicy
 from stream_qa.replay.log import LogEvent, read_log

@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 import orjson
 
+from stream_qa.durations import DAY
 from stream_qa.events import Message, TopicNames, wire
 from stream_qa.labels import LabelPolicy
-from stream_qa.labels.policy import DAY
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent, chunks, read_log
 from stream_qa.settings import Settings

@@ -6,8 +6,8 @@ import numpy as np
 
 from stream_qa.bundle.files import Description
 from stream_qa.bundle.reading import Bundle
+from stream_qa.durations import DAY
 from stream_qa.labels.curves import SilenceCurves
-from stream_qa.labels.policy import DAY
 from stream_qa.learning import LinearModel, OnnxModel, Prior, Standardisation, TrainedModel
 from stream_qa.learning.arrays import Floats
 

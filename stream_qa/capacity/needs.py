@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_qa.capacity.sample import Sample, Sent
+from stream_qa.durations import DAY
 from stream_qa.labels import LabelPolicy
-from stream_qa.labels.policy import DAY
 from stream_qa.topics import TopicDeclaration
 
 DAY_SECONDS = 86_400

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
+from stream_qa.durations import DAY
 from stream_qa.errors import LogError
 from stream_qa.events import Message, wire
 from stream_qa.labels.event_time import APPLIED, index_entry, index_range, life_cycle_key
-from stream_qa.labels.policy import DAY
 from stream_qa.learning.entity import entity_range
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent, chunks, log_event

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from stream_qa.capacity.needs import Load, Needs, needs
 from stream_qa.capacity.sample import Sample, simulated_events, take_sample
+from stream_qa.durations import DAY
 from stream_qa.events.fields import MAX_FEATURES
-from stream_qa.labels.policy import DAY
 from stream_qa.replay.log import read_log
 from stream_qa.settings import load_settings
 from stream_qa.stages.pipeline import build_pipeline

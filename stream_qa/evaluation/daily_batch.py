@@ -10,9 +10,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from stream_qa.bundle import Bundle
+from stream_qa.durations import DAY
 from stream_qa.evaluation.evaluate import ModelScores
 from stream_qa.evaluation.replayed import LabelSteps, Replayed
-from stream_qa.labels.policy import DAY
 from stream_qa.learning import Prior
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.rule import log_odds

@@ -5,10 +5,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from stream_qa.durations import DAY
 from stream_qa.errors import EvaluationError
 from stream_qa.evaluation.metrics import auc_interval, calibration_error, ndcg, pair_auc
 from stream_qa.evaluation.replayed import Replayed
-from stream_qa.labels.policy import DAY
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.metrics import auc, log_loss
 

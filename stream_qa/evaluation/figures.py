@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_qa.durations import DAY
 from stream_qa.evaluation.evaluate import ModelScores, Scored
 from stream_qa.evaluation.metrics import calibration
 from stream_qa.evaluation.replayed import LabelSteps, Replayed
 from stream_qa.evaluation.staleness import staleness
-from stream_qa.labels.policy import DAY
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.metrics import auc
 from stream_qa.training.moments import EntityMoments

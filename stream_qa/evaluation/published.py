@@ -8,12 +8,11 @@ import numpy as np
 
 from stream_qa.bundle import Bundle
 from stream_qa.coefficients import CoefficientStore, read_delta
+from stream_qa.durations import DAY, HOUR
 from stream_qa.events import EntityKind, wire
-from stream_qa.labels.policy import DAY
 from stream_qa.learning import published_log_odds
 from stream_qa.learning.arrays import Floats
 
-HOUR = 3_600_000
 _WEEK = 7 * DAY
 
 Vectors = Mapping[tuple[EntityKind, str], Floats]

@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from stream_qa.bundle import Bundle
+from stream_qa.durations import HOUR
 from stream_qa.errors import EvaluationError
-from stream_qa.evaluation.published import HOUR, PublishedScores, Publishing
+from stream_qa.evaluation.published import PublishedScores, Publishing
 from stream_qa.events import Message, TopicNames, wire
 from stream_qa.labels.policy import LabelPolicy
 from stream_qa.learning.arrays import Floats, Integers

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_qa.durations import DAY
 from stream_qa.evaluation.evaluate import Scored
 from stream_qa.evaluation.replayed import Replayed
-from stream_qa.labels.policy import DAY
 from stream_qa.learning.arrays import Floats
 from stream_qa.learning.metrics import auc
 

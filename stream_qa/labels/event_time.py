@@ -12,8 +12,9 @@ from enum import IntEnum
 import msgspec
 from msgspec import Struct
 
+from stream_qa.durations import DAY
 from stream_qa.errors import FutureEventError, PolicyChangedError
-from stream_qa.labels.policy import DAY, LabelPolicy
+from stream_qa.labels.policy import LabelPolicy
 
 _MOMENT = struct.Struct(">q")
 _LENGTH = struct.Struct(">H")

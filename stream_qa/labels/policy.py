@@ -9,10 +9,10 @@ from typing import Annotated, Protocol, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stream_qa.durations import DAY, MINUTE
 from stream_qa.errors import PolicyError
 from stream_qa.events import Value
 
-DAY = 24 * 60 * 60 * 1000
 """Milliseconds of a day."""
 
 
@@ -137,7 +137,7 @@ class LabelPolicy(BaseModel):
     @cached_property
     def lateness(self) -> int:
         """Milliseconds by which event time stays behind what both inputs have reached."""
-        return round(self.lateness_minutes * 60_000)
+        return round(self.lateness_minutes * MINUTE)
 
     @cached_property
     def jump(self) -> int:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from stream_qa.durations import HOUR
 from stream_qa.events import wire
 from stream_qa.learning.arrays import Floats
 from stream_qa.learning.profile import (
@@ -42,7 +43,6 @@ MOST_DELAYED = 0.2
 """The distribution of the time to the first answer is not to be further from the training's."""
 AT_ONCE = 500
 """So many applications and labels, or more, are counted at once: chunk by chunk would take several times as long."""
-_HOUR = 3_600_000
 
 
 class Feature(NamedTuple):
@@ -202,7 +202,7 @@ class DriftWatch:
         moved = sample.answered / sample.answers - profile.answered
         furthest = int(np.abs(moved).argmax())
         distance = self.distances.answers = float(abs(moved[furthest]))
-        then, hours = profile.answered[furthest], profile.ages[furthest] / _HOUR
+        then, hours = profile.answered[furthest], profile.ages[furthest] / HOUR
         said = (
             f"{then + moved[furthest]:.0%} of positives are answered within {hours:.1f} hours, in training {then:.0%}"
         )

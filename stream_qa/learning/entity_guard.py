@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stream_qa.labels.policy import DAY
+from stream_qa.durations import DAY
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.entity import Records
 

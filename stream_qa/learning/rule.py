@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_qa.durations import DAY
 from stream_qa.learning.arrays import Floats, within
 from stream_qa.learning.global_model import probability
 
@@ -25,8 +26,6 @@ Columns = dict[str, Column]
 
 Fields = list[tuple[str, str, tuple[int, ...]]]
 """Name, numpy type and shape of each."""
-
-_DAY = 86_400_000.0
 
 
 class RuleNumber(IntEnum):
@@ -68,7 +67,7 @@ class Rule(ABC):
 
     number: ClassVar[RuleNumber]
 
-    time_constant: float = 365 * _DAY
+    time_constant: float = 365.0 * DAY
     coefficient_bound: float = 20.0
 
     @abstractmethod

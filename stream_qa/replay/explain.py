@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from stream_qa.durations import HOUR
 from stream_qa.errors import RejectedError, UnknownApplicationError
 from stream_qa.events import Decoder, Label, Message, TopicNames, wire
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE
@@ -16,7 +17,7 @@ from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.partitioner import partition_of
 
 _CHUNK_EVENTS = 1_000
-_CHUNK_MILLISECONDS = 3_600_000
+_CHUNK_MILLISECONDS = HOUR
 
 
 def explain(

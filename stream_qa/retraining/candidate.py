@@ -7,8 +7,8 @@ import numpy as np
 
 from stream_qa.bundle import Bundle
 from stream_qa.coefficients import FeatureNames
+from stream_qa.durations import DAY
 from stream_qa.labels import LabelPolicy
-from stream_qa.labels.policy import DAY
 from stream_qa.learning import LinearModel, Standardisation
 from stream_qa.training.history import History
 from stream_qa.training.joint_fit import Scales

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stream_qa.bundle import Bundle, difference, load_bundle, published_model
+from stream_qa.durations import DAY
 from stream_qa.errors import EvaluationError, ModelRefusedError, TrainingError
 from stream_qa.events import PublishedModel
 from stream_qa.labels import load_policy
-from stream_qa.labels.policy import DAY
 from stream_qa.retraining.candidate import GlobalChoice, keeps_global, trained
 from stream_qa.retraining.gate import Gate, judge
 from stream_qa.retraining.report import Outcome, Verdict, day_of

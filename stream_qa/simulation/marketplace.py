@@ -13,11 +13,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_qa.durations import DAY
 from stream_qa.errors import ConfigurationError
 from stream_qa.events.fields import MAX_EVENT_TIME, MAX_FEATURES
 from stream_qa.simulation.effects import drifting_log_odds
 from stream_qa.simulation.event_log import EventLog
-from stream_qa.simulation.population import DAY, Population, draw_applications, draw_features, vary
+from stream_qa.simulation.population import Population, draw_applications, draw_features, vary
 from stream_qa.simulation.recruiters import TAIL_DAYS, Calendar, respond
 
 DEFAULT_START = 1_767_571_200_000

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_qa.durations import DAY
 from stream_qa.errors import ConfigurationError
 
-DAY = 24 * 60 * 60 * 1000
 """Milliseconds of a day."""
 
 _WEEK = 7

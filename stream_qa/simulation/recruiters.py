@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_qa.simulation.population import DAY, is_weekend
+from stream_qa.durations import DAY, HOUR, MINUTE
+from stream_qa.simulation.population import is_weekend
 
 KINDS = ("profile_view", "message", "interview", "offer", "rejected")
 """Engagement kinds, by number."""
@@ -18,10 +19,8 @@ TAIL_DAYS = 120
 """Recruiters go on for so long after the last application, so that all get their answer."""
 
 _PROFILE_VIEW, _MESSAGE, _INTERVIEW, _OFFER, _REJECTED = range(len(KINDS))
-_MINUTE = 60 * 1000
-_HOUR = 60 * _MINUTE
-_SESSION = _HOUR
-_FIRST_BEGIN, _LAST_BEGIN = 8 * _HOUR, 17 * _HOUR
+_SESSION = HOUR
+_FIRST_BEGIN, _LAST_BEGIN = 8 * HOUR, 17 * HOUR
 #: Share of the working days on which a job gets a session: some recruiters look in daily, some once or twice a week.
 _DILIGENCE = (0.35, 1.0)
 #: Chance that a session gets to a waiting application, if it is to be accepted and if it is to be rejected.
@@ -88,7 +87,7 @@ class Calendar:
         begin = self.begins[np.clip(session, 0, self.ends[job] - 1)] - job * self.span + self.start
         answered_at: NDArray[np.int64] = begin + generator.integers(0, _SESSION, job.size)
         late = answered_at <= after
-        answered_at[late] = after[late] + _MINUTE
+        answered_at[late] = after[late] + MINUTE
         return answered_at
 
 
@@ -141,7 +140,7 @@ def respond(
     first_at = answer(positive, applied_at[positive], _ACCEPTED_IN_SESSION)
     viewed = some(positive, _VIEWED_SHARE)
     # After a view the message comes minutes later or in the next session; without one it is itself the first answer.
-    soon = first_at + generator.integers(_MINUTE, 10 * _MINUTE, positive.size)
+    soon = first_at + generator.integers(MINUTE, 10 * MINUTE, positive.size)
     next_session = answer(positive, first_at)
     message_at = np.where(viewed, np.where(some(positive, _MESSAGE_NEXT_SESSION_SHARE), next_session, soon), first_at)
     messaged = np.flatnonzero(~(viewed & some(positive, _ONLY_VIEWED_SHARE)))

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from stream_qa.coefficients import Publisher
+from stream_qa.durations import DAY
 from stream_qa.labels.event_time import NOT_BEGUN
-from stream_qa.labels.policy import DAY
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Booleans
 from stream_qa.learning.entity import Records, entity_of, entity_range, entity_type, unpack_many

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from stream_qa.durations import DAY
 from stream_qa.events import wire
 from stream_qa.labels.event_time import NOT_BEGUN, unpack_moment
-from stream_qa.labels.policy import DAY
 from stream_qa.learning.entity import clock_range, origin_of
 from stream_qa.stages.state import StateReader
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from stream_qa.durations import DAY
 from stream_qa.errors import RejectedError, StateFormatError
 from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dead_letter, wire
 from stream_qa.products import NotificationPolicy, explanation, is_very_high
 from stream_qa.stages.state import Outcome, StateReader
 
-_DAY = 86_400_000
 #: The newest day, and one far ahead of it that nothing else has confirmed.
 _CLOCK = b"clock"
 _CLOCK_FORM = struct.Struct(">qq")
@@ -62,7 +62,7 @@ class NotifyStage:
             if isinstance(score, RejectedError):
                 messages.append(dead_letter(self.topics.dead_letters, self.name, record, score))
                 continue
-            newest, ahead = _moved(newest, ahead, score.applied_at // _DAY)
+            newest, ahead = _moved(newest, ahead, score.applied_at // DAY)
             if is_very_high(score, self.policy):
                 very_high.append(score)
                 days.append(newest)
@@ -70,7 +70,7 @@ class NotifyStage:
         sent = dict(zip(keys, map(_unpack, state.get_many(keys)), strict=True))
         changed: dict[bytes, bytes | None] = {}
         for key, score, reached in zip(keys, very_high, days, strict=True):
-            if score.applied_at // _DAY <= reached - _DAYS_KEPT:
+            if score.applied_at // DAY <= reached - _DAYS_KEPT:
                 counted["a match that is no news any more"] += 1
             elif score.application_id not in sent[key] and len(sent[key]) < self.policy.per_job_and_day:
                 sent[key].append(score.application_id)
@@ -122,7 +122,7 @@ def _unpack_clock(record: bytes | None) -> tuple[int, int]:
 
 
 def _key(score: wire.Score) -> bytes:
-    return _SENT + _DAY_FORM.pack(score.applied_at // _DAY) + score.job_id.encode()
+    return _SENT + _DAY_FORM.pack(score.applied_at // DAY) + score.job_id.encode()
 
 
 def _unpack(record: bytes | None) -> list[str]:

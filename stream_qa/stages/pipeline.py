@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from stream_qa.bundle import Bundle, EntityCoefficients, load_bundle, load_random_effects
 from stream_qa.coefficients import Publisher
+from stream_qa.durations import DAY
 from stream_qa.errors import SettingsError
 from stream_qa.events import Application, Decoder, Engagement, Example, Label, Score, Tick, WireDecoder, wire
 from stream_qa.labels import LabelPolicy, load_policy
@@ -36,8 +37,6 @@ from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.learner_input import LearnerInput
 from stream_qa.stages.models import Model, Models
 from stream_qa.stages.notify import NotifyStage
-
-_DAY = 86_400_000.0
 
 
 @dataclass(frozen=True)
@@ -167,11 +166,11 @@ def _starting(fitted: EntityCoefficients) -> StartingCoefficients:
 
 
 def _expiry(settings: Settings, policy: LabelPolicy) -> Expiry:
-    idle = round(settings.idle_days * _DAY)
+    idle = round(settings.idle_days * DAY)
     if 0 < idle < policy.retention:
         raise SettingsError(
             f"STREAM_QA_IDLE_DAYS is {settings.idle_days:g}, and labels may be revised "
-            f"for {policy.retention / _DAY:g} days"
+            f"for {policy.retention / DAY:g} days"
         )
     return Expiry(idle)
 
@@ -196,7 +195,7 @@ def _notify(settings: Settings) -> NotifyStage | None:
 
 
 def _rule(settings: Settings) -> Rule:
-    time_constant = settings.decay_days * _DAY or math.inf
+    time_constant = settings.decay_days * DAY or math.inf
     match settings.learning_rule:
         case "adaptive-sgd":
             return AdaptiveSGD(time_constant, learning_rate=settings.learning_rate)

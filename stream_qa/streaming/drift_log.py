@@ -3,11 +3,10 @@
 import logging
 from collections.abc import Iterable
 
+from stream_qa.durations import DAY
 from stream_qa.learning.drift import About, DriftWatch, Finding, Seen
 
 _log = logging.getLogger(__name__)
-
-_DAY = 86_400_000
 
 
 class DriftLog:
@@ -28,6 +27,6 @@ class DriftLog:
 
     def _warn(self, findings: Iterable[Finding], now: int) -> None:
         for finding in findings:
-            if now >= self._warned.get(finding.about, 0) + _DAY:
+            if now >= self._warned.get(finding.about, 0) + DAY:
                 self._warned[finding.about] = now
                 _log.warning("not as it was in training: %s", finding.said)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from stream_qa.durations import DAY
 from stream_qa.errors import FencedError
 from stream_qa.events import Message
 from stream_qa.events.dead_letter import EXCEPTION_CLASS
@@ -21,7 +22,7 @@ _LABEL_AGES = (_MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY
 _DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, _MINUTE, 5 * _MINUTE, 30 * _MINUTE, _HOUR, 6 * _HOUR)
 _EVENT_TO_DELTA = (*_DELAYS, _DAY)
 #: Events that are older (ms) come from a log that is replayed: how late its deltas are says nothing of the worker.
-_HISTORY = 7 * 86_400_000
+_HISTORY = 7 * DAY
 _TRANSACTIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 

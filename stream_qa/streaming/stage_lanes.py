@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from stream_qa.durations import HOUR
 from stream_qa.events import SourceRecord
 from stream_qa.settings import Settings
 from stream_qa.stages.label import Belongs
@@ -20,7 +21,6 @@ _log = logging.getLogger(__name__)
 
 #: Where the tables are, in the data directory: one directory each, named by stage and partition.
 _TABLES = "tables"
-_HOUR = 3_600_000
 
 
 def partitions_on_disk(state_directory: Path) -> set[int]:
@@ -59,7 +59,7 @@ class StageLanes:
         """
         topics, stages = self._settings.topics, self._pipeline
         label, member, job = (self._table(f"{stage}-{partition}") for stage in ("label", "member", "job"))
-        steps = ReplaySteps(round(self._settings.replay_step_hours * _HOUR), self._settings.order_seconds)
+        steps = ReplaySteps(round(self._settings.replay_step_hours * HOUR), self._settings.order_seconds)
 
         def make_labels(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
             outcome = stages.label.process(partition, records, state, job, self._belongs(partition))

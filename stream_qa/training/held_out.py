@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stream_qa.bundle import HeldOut, Quality
-from stream_qa.labels.policy import DAY
+from stream_qa.durations import DAY
 from stream_qa.learning import LinearModel, OnnxModel
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.global_model import brought_or

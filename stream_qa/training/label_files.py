@@ -20,9 +20,9 @@ import orjson
 from msgspec import Raw
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stream_qa.durations import DAY
 from stream_qa.errors import ExportError, MissingExtraError
 from stream_qa.events import wire
-from stream_qa.labels.policy import DAY
 from stream_qa.streaming.label_topic import LabelBatch, PlacedLabel
 
 MANIFEST = "_manifest.json"

@@ -25,10 +25,10 @@ from stream_qa.bundle import (
 )
 from stream_qa.bundle.profiles import profile_file
 from stream_qa.coefficients import FeatureNames
+from stream_qa.durations import DAY
 from stream_qa.errors import TrainingError
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
-from stream_qa.labels.policy import DAY
 from stream_qa.learning import LinearModel, OnnxModel, Standardisation
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.profile import SideProfile

@@ -9,9 +9,9 @@ from builders import DAY
 from evaluation_ground import SINCE, UNTIL, EvaluationGround
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from stream_qa.durations import HOUR
 from stream_qa.evaluation.models import Ground, ModelName, model_scores
 from stream_qa.evaluation.oracle import all_knowing, with_instant_answers
-from stream_qa.evaluation.published import HOUR
 from stream_qa.evaluation.replayed import Replayed
 from stream_qa.evaluation.trees import first_days_of_months, trees
 from stream_qa.learning.arrays import Floats

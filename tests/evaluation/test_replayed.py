@@ -7,8 +7,8 @@ from builders import DAY
 from evaluation_ground import SINCE, UNTIL, EvaluationGround
 from label_oracle import event_of, expected_outcomes
 
+from stream_qa.durations import HOUR
 from stream_qa.errors import EvaluationError
-from stream_qa.evaluation.published import HOUR
 from stream_qa.evaluation.replayed import Replayed
 from stream_qa.events import Application, Engagement
 from stream_qa.labels import LabelPolicy

@@ -8,8 +8,8 @@ import pytest
 from builders import DAY, START
 
 from stream_qa.bundle import load_bundle
+from stream_qa.durations import HOUR
 from stream_qa.evaluation.evaluate import Scored
-from stream_qa.evaluation.published import HOUR
 from stream_qa.evaluation.replayed import replayed
 from stream_qa.evaluation.report import staleness_table
 from stream_qa.evaluation.staleness import Staleness, staleness

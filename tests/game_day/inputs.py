@@ -11,6 +11,7 @@ from ground import PARTITIONS, Ground, new_ground
 from game_day.desk import SHORT_SESSION, Desk, NotSeenError, wait_for
 from game_day.traffic import YEAR, applied, engaged, now, scores, send, send_engagements
 from stream_qa.broker import DevelopmentBroker
+from stream_qa.durations import HOUR
 
 #: Where the application is whose member stage fails on one member.
 _KAFKA_TESTS = Path(__file__).parents[1] / "kafka"
@@ -19,7 +20,6 @@ _FAULTY = (
     *(str(_KAFKA_TESTS), "-A", "faulty_app", "worker", "-l", "info"),
 )
 _POISON = "poisonous-member"
-_HOUR = 3_600_000
 
 
 def poisonous_record(broker: DevelopmentBroker, directory: Path) -> None:
@@ -102,7 +102,7 @@ def future_clock(broker: DevelopmentBroker, directory: Path) -> None:
     ahead = now() + YEAR
     with desk.worker(STREAM_QA_QUIET_SECONDS="0") as worker:
         desk.ready(worker)
-        send(desk.ground, applied("good-1", at=now() - _HOUR))
+        send(desk.ground, applied("good-1", at=now() - HOUR))
         send_engagements(desk.ground, engaged("good-1"))
         scores(desk.ground, 1)
         desk.say("# one application of a year ahead")

@@ -6,7 +6,8 @@ import time
 from builders import application, engagement
 from ground import PARTITIONS, Ground, job_in
 
-DAY = 86_400_000
+from stream_qa.durations import DAY
+
 YEAR = 365 * DAY
 JOBS = [job_in(partition) for partition in range(PARTITIONS)]
 

@@ -24,7 +24,7 @@ from retraining_ground import BASE_RATE, HELD_BACK_DAYS, RetrainingGround, poiso
 from service_process import asker, ready, service
 
 from stream_qa.bundle import load_bundle
-from stream_qa.labels.policy import DAY
+from stream_qa.durations import DAY
 from stream_qa.learning import BaseRate, GlobalModel, Standardisation, published_log_odds
 from stream_qa.learning.arrays import Floats
 from stream_qa.training.label_files import exported_labels

@@ -11,10 +11,10 @@ import pytest
 from retraining_ground import BASE_RATE, HELD_BACK_DAYS, RetrainingGround, poisoned
 
 from stream_qa.bundle import load_bundle
+from stream_qa.durations import DAY
 from stream_qa.errors import RetrainingError
 from stream_qa.events import PublishedModel, wire
 from stream_qa.labels import LabelPolicy
-from stream_qa.labels.policy import DAY
 from stream_qa.retraining.gate import Gate
 from stream_qa.retraining.report import Outcome, Verdict
 from stream_qa.retraining.retrain import Options, Retraining

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from evaluation_ground import EvaluationGround, new_evaluation_ground
 from ground import Ground, new_ground
+from loaded_program import load
 from redis_server import RedisServer
 from retraining_ground import RetrainingGround, new_retraining_ground
 from secure_broker import SecureBroker
@@ -61,13 +61,7 @@ def pull_requests(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def poisoning() -> ModuleType:
     """Give the benchmark that has the attacks, as a module that the tests of one file may change."""
-    program = Path(__file__).parents[1] / "benchmarks" / "poisoning.py"
-    spec = spec_from_file_location("poisoning", program)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["poisoning"] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(Path(__file__).parents[1] / "benchmarks" / "poisoning.py")
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,11 @@
 import csv
 import re
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from loaded_program import load
 from test_to_events import HEADER
 
 from stream_qa.evaluation.models import ModelName
@@ -34,17 +33,8 @@ def write_table(path: Path) -> None:
             writer.writerow([int(random.integers(40)), job, created_at, closed_at, merged, "ruby", *features])
 
 
-def results() -> ModuleType:
-    spec = spec_from_file_location("results", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_a_case_runs_and_its_figures_stand_under_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = results()
+    module = load(PROGRAM)
     [case] = [case for case in module.CASES if case.policy == "curve"]
     slower = case._replace(settings={"STREAM_QA_LEARNING_RATE": "0.1"})
     monkeypatch.setattr(module, "CASES", [case, slower])
@@ -66,7 +56,7 @@ def test_a_case_runs_and_its_figures_stand_under_its_command(tmp_path: Path, mon
 
 def test_every_case_has_models_and_a_policy_that_exist() -> None:
     silences = set()
-    for case in results().CASES:
+    for case in load(PROGRAM).CASES:
         policy = load_policy(PROGRAM.parent / "policies" / f"{case.policy}.yaml")
         silences.add(policy.silence.rule)
         named = case.options[case.options.index("--models") + 1] if "--models" in case.options else "personalised"
@@ -86,5 +76,5 @@ def test_ages_are_a_table_of_differences() -> None:
         "global_alone": 0.7,
     }
     assert (
-        results()._ages([age])[-1] == "| 28 to 55 | 12 | 0.8000 | -0.0100 | -0.0188 | -0.0500 | -0.1000 |"
+        load(PROGRAM)._ages([age])[-1] == "| 28 to 55 | 12 | 0.8000 | -0.0100 | -0.0188 | -0.0500 | -0.1000 |"
     )  # a script

@@ -65,8 +65,8 @@ class DevelopmentBroker:
     users
         Passwords by user name, for SCRAM; only the first start takes note of it.
     java_options
-        Options of the Java runtime. By default it compiles quickly and not well: the broker is there sooner and takes
-        half the CPU time in its first minutes. A benchmark gives none.
+        Options of the Java runtime. By default it compiles quickly and not well: the broker is there sooner, for half
+        the CPU time, and takes less of it in its first minutes. A benchmark gives none.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream_qa.broker import DevelopmentBroker, cluster_id, properties
+from stream_qa.broker.development import QUICK
 from stream_qa.broker.java import ARTIFACTS, JARS_LOCK, java_with_kafka
 from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerError, BrokerStartError, BrokerUnavailableError
@@ -120,6 +121,16 @@ def test_a_second_up_finds_the_first(shared: DevelopmentBroker) -> None:
     shared.up()
     DevelopmentBroker(shared.directory, shared.port).up()
     assert shared.pid == pid
+
+
+def test_its_java_compiles_quickly_and_not_well_unless_it_is_to_run_for_long(
+    shared: DevelopmentBroker, fresh: DevelopmentBroker
+) -> None:
+    lasting = DevelopmentBroker(fresh.directory, fresh.port, java_options=())
+    lasting.up()
+    quick, full = (Path(f"/proc/{broker.pid}/cmdline").read_text().split("\0") for broker in (shared, lasting))
+    assert set(QUICK) <= set(quick)
+    assert not set(QUICK) & set(full)
 
 
 def test_listens_on_the_loopback_interface_only(shared: DevelopmentBroker) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from stream_qa.coefficients import CoefficientStore, read_delta
 from stream_qa.coefficients.messages import Change
-from stream_qa.durations import DAY
+from stream_qa.durations import DAY, HOUR
 from stream_qa.events import EntityKind, Message, SourceRecord
 from stream_qa.learning import Standardisation, published_log_odds
 from stream_qa.learning.arrays import Floats
@@ -39,7 +39,6 @@ from stream_qa.stages.state import MemoryState, Outcome, StateReader
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.streaming.partitioner import partition_of
 
-HOUR = 3_600_000
 PARTITIONS = 4
 FEATURE = 0
 FLOOD_DAYS = 7

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from stream_qa.durations import DAY
+from stream_qa.durations import DAY, HOUR
 from stream_qa.events import Message, TopicNames, wire
 from stream_qa.labels import LabelPolicy
 from stream_qa.replay.in_process import InProcessReplay
@@ -23,7 +23,6 @@ from stream_qa.training.label_files import LabelFiles
 MARKET = Marketplace(members=90, jobs=30, days=56, applications=2_400, features=2, global_variance=1.0)
 BASE_RATE = 0.95
 HELD_BACK_DAYS = 10
-_HOUR = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def new_retraining_ground(directory: Path) -> RetrainingGround:
     events = read_log([path], settings.topics).events
     sink = Labels(settings.topics)
     stages = InProcessReplay(build_pipeline(settings), 1, sink)
-    for chunk in chunks(events, 500, _HOUR):
+    for chunk in chunks(events, 500, HOUR):
         stages.run(chunk)
     return RetrainingGround(path, events, sink.found)
 
@@ -87,7 +86,7 @@ def poisoned(labels: Sequence[wire.Label], until: int) -> list[wire.Label]:
         elif label.revision == 1:
             found.append(label)
             if label.application_id not in answered:
-                moment = label.applied_at + _HOUR
+                moment = label.applied_at + HOUR
                 found.append(
                     msgspec.structs.replace(
                         label, revision=2, value=1, reason="explicit:message", happened_at=moment, watermark=moment

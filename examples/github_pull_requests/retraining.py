@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from stream_qa.bundle import load_bundle
+from stream_qa.durations import HOUR
 from stream_qa.events import Message, PublishedModel, wire
 from stream_qa.labels import load_policy
 from stream_qa.replay.in_process import InProcessReplay
@@ -39,7 +40,6 @@ FIRST = "2010-11-01"
 DATES = ("2011-06-01", "2011-09-01", "2012-01-01")
 HELD_BACK_DAYS = 28
 _BATCH = 50_000
-_HOUR = 3_600_000
 
 
 class _Labels:
@@ -95,7 +95,7 @@ def prepared(table: Path, place: Path) -> Settings:
         stages = InProcessReplay(build_pipeline(settings), 1, sink)
         end = _milliseconds(DATES[-1])
         known = [event for event in read_log([log], settings.topics).events if event.time < end]
-        for part in chunks(known, 1_000, _HOUR):
+        for part in chunks(known, 1_000, HOUR):
             stages.run(part)
         sink.write()
     return settings

@@ -13,6 +13,7 @@ from rich.table import Table
 from stream_qa.bundle import load_bundle
 from stream_qa.cli.moments import FORMATS, milliseconds
 from stream_qa.cli.progress import counted
+from stream_qa.durations import MINUTE
 from stream_qa.errors import EvaluationError
 from stream_qa.evaluation.evaluate import ModelScores, Quality, Scored, Target, gain, quality
 from stream_qa.evaluation.models import TREES, Ground, ModelName, model_scores
@@ -29,7 +30,6 @@ from stream_qa.streaming.garbage import collect_rarely
 
 _ARTICLE = "the article on such a model says +27%, on its own data"
 _TARGETS = {Target.FINAL: "final labels", Target.OUTCOME: "eventual outcomes"}
-_MINUTE = 60_000
 
 
 def evaluate(
@@ -80,7 +80,7 @@ def evaluate(
     settings = settings.model_copy(update={"bundle": bundle, "policy": policy or settings.policy})
     trained = load_bundle(bundle)
     first, end = milliseconds(since), milliseconds(until)
-    longest = round(chunk_minutes * _MINUTE)
+    longest = round(chunk_minutes * MINUTE)
     if first >= end:
         raise typer.BadParameter("--from is not before --until", param_hint="--from")
     if trained.manifest.description.until > first:

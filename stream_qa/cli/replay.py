@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from stream_qa.cli.client_log import quieten_client
 from stream_qa.cli.progress import counted
+from stream_qa.durations import MINUTE
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import Log, chunks, read_log
 from stream_qa.replay.report import Report
@@ -19,8 +20,6 @@ from stream_qa.replay.to_kafka import KafkaReplay, both
 from stream_qa.settings import Settings, load_settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.garbage import collect_rarely
-
-_MINUTE = 60_000
 
 
 def replay(
@@ -66,7 +65,7 @@ def replay(
             collect_rarely()
             stages = InProcessReplay(build_pipeline(settings), partitions, report)
             task = progress.add_task("events", total=len(log.events))
-            for part in chunks(log.events, chunk, round(chunk_minutes * _MINUTE)):
+            for part in chunks(log.events, chunk, round(chunk_minutes * MINUTE)):
                 stages.run(part)
                 progress.advance(task, len(part))
             report.without_effect.update(stages.without_effect)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from stream_qa.bundle import Bundle
+from stream_qa.durations import MINUTE
 from stream_qa.evaluation.evaluate import Scored
 from stream_qa.evaluation.replayed import Replayed, replayed
 from stream_qa.replay.log import LogEvent
@@ -19,7 +20,7 @@ from stream_qa.stages.models import Model
 from stream_qa.stages.pipeline import build_pipeline, model_of
 from stream_qa.training.label_log import believing
 
-_LONGEST = 5 * 60_000
+_LONGEST = 5 * MINUTE
 """The most event time (ms) that the stages take at once, as by default in an evaluation."""
 
 

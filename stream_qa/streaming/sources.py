@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from stream_qa.durations import MINUTE
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import SourceRecord
 from stream_qa.streaming.replay_steps import NEVER, ReplaySteps
@@ -15,7 +16,7 @@ EventTimes = Callable[[Sequence[SourceRecord]], Sequence[int]]
 """The event time (ms) of each record of a chunk."""
 
 #: Milliseconds by which live events may come out of step.
-_OUT_OF_STEP = 60_000
+_OUT_OF_STEP = MINUTE
 _EXPECTED_SECONDS = 2.0
 
 

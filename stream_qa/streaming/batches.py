@@ -12,6 +12,14 @@ from stream_qa.events import Headers
 Destination = tuple[str, int]
 """A topic and a partition of it."""
 
+
+class Written(NamedTuple):
+    """The offsets of the first and the last record that were written to a partition; others' may be between them."""
+
+    first: int
+    last: int
+
+
 #: Below the broker's default limit for a batch, so that many messages never add up to one that is refused.
 BATCH_BYTES = 900_000
 #: Of all batches in one request; far below the broker's limit (``socket.request.max.bytes``, 100 MiB).
@@ -56,7 +64,8 @@ class Batches:
 
     def __init__(self) -> None:
         self._batches: dict[Destination, list[Batch]] = {}
-        self._timestamp = round(time.time() * 1000)
+        self.timestamp = round(time.time() * 1000)
+        """Of all records (ms)."""
 
     def add(self, destination: Destination, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         """Append a record."""
@@ -78,10 +87,10 @@ class Batches:
         self, batches: list[Batch], key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
     ) -> None:
         batch = batches[-1]
-        if batch.builder.append(batch.count, self._timestamp, key, value, headers) is None:
+        if batch.builder.append(batch.count, self.timestamp, key, value, headers) is None:
             batch = Batch()
             batches.append(batch)
-            batch.builder.append(0, self._timestamp, key, value, headers)
+            batch.builder.append(0, self.timestamp, key, value, headers)
         batch.count += 1
 
     def destinations(self) -> list[Destination]:

@@ -165,7 +165,8 @@ async def redrive(
                 try:
                     async with aclosing(_in_parts(consumer, left)) as parts:
                         async for part in parts:
-                            await transactions.commit(_batches(settings, part, counts))
+                            await transactions.write(_batches(settings, part, counts))
+                            await transactions.commit()
                             told([letter for letter, _ in part])
                 except OutcomeUnknownError as error:
                     if not tries_left:

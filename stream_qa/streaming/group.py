@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from stream_qa.errors import CorruptTableError, FencedError, ModelMissingError, OutcomeUnknownError
-from stream_qa.events import Message
-from stream_qa.streaming.batches import Batches, Destination
+from stream_qa.events import Message, Record
+from stream_qa.streaming.batches import Batches, Destination, Written
 from stream_qa.streaming.lane import Lane, Work
 from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.sources import Chunk
@@ -28,8 +29,14 @@ class Transactional(Protocol):
     async def initialise(self) -> None:
         """Fence former owners."""
 
-    async def commit(self, batches: Batches) -> dict[Destination, int]:
-        """Write all of it or nothing; return the offset of the last record of each partition."""
+    async def write(self, batches: Batches) -> dict[Destination, Written]:
+        """Write in the open transaction, or begin one; return where it is in each partition."""
+
+    async def commit(self) -> None:
+        """Commit all that was written, or nothing."""
+
+    async def abort(self) -> None:
+        """Take back what was written."""
 
 
 def group_of(partition: int, groups: int) -> int:
@@ -55,7 +62,7 @@ class LaneGroup:
     number
         Which group it is.
     lanes
-        Those of a partition in the order of the flow, so that what one stage has written is soon read by the next.
+        Those of each partition in the order of the flow.
     transactions
         Those of this group.
     destine
@@ -93,6 +100,12 @@ class LaneGroup:
     ) -> None:
         self.number = number
         self.lanes = lanes
+        stages = dict.fromkeys(lane.stage for lane in lanes)
+        self._stages = [[lane for lane in lanes if lane.stage == stage] for stage in stages]
+        # What has several sources takes them in the order of event time: it is not handed a part of one.
+        self._readers = {
+            (topic, lane.partition): lane for lane in lanes if len(lane.sources) == 1 for topic in lane.sources
+        }
         self.transactions = transactions
         self._destine = destine
         self._reopen = reopen
@@ -173,16 +186,18 @@ class LaneGroup:
         """Step and commit until stopped."""
         while not self._stopping:
             self._wake.clear()
-            work = await self._step()
-            if not work:
-                await self._until_woken()
-                continue
             began = time.monotonic()
-            self._committing = True
             try:
-                self._store(work, await self._commit(work))
+                is_committed = await self._transact()
+            except Exception:
+                # Readers of committed records would wait for the end of what is open.
+                await self.transactions.abort()
+                raise
             finally:
                 self._committing = False
+            if not is_committed:
+                await self._until_woken()
+                continue
             self._committed()
             if all(lane.queued < self._most for lane in self.lanes):
                 await asyncio.sleep(max(0, began + self._pause - time.monotonic()))
@@ -197,35 +212,75 @@ class LaneGroup:
         for lane in self.lanes:
             lane.drop()
 
-    async def _step(self) -> dict[Lane, Work]:
-        """Process what waits. Each lane sees what is committed, not what the others are about to write."""
+    async def _transact(self) -> bool:
+        """Take what waits through all stages in one transaction; return whether there was anything.
+
+        What a stage writes to a lane of this group, the next stage takes from there in the same transaction: its
+        offsets are known, and nothing can come before it. What goes elsewhere is fetched there.
+        """
+        work: dict[Lane, Work] = {}
+        written: dict[Destination, Written] = {}
+        counts: Counter[str] = Counter()
+        began = time.monotonic()
+        for lanes in self._stages:
+            done = await self._step(lanes)
+            if not done:
+                continue
+            if not work:
+                self._committing, began = True, time.monotonic()
+            work |= done
+            batches, for_us = self._batches(done)
+            found = await self.transactions.write(batches)
+            written |= found
+            counts += batches.counts()
+            for destination, messages in for_us.items():
+                self._hand_over(destination, found[destination], messages, batches.timestamp)
+        if not work:
+            return False
+        await self.transactions.commit()
+        self._counts.committed(
+            ((lane.stage, done) for lane, done in work.items()),
+            counts,
+            seconds=time.monotonic() - began,
+            now=round(time.time() * 1000),
+        )
+        self._store(work, written)
+        return True
+
+    async def _step(self, lanes: Sequence[Lane]) -> dict[Lane, Work]:
+        """Process what waits for a stage. Each lane sees what is committed, not what the others are about to write."""
         work = {}
-        for lane in self.lanes:
+        for lane in lanes:
             if (done := lane.step(self._most)) is not None:
                 work[lane] = done
                 # Heartbeats and other groups have their turn.
                 await asyncio.sleep(0)
         return work
 
-    async def _commit(self, work: Mapping[Lane, Work]) -> dict[Destination, int]:
-        """Write what the stages emit and the changelogs in one transaction; return each partition's last offset."""
+    def _batches(self, work: Mapping[Lane, Work]) -> tuple[Batches, dict[Destination, list[Message]]]:
+        """Return what the lanes of a stage emit, with their changelogs, and which of it is for lanes of this group."""
         batches = Batches()
+        for_us: defaultdict[Destination, list[Message]] = defaultdict(list)
         for lane, done in work.items():
             for message in done.messages:
-                batches.add(self._destine(message), message.key, message.value, message.headers)
+                destination = self._destine(message)
+                batches.add(destination, message.key, message.value, message.headers)
+                if destination in self._readers:
+                    for_us[destination].append(message)
             batches.add_all((lane.changelog, lane.partition), done.changes)
-        began = time.monotonic()
-        offsets = await self.transactions.commit(batches)
-        self._counts.committed(
-            ((lane.stage, done) for lane, done in work.items()),
-            batches.counts(),
-            seconds=time.monotonic() - began,
-            now=round(time.time() * 1000),
-        )
-        return offsets
+        return batches, for_us
 
-    def _store(self, work: Mapping[Lane, Work], offsets: Mapping[Destination, int]) -> None:
+    def _hand_over(self, destination: Destination, written: Written, messages: Sequence[Message], sent_at: int) -> None:
+        """Give a lane of this group what was written to its source, as it would fetch it."""
+        lane = self._readers[destination]
+        records = [
+            Record(*destination, offset, message.key, message.value, message.headers, sent_at)
+            for offset, message in enumerate(messages, written.first)
+        ]
+        lane.hand_over(Chunk(*destination, lane.session, written.first, written.last + 1, records), self._most)
+
+    def _store(self, work: Mapping[Lane, Work], written: Mapping[Destination, Written]) -> None:
         """Write to the tables what is committed; what this does not get to is caught up from the changelogs."""
         for lane, done in work.items():
             if done.changes:
-                lane.store(done, offsets[lane.changelog, lane.partition])
+                lane.store(done, written[lane.changelog, lane.partition].last)

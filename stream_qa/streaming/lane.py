@@ -98,7 +98,7 @@ class Lane:
         behind: Mapping[str, int] | None = None,
     ) -> None:
         """Begin a session: chunks that continue at ``positions`` are taken, with so many offsets still to come."""
-        self.waiting.open(behind or {})
+        self.waiting.open({topic: position.offset for topic, position in positions.items()}, behind or {})
         self.positions = {topic: position.offset for topic, position in positions.items()}
         self.origins = {topic: position.origin for topic, position in positions.items()}
         self.changelog_id = changelog_id
@@ -111,15 +111,24 @@ class Lane:
         """End the session and forget what is not committed: it will be fetched again."""
         self.is_open = False
         self.session += 1
-        self.waiting.open({})
+        self.waiting.open({}, {})
         self._outbox = []
 
     def add(self, chunk: Chunk) -> bool:
-        """Queue a chunk; return whether it belongs to this session."""
-        if not self.is_open or chunk.session != self.session:
-            return False
-        self.waiting.add(chunk)
-        return True
+        """Queue a chunk; return whether it belongs to this session and brings something new."""
+        return self.is_open and chunk.session == self.session and self.waiting.add(chunk)
+
+    def hand_over(self, chunk: Chunk, most: int) -> None:
+        """Queue what the open transaction has written to a source, if nothing comes before it.
+
+        Parameters
+        ----------
+        chunk
+            As it will be fetched; where records of others are among it, it has fewer records than offsets.
+        most
+            Where more records wait, it is left to be fetched.
+        """
+        self.waiting.hand_over(chunk, most)
 
     def send(self, message: Message) -> None:
         """Send a message with the next transaction; it is lost with the session."""

@@ -97,10 +97,10 @@ class Sources:
             return self._order.steps.waits
         return max(0.0, self._waiting_since + self._patience - self._order.clock())
 
-    def open(self, behind: Mapping[str, int]) -> None:
-        """Begin anew with nothing; each source is known to have so many offsets to come."""
+    def open(self, positions: Mapping[str, int], behind: Mapping[str, int]) -> None:
+        """Begin anew with nothing; each source goes on at its position and is known to have so many offsets to come."""
         for topic, queue in self._queues.items():
-            queue.clear(behind.get(topic, 0))
+            queue.clear(positions.get(topic, 0), behind.get(topic, 0))
         self._waiting_since = self._taken = None
         self._awaited_in_vain.clear()
         self._heard_at = dict.fromkeys(self._queues, self._now())
@@ -112,13 +112,26 @@ class Sources:
         queue = self._queues[topic]
         return None if queue.has_chunks or queue.behind else self._now() - self._heard_at[topic]
 
-    def add(self, chunk: Chunk) -> None:
-        """Queue a chunk."""
+    def add(self, chunk: Chunk) -> bool:
+        """Queue a chunk; return whether it brings something new: what was handed over is fetched as well."""
         times = None if self._order is None else self._order.event_times(chunk.records)
-        self._queues[chunk.topic].add(chunk, times)
+        is_new = self._queues[chunk.topic].add(chunk, times)
         if chunk.records:
             self._heard_at[chunk.topic] = self._now()
             self._awaited_in_vain.discard(chunk.topic)
+        return is_new
+
+    def hand_over(self, chunk: Chunk, most: int) -> None:
+        """Queue what this process is writing to the only source, before it can be fetched, if nothing comes before it.
+
+        Parameters
+        ----------
+        chunk
+            Of an open transaction; where there are records of others among it, it has fewer records than offsets.
+        most
+            Where more records wait, it is left to be fetched.
+        """
+        self._queues[chunk.topic].hand_over(chunk, most)
 
     def take(self, most: int, positions: Mapping[str, int]) -> tuple[list[SourceRecord], dict[str, int]]:
         """Return about ``most`` records, and the new positions of those sources that have moved.
@@ -225,6 +238,12 @@ class _Queue:
         self._reached = 0
         self.taken_time = 0
         """The largest event time that was taken."""
+        self._end = 0
+        """Where the last chunk ends."""
+        self._fetched = 0
+        """Where the last chunk ends that was not handed over."""
+        self._written: int | None = None
+        """Where what was written here last ends, taken or not."""
 
     @property
     def has_chunks(self) -> bool:
@@ -247,18 +266,38 @@ class _Queue:
         times = self._chunks[0][1]
         return times[-1] if times else self._reached
 
-    def clear(self, behind: int) -> None:
+    def clear(self, position: int, behind: int) -> None:
         self._chunks.clear()
+        self._end = self._fetched = position
+        self._written = None
         self.count = self._taken = self._reached = self.taken_time = 0
         self.behind = behind
 
-    def add(self, chunk: Chunk, times: Sequence[int] | None) -> None:
+    def add(self, chunk: Chunk, times: Sequence[int] | None) -> bool:
+        fetched, self._fetched, self.behind = self._fetched, chunk.end, chunk.behind
+        if chunk.start == fetched < self._end:
+            if chunk.end <= self._end:
+                return False
+            records = [record for record in chunk.records if record.offset >= self._end]
+            chunk = chunk._replace(start=self._end, records=records)
+        self._append(chunk, times)
+        return True
+
+    def hand_over(self, chunk: Chunk, most: int) -> None:
+        # A transaction ends with a record of its own in each partition, before the next one can write there. So if
+        # there is one offset between what two of ours have written, that is all there is between them.
+        start = self._end if self._end == self._written == chunk.start - 1 else chunk.start
+        self._written = chunk.end
+        if start == self._end and self.count < most and len(chunk.records) == chunk.end - chunk.start:
+            self._append(chunk._replace(start=start), None)
+
+    def _append(self, chunk: Chunk, times: Sequence[int] | None) -> None:
         # Never back: what is late comes with what it came with.
         reached = list(accumulate(times or (), max, initial=self._reached))[1:]
         self._reached = reached[-1] if reached else self._reached
         self._chunks.append((chunk, reached))
         self.count += len(chunk.records)
-        self.behind = chunk.behind
+        self._end = chunk.end
 
     def until(self, moment: int) -> tuple[Sequence[SourceRecord], Sequence[int]]:
         """Return what is left of the first chunk up to an event time, and when it happened."""

@@ -9,7 +9,8 @@ import asyncio
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from aiokafka.errors import for_code
@@ -23,7 +24,7 @@ from stream_qa.errors import (
     TransactionError,
     TransactionRefusedError,
 )
-from stream_qa.streaming.batches import Batches, Destination, Placed
+from stream_qa.streaming.batches import Batches, Destination, Placed, Written
 from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.protocol import EndTxnRequest_v5, Exactly, ProduceRequest_v12
 
@@ -77,6 +78,7 @@ class Transactions:
         self._channel = next(_channels)
         self._producer: _Producer | None = None
         self._sequences: dict[Destination, int] = {}
+        self._is_open = False
 
     @property
     def has_epoch_a_transaction(self) -> bool:
@@ -104,13 +106,37 @@ class Transactions:
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
                 continue
             if producer is not None:
-                self._producer = producer
+                self._producer, self._is_open = producer, False
                 self._sequences.clear()
                 return
             await asyncio.sleep(_FIRST_WAIT_SECONDS / 10)
 
-    async def commit(self, batches: Batches) -> dict[Destination, int]:
-        """Write ``batches`` in one transaction; return the offset of the last record of each partition.
+    async def write(self, batches: Batches) -> dict[Destination, Written]:
+        """Write ``batches`` in the open transaction, which begins with this if there is none; return where they are.
+
+        Raises
+        ------
+        FencedError
+            Another has initialised the id: nothing of this is or will be in the log.
+        OutcomeUnknownError
+            It is not known what was written; it will not be committed. Initialise before the next.
+        TransactionRefusedError
+            The broker will never take it.
+        """
+        written: dict[Destination, Written] = {}
+        with self._at_work() as producer:
+            self._is_open = True
+            if not producer.epoch_a_transaction:
+                await self._add_partitions(producer, batches.destinations())
+            for placed in batches.rounds():
+                for destination, (first, last) in (await self._produce(producer, placed)).items():
+                    before = written.get(destination)
+                    written[destination] = Written(first if before is None else before.first, last)
+        self._producer = producer
+        return written
+
+    async def commit(self) -> None:
+        """Commit what was written.
 
         Raises
         ------
@@ -118,25 +144,34 @@ class Transactions:
             Another has initialised the id: nothing of this is or will be in the log.
         OutcomeUnknownError
             It is not known whether it was committed: the log will say. Initialise before the next.
-        TransactionRefusedError
-            The broker will never take it.
         """
+        await self._close(commits=True)
+
+    async def abort(self) -> None:
+        """Take back what was written, if the broker can be told; else whoever initialises the id does so."""
+        if self._producer is None or not self._is_open:
+            return
+        try:
+            await self._close(commits=False)
+        except TransactionError as error:
+            _log.warning("%s: not taken back now: %s", self.transactional_id, error)
+
+    async def _close(self, *, commits: bool) -> None:
+        with self._at_work() as producer:
+            after = await self._end(producer, commits=commits)
+        self._producer, self._is_open = after, False
+
+    @contextmanager
+    def _at_work(self) -> Iterator[_Producer]:
+        """Give what is to be written as; whatever interrupts it leaves the id to be initialised again."""
         producer, self._producer = self._producer, None
         if producer is None:
             raise OutcomeUnknownError(f"{self.transactional_id} is not initialised")
         try:
-            if not producer.epoch_a_transaction:
-                await self._add_partitions(producer, batches.destinations())
-            last: dict[Destination, int] = {}
-            for placed in batches.rounds():
-                last |= await self._produce(producer, placed)
-            producer = await self._end(producer)
+            yield producer
         except BrokerUnavailableError as error:
             self._connections.refresh()
             raise OutcomeUnknownError(f"{self.transactional_id}: {error}") from error
-        # Only now: whatever interrupts a transaction leaves the id to be initialised again.
-        self._producer = producer
-        return last
 
     async def _initialise(self) -> _Producer | None:
         await self._connections.start()
@@ -167,8 +202,8 @@ class Transactions:
         for code in codes - {_NO_ERROR, _NOT_ATTEMPTED}:
             raise self._error("AddPartitionsToTxn", code)
 
-    async def _produce(self, producer: _Producer, placed: Sequence[Placed]) -> dict[Destination, int]:
-        """Write one batch to each of some partitions; return the offset of its last record."""
+    async def _produce(self, producer: _Producer, placed: Sequence[Placed]) -> dict[Destination, Written]:
+        """Write one batch to each of some partitions; return where its records are."""
         by_leader: defaultdict[int, dict[Destination, bytes]] = defaultdict(dict)
         for destination, batch in placed:
             leader = self._connections.leader(*destination)
@@ -182,7 +217,10 @@ class Transactions:
         bases: dict[Destination, int] = {}
         for written in await asyncio.gather(*(self._write(producer, node, sent) for node, sent in by_leader.items())):
             bases |= written
-        return {destination: bases[destination] + batch.count - 1 for destination, batch in placed}
+        return {
+            destination: Written(bases[destination], bases[destination] + batch.count - 1)
+            for destination, batch in placed
+        }
 
     async def _write(self, producer: _Producer, node: int, batches: dict[Destination, bytes]) -> dict[Destination, int]:
         """Write to the partitions of one broker; return the offset of the first record of each."""
@@ -219,9 +257,9 @@ class Transactions:
             return Exactly(ProduceRequest_v12, self.transactional_id, _ALL_REPLICAS, _PRODUCE_MILLISECONDS, topics, {})
         return ProduceRequest(self.transactional_id, _ALL_REPLICAS, _PRODUCE_MILLISECONDS, list(by_topic.items()))
 
-    async def _end(self, producer: _Producer) -> _Producer:
-        """Commit; return what the next transaction is to be written as."""
-        ours = (self.transactional_id, producer.producer_id, producer.epoch, True)
+    async def _end(self, producer: _Producer, *, commits: bool) -> _Producer:
+        """Commit or abort; return what the next transaction is to be written as."""
+        ours = (self.transactional_id, producer.producer_id, producer.epoch, commits)
         request = Exactly(EndTxnRequest_v5, *ours, {}) if producer.epoch_a_transaction else EndTxnRequest(*ours)
         while True:
             answer = await self._connections.send(producer.coordinator, request, self._channel)

@@ -13,7 +13,7 @@ from chaos.instants import Instant, Orders
 from chaos.sabotage import SABOTAGES
 from stream_qa.app import app, settings
 from stream_qa.streaming import changelog, opening
-from stream_qa.streaming.batches import Batches, Destination
+from stream_qa.streaming.batches import Batches, Destination, Written
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane, Work
 from stream_qa.streaming.lanes import Lanes
@@ -28,25 +28,30 @@ if os.environ["CHAOS_SABOTAGE"]:
     SABOTAGES[os.environ["CHAOS_SABOTAGE"]]()
 
 orders = Orders(Path(os.environ["CHAOS_ORDERS"]))
-with_labels: dict[Transactions, bool] = {}
-"""Whether a transaction has labels in it: one without shows little of what goes wrong."""
+with_labels: set[Transactions] = set()
+"""The open transactions with labels in them: one without shows little of what goes wrong."""
 
-commit, end = Transactions.commit, Transactions._end
+write, end = Transactions.write, Transactions._end
 store_lane, store = Lane.store, LaneGroup._store
 catch_up, pause = changelog.catch_up, Lanes.pause
 take = changelog._Reading._take
 
 
-async def commit_and_remember(transactions: Transactions, batches: Batches) -> Any:  # noqa: ANN401
-    with_labels[transactions] = any(topic == settings.topics.labels for topic, _ in batches.destinations())
-    return await commit(transactions, batches)
+async def write_and_pass(transactions: Transactions, batches: Batches) -> dict[Destination, Written]:
+    written = await write(transactions, batches)
+    if any(topic == settings.topics.labels for topic, _ in written):
+        with_labels.add(transactions)
+        orders.passing(Instant.HALF_WRITTEN)
+    return written
 
 
-async def end_and_pass(transactions: Transactions, producer: Any) -> Any:  # noqa: ANN401
-    if with_labels[transactions]:
+async def end_and_pass(transactions: Transactions, producer: Any, *, commits: bool) -> Any:  # noqa: ANN401
+    has_labels = transactions in with_labels
+    with_labels.discard(transactions)
+    if has_labels:
         orders.passing(Instant.IN_TRANSACTION)
-    ending = asyncio.ensure_future(end(transactions, producer))
-    if with_labels[transactions] and orders.has(Instant.COMMIT_SENT):
+    ending = asyncio.ensure_future(end(transactions, producer, commits=commits))
+    if has_labels and orders.has(Instant.COMMIT_SENT):
         await asyncio.sleep(_ON_ITS_WAY_SECONDS)
         orders.passing(Instant.COMMIT_SENT)
     return await ending
@@ -57,8 +62,8 @@ def store_lane_and_pass(lane: Lane, work: Work, changelog_offset: int) -> None:
     store_lane(lane, work, changelog_offset)
 
 
-def store_and_pass(group: LaneGroup, work: Mapping[Lane, Work], offsets: Mapping[Destination, int]) -> None:
-    store(group, work, offsets)
+def store_and_pass(group: LaneGroup, work: Mapping[Lane, Work], written: Mapping[Destination, Written]) -> None:
+    store(group, work, written)
     orders.passing(Instant.STORED)
 
 
@@ -80,7 +85,7 @@ async def pause_and_pass(lanes: Lanes) -> None:
 
 
 for owner, name, wrapped in (
-    (Transactions, "commit", commit_and_remember),
+    (Transactions, "write", write_and_pass),
     (Transactions, "_end", end_and_pass),
     (Lane, "store", store_lane_and_pass),
     (LaneGroup, "_store", store_and_pass),

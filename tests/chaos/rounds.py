@@ -13,7 +13,7 @@ _MIXED = 10
 _SAME_AT_LEAST = 2
 """Faults of one kind that are worth a round of their own."""
 _WORKERS = (1, 2)
-_GROUPS = (2, 4)
+_GROUPS = (1, 2, 4)
 _KNOWN_AGAIN_SHARE = 0.75
 
 

@@ -4,11 +4,12 @@ Each is a function that replaces methods of the streaming code, in the process o
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from stream_qa.streaming import changelog
-from stream_qa.streaming.batches import Batches, Destination
+from stream_qa.streaming.batches import Batches, Destination, Written
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane, Work
 from stream_qa.streaming.positions import POSITION
@@ -16,23 +17,36 @@ from stream_qa.streaming.transactions import Transactions
 
 
 def positions_apart() -> None:
-    """Commit the positions in a transaction of their own, before what was made of the records."""
-    commit = LaneGroup._commit
+    """Commit the positions in a transaction of their own, after what was made of the records."""
+    batches_of, store = LaneGroup._batches, LaneGroup._store
+    write, commit = Transactions.write, Transactions.commit
+    apart: defaultdict[Any, Batches] = defaultdict(Batches)
+    written_apart: dict[Any, dict[Destination, Written]] = {}
 
-    async def apart(group: LaneGroup, work: Mapping[Lane, Work]) -> dict[Destination, int]:
-        positions, others = Batches(), {}
+    def without_positions(group: LaneGroup, work: Mapping[Lane, Work]) -> Any:  # noqa: ANN401
+        others = {}
         for lane, done in work.items():
             moved = {key: value for key, value in done.changes.items() if key.startswith(POSITION)}
-            positions.add_all((lane.changelog, lane.partition), moved)
+            apart[group.transactions].add_all((lane.changelog, lane.partition), moved)
             left = {key: value for key, value in done.changes.items() if key not in moved}
             others[lane] = done._replace(changes=left)
-        offsets = await group.transactions.commit(positions) if positions.destinations() else {}
-        # What says nothing new moves the position alone.
-        if any(done.changes or done.messages for done in others.values()):
-            offsets |= await commit(group, others)
-        return offsets
+        return batches_of(group, others)
 
-    _replace(LaneGroup, _commit=apart)
+    async def write_some(transactions: Transactions, batches: Batches) -> dict[Destination, Written]:
+        # What says nothing new moves the position alone.
+        return await write(transactions, batches) if batches.destinations() else {}
+
+    async def commit_apart(transactions: Transactions) -> None:
+        if transactions._is_open:
+            await commit(transactions)
+        written_apart[transactions] = await write(transactions, apart.pop(transactions))
+        await commit(transactions)
+
+    def store_all(group: LaneGroup, work: Mapping[Lane, Work], written: Mapping[Destination, Written]) -> None:
+        store(group, work, {**written, **written_apart[group.transactions]})
+
+    _replace(LaneGroup, _batches=without_positions, _store=store_all)
+    _replace(Transactions, write=write_some, commit=commit_apart)
 
 
 def no_fencing() -> None:
@@ -52,22 +66,22 @@ def no_fencing() -> None:
 
 def local_write_first() -> None:
     """Write to the local tables what is on the broker, and commit it then."""
-    commit, produce = LaneGroup._commit, Transactions._produce
+    batches_of, write = LaneGroup._batches, Transactions.write
     under_way: dict[Any, Mapping[Lane, Work]] = {}
 
-    async def commit_what(group: LaneGroup, work: Mapping[Lane, Work]) -> dict[Destination, int]:
+    def batches_of_what(group: LaneGroup, work: Mapping[Lane, Work]) -> Any:  # noqa: ANN401
         under_way[group.transactions] = work
-        return await commit(group, work)
+        return batches_of(group, work)
 
-    async def produce_and_store(transactions: Transactions, *arguments: Any) -> dict[Destination, int]:  # noqa: ANN401
-        last = await produce(transactions, *arguments)
+    async def write_and_store(transactions: Transactions, batches: Batches) -> dict[Destination, Written]:
+        written = await write(transactions, batches)
         for lane, done in under_way[transactions].items():
-            if (lane.changelog, lane.partition) in last:
-                lane.store(done, last[lane.changelog, lane.partition])
-        return last
+            if (lane.changelog, lane.partition) in written:
+                lane.store(done, written[lane.changelog, lane.partition].last)
+        return written
 
-    _replace(LaneGroup, _commit=commit_what)
-    _replace(Transactions, _produce=produce_and_store)
+    _replace(LaneGroup, _batches=batches_of_what)
+    _replace(Transactions, write=write_and_store)
 
 
 def uncommitted_recovery() -> None:

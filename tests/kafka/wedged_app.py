@@ -1,13 +1,13 @@
 """The worker's application with a bug in it: a group of lanes that was given one member's record never goes on."""
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
 
 from poison import POISON
 
 from stream_qa.app import app
 from stream_qa.streaming.group import LaneGroup
-from stream_qa.streaming.lane import Lane
+from stream_qa.streaming.lane import Lane, Work
 from stream_qa.streaming.sources import Chunk
 
 __all__ = ["app"]
@@ -23,11 +23,11 @@ def add_and_remember(self: LaneGroup, lane: Lane, chunk: Chunk) -> None:
     _add(self, lane, chunk)
 
 
-async def step_or_never(self: LaneGroup) -> Any:  # noqa: ANN401
-    """Take a step, unless there was such a record."""
+async def step_or_never(self: LaneGroup, lanes: Sequence[Lane]) -> dict[Lane, Work]:
+    """Process what waits, unless there was such a record."""
     if self.number in _wedged:
         await asyncio.Event().wait()
-    return await _step(self)
+    return await _step(self, lanes)
 
 
 LaneGroup.add = add_and_remember  # type: ignore[method-assign]

@@ -20,7 +20,7 @@ from stream_qa.errors import (
 )
 from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.stages.state import Outcome, StateReader
-from stream_qa.streaming.batches import Batches, Destination
+from stream_qa.streaming.batches import Batches, Destination, Written
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.metrics import Counts
@@ -32,16 +32,19 @@ STAGES = ("label", "member", "job")
 PATIENCE = 10.0
 ORIGIN = Origin(b"0123456789abcdef", 4)
 NEVER = 1_000.0
+Pair = tuple[bytes | None, bytes | None]
 
 
 class Log:
-    """Partitions in memory; what a group commits waits at the gate, and fails as ``fails`` says, with nothing written.
+    """Partitions in memory; a commit waits at the gate, and fails as ``fails`` says, with nothing committed.
 
-    Where ``commits_first`` is set, it is written all the same.
+    Where ``commits_first`` is set, it is committed all the same. As on a broker, what is open has offsets and cannot
+    be read, and the end of a transaction has an offset of its own in each partition that it wrote to.
     """
 
     def __init__(self) -> None:
-        self.partitions: defaultdict[Destination, list[tuple[bytes | None, bytes | None]]] = defaultdict(list)
+        self.partitions: defaultdict[Destination, list[Pair | None]] = defaultdict(list)
+        """Records by offset; ``None`` for what cannot be read."""
         self.transactions: list[list[Destination]] = []
         self.tables_at_commit: list[dict[str, list[bytes]]] = []
         self.tables: dict[str, Table] = {}
@@ -50,26 +53,50 @@ class Log:
         self.waiting = asyncio.Event()
         self.fails: StreamQAError | None = None
         self.commits_first = False
+        self.taken_back = 0
+        self._open: dict[Destination, list[tuple[int, Pair]]] = {}
+
+    def records(self, destination: Destination) -> list[Pair]:
+        """Return what can be read."""
+        return [record for record in self.partitions[destination] if record is not None]
 
     async def initialise(self) -> None:
         """Nobody else is there to be fenced."""
 
-    async def commit(self, batches: Batches) -> dict[Destination, int]:
-        self.transactions.append(sorted(batches.destinations()))
+    async def write(self, batches: Batches) -> dict[Destination, Written]:
+        written = {}
+        for placed in batches.rounds():
+            for destination, batch in placed:
+                log, first = self.partitions[destination], len(self.partitions[destination])
+                for record in DefaultRecordBatch(batch.finish(1, 0, 0)):
+                    self._open.setdefault(destination, []).append((len(log), (record.key, record.value)))
+                    log.append(None)
+                written[destination] = Written(first, len(log) - 1)
+        return written
+
+    async def commit(self) -> None:
+        self.transactions.append(sorted(self._open))
         self.tables_at_commit.append({stage: contents(table) for stage, table in self.tables.items()})
         self.waiting.set()
         await self.gate.wait()
         if self.fails is not None and not self.commits_first:
+            self._end()
             raise self.fails
-        last = {}
-        for placed in batches.rounds():
-            for destination, batch in placed:
-                records = DefaultRecordBatch(batch.finish(1, 0, 0))
-                self.partitions[destination] += [(record.key, record.value) for record in records]
-                last[destination] = len(self.partitions[destination]) - 1
+        for destination, records in self._open.items():
+            for offset, record in records:
+                self.partitions[destination][offset] = record
+        self._end()
         if self.fails is not None:
             raise self.fails
-        return last
+
+    async def abort(self) -> None:
+        self.taken_back += bool(self._open)
+        self._end()
+
+    def _end(self) -> None:
+        for destination in self._open:
+            self.partitions[destination].append(None)
+        self._open = {}
 
 
 def contents(table: Table) -> list[bytes]:
@@ -78,12 +105,15 @@ def contents(table: Table) -> list[bytes]:
 
 
 class Process:
-    """A stage that keeps every record under its offset and sends it on."""
+    """A stage that keeps every record under its offset and sends it on, or fails."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
+        self.fails: Exception | None = None
 
     def __call__(self, records: Sequence[SourceRecord], _state: StateReader) -> Outcome:
+        if self.fails is not None:
+            raise self.fails
         keys = [str(record.offset).encode() for record in records]
         return Outcome(
             dict.fromkeys(keys, b"value"), [Message(f"{self.stage}-output", key, self.stage.encode()) for key in keys]
@@ -98,10 +128,13 @@ class Group:
         cache = rocksdict.Cache(1 << 20)
         self.tables = {stage: Table(directory / stage, cache, 64 << 10) for stage in STAGES}
         self.log.tables = self.tables
+        self.processes = {stage: Process(stage) for stage in STAGES}
         self.lanes = {
-            stage: Lane(stage, 2, (f"{stage}-source",), f"{stage}-changelog", table, Process(stage))
+            stage: Lane(stage, 2, (f"{stage}-source",), f"{stage}-changelog", table, self.processes[stage])
             for stage, table in self.tables.items()
         }
+        self.destinations: dict[str, Destination] = {}
+        """Of what goes elsewhere than to the output."""
         self.counts = Counts("dead-letters")
         self.failures: list[BaseException] = []
         self.failed = asyncio.Event()
@@ -117,7 +150,7 @@ class Group:
             2,
             list(self.lanes.values()),
             self.log,
-            lambda message: (message.topic, 5),
+            lambda message: self.destinations.get(message.topic, (message.topic, 5)),
             self.reopen,
             counts=self.counts,
             model_here=self.model_here,
@@ -160,6 +193,17 @@ class Group:
         records = [Record(topic, 2, offset, None, b"value") for offset in range(start, end)]
         self.group.add(lane, Chunk(topic, 2, lane.session, start, end, records))
 
+    def flows(self, partition: int = 2) -> None:
+        """Let each stage write to the next one's source."""
+        self.destinations = {"label-output": ("member-source", partition), "member-output": ("job-source", partition)}
+
+    def fetch(self, stage: str, start: int) -> None:
+        """Add all of a source's log from an offset on."""
+        lane, topic = self.lanes[stage], f"{stage}-source"
+        log = self.log.partitions[topic, 2]
+        records = [Record(topic, 2, offset, *pair) for offset, pair in enumerate(log) if offset >= start and pair]
+        self.group.add(lane, Chunk(topic, 2, lane.session, start, len(log), records))
+
     async def next_commit(self) -> None:
         self.committed.clear()
         await asyncio.wait_for(self.committed.wait(), 10)
@@ -200,14 +244,105 @@ async def test_the_changelog_has_all_of_the_table_and_the_table_its_place_in_it(
         await group.next_commit()
     await group.group.stop(PATIENCE)
     table = group.tables["label"]
-    log = group.log.partitions["label-changelog", 2]
+    log = group.log.records(("label-changelog", 2))
     in_table = dict(table.scan(b"", b"\xff"))
     del in_table[CHANGELOG_MARK]
     assert dict(log) == in_table
     mark, position = table.mark(), table.position("label-source")
     assert mark is not None
-    assert mark.offset == len(log) - 1
+    # Before the end of the last transaction.
+    assert mark.offset == len(group.log.partitions["label-changelog", 2]) - 2
     assert position == Position(4, ORIGIN)
+
+
+async def test_what_a_stage_writes_to_a_lane_of_the_group_goes_through_the_next_in_the_same_transaction(
+    group: Group,
+) -> None:
+    group.flows()
+    group.begin()
+    for start, offsets in ((0, [b"0", b"1"]), (2, [b"0", b"1", b"3", b"4"])):  # 2 is the end of the first transaction
+        group.add("label", start, start + 2)
+        await group.next_commit()
+        assert group.log.tables_at_commit[-1]["member"] == contents(group.tables["member"])[:start]
+        assert contents(group.tables["member"]) == contents(group.tables["job"]) == offsets
+        assert group.log.transactions[-1] == [
+            *(("job-changelog", 2), ("job-output", 5), ("job-source", 2)),
+            *(("label-changelog", 2), ("member-changelog", 2), ("member-source", 2)),
+        ]
+    assert group.commits == 2
+    # Restarted or not, each goes on behind what it has learned of.
+    assert {stage: group.tables[stage].position(f"{stage}-source") for stage in STAGES} == {
+        "label": Position(4, ORIGIN),
+        "member": Position(5, ORIGIN),
+        "job": Position(5, ORIGIN),
+    }
+    assert [key for key, _ in group.log.records(("job-output", 5))] == [b"0", b"1", b"3", b"4"]
+    assert group.counts.events == {"label": 4, "member": 4, "job": 4}
+    await group.group.stop(PATIENCE)
+
+
+async def test_what_was_taken_before_it_could_be_fetched_is_not_taken_again(group: Group) -> None:
+    group.flows()
+    group.begin()
+    group.add("label", 0, 2)
+    await group.next_commit()
+    group.fetch("member", 0)
+    group.add("label", 2, 3)
+    await group.next_commit()
+    group.fetch("member", 3)
+    group.add("job", 0, 6)  # all of the log, while it is known from offset 0 to 4
+    await group.next_commit()
+    await group.group.stop(PATIENCE)
+    assert contents(group.tables["member"]) == [b"0", b"1", b"3"]
+    assert contents(group.tables["job"]) == [b"0", b"1", b"3", b"4", b"5"]
+    assert group.failures == []
+
+
+async def test_what_goes_to_a_partition_of_another_group_is_left_to_be_fetched_there(group: Group) -> None:
+    group.flows(partition=3)
+    group.begin()
+    group.add("label", 0, 2)
+    await group.next_commit()
+    await group.group.stop(PATIENCE)
+    assert group.log.records(("member-source", 3))
+    assert group.tables["member"].is_empty()
+
+
+async def test_a_stage_that_fails_takes_all_of_the_transaction_back(group: Group) -> None:
+    group.flows()
+    group.processes["job"].fails = ZeroDivisionError("a bug")
+    group.begin()
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.failed.wait(), 10)
+    assert [type(error) for error in group.failures] == [ZeroDivisionError]
+    # Readers of committed records would wait for what is left open.
+    assert (group.log.taken_back, group.log.transactions) == (1, [])
+    assert group.log.records(("member-source", 2)) == []
+    assert all(table.is_empty() for table in group.tables.values())
+    assert group.lanes["label"].positions == {"label-source": 0}
+    await group.group.stop(PATIENCE)
+
+
+async def test_one_that_waits_for_a_model_in_the_middle_leaves_no_transaction_open(group: Group) -> None:
+    group.flows()
+    group.processes["member"].fails = ModelMissingError("model-5")
+    group.begin()
+    group.may_reopen.clear()
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.reopening.wait(), 10)
+    assert (group.log.taken_back, group.models_awaited) == (1, ["model-5"])
+    group.processes["member"].fails = None
+    group.may_reopen.set()
+    await asyncio.wait_for(group.opened.wait(), 10)
+    group.add("label", 0, 2)
+    await group.next_commit()
+    # Offsets 0 to 2 of it are what was taken back.
+    group.fetch("member", 0)
+    await group.next_commit()
+    await group.group.stop(PATIENCE)
+    assert contents(group.tables["label"]) == [b"0", b"1"]
+    assert contents(group.tables["member"]) == [b"3", b"4"]
+    assert group.failures == []
 
 
 async def test_messages_of_all_lanes_keep_their_order_within_a_destination(group: Group) -> None:
@@ -217,7 +352,7 @@ async def test_messages_of_all_lanes_keep_their_order_within_a_destination(group
     group.add("label", 3, 5)
     await group.next_commit()
     await group.group.stop(PATIENCE)
-    sent = group.log.partitions["label-output", 5]
+    sent = group.log.records(("label-output", 5))
     assert [key for key, _ in sent] == [b"0", b"1", b"2", b"3", b"4"]
 
 
@@ -279,7 +414,7 @@ async def test_a_table_is_not_written_where_it_is_not_known_whether_the_log_was(
     group.may_reopen.clear()
     group.add("label", 0, 2)
     await asyncio.wait_for(group.reopening.wait(), 10)
-    assert group.log.partitions["label-changelog", 2]
+    assert group.log.records(("label-changelog", 2))
     assert group.tables["label"].is_empty()
     await group.group.stop(PATIENCE)
     assert group.tables["label"].is_empty()

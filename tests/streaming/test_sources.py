@@ -44,7 +44,7 @@ def in_steps(
     steps: ReplaySteps, clock: Clock | None = None, companions: frozenset[str] = frozenset(), **behind: int
 ) -> Sources:
     waiting = Sources((FIRST, SECOND), Order(event_times, PATIENCE, steps, companions, clock or Clock()))
-    waiting.open(behind)
+    waiting.open({}, behind)
     return waiting
 
 
@@ -160,7 +160,7 @@ def test_a_hole_is_refused() -> None:
 
 def test_without_an_order_chunks_come_as_they_came() -> None:
     waiting = Sources((FIRST, SECOND))
-    waiting.open({SECOND: 100})
+    waiting.open({}, {SECOND: 100})
     waiting.add(chunk(FIRST, 0, 9, 8))
     waiting.add(chunk(SECOND, 0, 1))
     assert taken(waiting)[0] == ["a9", "a8", "e1"]
@@ -248,6 +248,148 @@ def test_a_new_session_knows_of_no_pace() -> None:
     waiting = sources(companions=COMPANIONS)
     waiting.add(chunk(FIRST, 0, HOUR))
     assert taken(waiting)[0] == [f"a{HOUR}"]
-    waiting.open({})
+    waiting.open({}, {})
     waiting.add(chunk(FIRST, 1, 9 * HOUR))
     assert taken(waiting, applications=1)[0] == [f"a{9 * HOUR}"]
+
+
+class Partition:
+    """One partition as its readers and this process see it: where nobody else writes, what it writes is handed over."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.waiting = Sources((FIRST,))
+        self.waiting.open({}, {})
+        self.most = most
+        self.log: list[Record | None] = []
+        """What is committed, by offset; ``None`` ends a transaction."""
+        self.fetched = self.position = 0
+        self.taken: list[int] = []
+
+    def others_write(self, count: int) -> None:
+        self.log += [*self._records(count), None]
+
+    def others_send(self, count: int) -> None:
+        """Write without a transaction."""
+        self.log += self._records(count)
+
+    def _records(self, count: int) -> list[Record]:
+        return [Record(FIRST, 0, len(self.log) + place, None, b"") for place in range(count)]
+
+    def write(self, count: int, others: int = 0) -> None:
+        """Write in a transaction and hand it over; ``others`` come between two batches of it."""
+        records = self._records(count + others)
+        own = records[: count // 2] + records[count // 2 + others :]
+        start = len(self.log)
+        self.waiting.hand_over(Chunk(FIRST, 0, 1, start, start + len(records), own), self.most)
+        self.log += [*records, None]
+
+    def fetch(self, count: int) -> bool:
+        start, self.fetched = self.fetched, min(len(self.log), self.fetched + count)
+        records = [record for record in self.log[start : self.fetched] if record is not None]
+        return self.fetched > start and self.waiting.add(Chunk(FIRST, 0, 1, start, self.fetched, records))
+
+    def take(self, most: int = 100) -> list[int]:
+        records, moved = self.waiting.take(most, {FIRST: self.position})
+        self.position = moved.get(FIRST, self.position)
+        offsets = [record.offset for record in records]
+        self.taken += offsets
+        return offsets
+
+
+def test_what_is_handed_over_is_taken_at_once_and_not_again_when_it_is_fetched() -> None:
+    partition = Partition()
+    partition.write(3)
+    assert partition.take() == [0, 1, 2]
+    assert partition.position == 3
+    assert not partition.fetch(2)
+    assert partition.fetch(2)  # the end of the transaction, which nobody has seen yet
+    assert partition.take() == []
+    assert partition.position == 4
+
+
+def test_what_is_handed_over_goes_on_past_the_end_of_the_transaction_before_it() -> None:
+    partition = Partition()
+    for first in (0, 4, 8):
+        partition.write(3)
+        assert partition.take() == [first, first + 1, first + 2]
+    assert not partition.fetch(11)
+    assert partition.waiting.queued == 0
+
+
+def test_what_comes_after_records_of_others_is_left_to_be_fetched() -> None:
+    partition = Partition()
+    partition.write(1)
+    partition.others_write(1)
+    partition.write(1)
+    assert partition.take() == [0]
+    assert partition.fetch(100)
+    assert partition.take() == [2, 4]
+    partition.write(1)
+    assert partition.take() == [6]
+
+
+def test_one_record_of_another_is_not_taken_for_the_end_of_a_transaction() -> None:
+    partition = Partition()
+    partition.others_send(1)
+    partition.write(1)
+    assert partition.take() == []
+    partition.fetch(1)
+    assert partition.take() == [0]
+    partition.others_send(1)
+    partition.fetch(2)
+    assert partition.take() == [1]
+    partition.write(1)
+    assert partition.take() == []
+    partition.fetch(100)
+    assert partition.take() == [3, 4]
+
+
+def test_what_others_have_written_into_the_midst_of_it_is_left_to_be_fetched() -> None:
+    partition = Partition()
+    partition.write(2, others=1)
+    assert partition.take() == []
+    partition.fetch(100)
+    assert partition.take() == [0, 1, 2]
+
+
+def test_where_much_waits_nothing_more_is_handed_over() -> None:
+    partition = Partition(most=2)
+    partition.write(2)
+    partition.write(1)
+    assert partition.take() == [0, 1]
+    partition.fetch(100)
+    assert partition.take() == [3]
+
+
+@pytest.mark.parametrize("start", [1, 3])
+def test_a_hole_in_what_is_fetched_is_seen_beside_what_is_handed_over(start: int) -> None:
+    partition = Partition()
+    partition.write(2)
+    partition.take()
+    partition.waiting.add(chunk(FIRST, start, 0, 0))
+    with pytest.raises(OffsetGapError):
+        partition.take()
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("write"), st.integers(1, 4), st.integers(0, 1)),
+    st.tuples(st.just("others_write"), st.integers(0, 3)),
+    st.tuples(st.just("others_send"), st.integers(1, 2)),
+    st.tuples(st.just("fetch"), st.integers(1, 12)),
+    st.tuples(st.just("take"), st.integers(1, 5)),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(ACTIONS, max_size=40), st.integers(1, 6))
+def test_every_record_is_taken_once_and_in_order_whoever_writes_and_however_it_comes(
+    actions: list[tuple[str, int]], most: int
+) -> None:
+    partition = Partition(most)
+    for action, *arguments in actions:
+        getattr(partition, action)(*arguments)
+    partition.fetch(len(partition.log))
+    while partition.take():
+        pass
+    assert partition.taken == [record.offset for record in partition.log if record is not None]
+    assert partition.position == len(partition.log)

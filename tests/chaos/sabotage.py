@@ -4,9 +4,8 @@ Each is a function that replaces methods of the streaming code, in the process o
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from stream_qa.streaming import changelog
 from stream_qa.streaming.batches import Batches, Destination, Written
@@ -17,36 +16,37 @@ from stream_qa.streaming.transactions import Transactions
 
 
 def positions_apart() -> None:
-    """Commit the positions in a transaction of their own, after what was made of the records."""
-    batches_of, store = LaneGroup._batches, LaneGroup._store
-    write, commit = Transactions.write, Transactions.commit
-    apart: defaultdict[Any, Batches] = defaultdict(Batches)
-    written_apart: dict[Any, dict[Destination, Written]] = {}
+    """Commit the positions of the first stage in a transaction of their own, before what was made of the records."""
+    batches_of, write, commit = LaneGroup._batches, Transactions.write, Transactions.commit
+    apart: dict[Any, Batches] = {}
 
     def without_positions(group: LaneGroup, work: Mapping[Lane, Work]) -> Any:  # noqa: ANN401
-        others = {}
+        if cast("Transactions", group.transactions)._is_open:
+            return batches_of(group, work)
+        positions, others = Batches(), {}
         for lane, done in work.items():
             moved = {key: value for key, value in done.changes.items() if key.startswith(POSITION)}
-            apart[group.transactions].add_all((lane.changelog, lane.partition), moved)
+            positions.add_all((lane.changelog, lane.partition), moved)
             left = {key: value for key, value in done.changes.items() if key not in moved}
             others[lane] = done._replace(changes=left)
+        apart[group.transactions] = positions
         return batches_of(group, others)
 
-    async def write_some(transactions: Transactions, batches: Batches) -> dict[Destination, Written]:
+    async def write_apart(transactions: Transactions, batches: Batches) -> dict[Destination, Written]:
+        written: dict[Destination, Written] = {}
+        positions = apart.pop(transactions, None)
+        if positions is not None and positions.destinations():
+            written = await write(transactions, positions)
+            await commit(transactions)
         # What says nothing new moves the position alone.
-        return await write(transactions, batches) if batches.destinations() else {}
+        return written | await write(transactions, batches) if batches.destinations() else written
 
-    async def commit_apart(transactions: Transactions) -> None:
+    async def commit_rest(transactions: Transactions) -> None:
         if transactions._is_open:
             await commit(transactions)
-        written_apart[transactions] = await write(transactions, apart.pop(transactions))
-        await commit(transactions)
 
-    def store_all(group: LaneGroup, work: Mapping[Lane, Work], written: Mapping[Destination, Written]) -> None:
-        store(group, work, {**written, **written_apart[group.transactions]})
-
-    _replace(LaneGroup, _batches=without_positions, _store=store_all)
-    _replace(Transactions, write=write_some, commit=commit_apart)
+    _replace(LaneGroup, _batches=without_positions)
+    _replace(Transactions, write=write_apart, commit=commit_rest)
 
 
 def no_fencing() -> None:

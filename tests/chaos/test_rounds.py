@@ -52,7 +52,7 @@ def test_there_are_ten_faults_at_least() -> None:
     assert sum(len(plan.kinds) for plan in ROUNDS) >= 10
 
 
-#: What is lost or repeated is of the lanes that were in the transaction: labels, or what is learned of them.
+#: What is lost is of the lanes that were in the transaction: labels, or what is learned of them.
 RESULTS = {
     "final_labels_equal_those_of_a_replay",
     "every_revision_is_there_once",
@@ -64,7 +64,7 @@ RESULTS = {
 @pytest.mark.parametrize(
     ("sabotage", "kind", "seen_by"),
     [
-        ("positions_apart", "kill -9 as the commit is sent", RESULTS),
+        ("positions_apart", "kill -9 inside a transaction", RESULTS),
         ("no_fencing", "SIGSTOP inside a transaction", {"every_revision_is_there_once"}),
         ("local_write_first", "kill -9 inside a transaction", {"local_tables_hold_committed_state_only"}),
         ("uncommitted_recovery", "kill -9 inside a transaction", RESULTS),

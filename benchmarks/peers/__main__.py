@@ -24,11 +24,14 @@ from peers.latency import measure_latency
 from peers.log import Keys, make_log
 from peers.results import Results, Row
 from peers.running import SideFailedError
-from peers.sides import SIDES, Place, Side
+from peers.sides import PARTITIONS, SIDES, Place, Side
 from peers.table import write_tables
 from peers.throughput import measure
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
+
+#: What docs/operations.md says to tell brokers: all sides with transactions have it.
+PROPERTIES = {"add.partitions.to.txn.retry.backoff.ms": "1"}
 
 
 def main() -> None:
@@ -41,6 +44,7 @@ def main() -> None:
     names = [side.name for side in SIDES]
     arguments.add_argument("--sides", nargs="+", choices=names, default=names)
     arguments.add_argument("--rates", type=int, nargs="*", default=[1_000, 5_000], help="events a second, for latency")
+    arguments.add_argument("--partitions", type=int, nargs="+", default=[1, PARTITIONS], help="of topics, for latency")
     arguments.add_argument("--table", type=Path, help="write the tables of this page from the results, and do no more")
     options = arguments.parse_args()
     # Topics that have just been created have no leader yet, which it tells of again and again.
@@ -56,7 +60,9 @@ def main() -> None:
         if reason := side.missing():
             print(f"left out: {side.title}: {reason}", file=sys.stderr)
     sides = [side for side in sides if not side.missing()]
-    parts = list(plan(sides, options.events, options.rounds, options.keys, options.rates))
+    parts = list(
+        plan(sides, options.events, options.rounds, options.keys, list(product(options.partitions, options.rates)))
+    )
     for part in parts:
         run([task for task in part if results.find(task.key) is None], results)
     if missing := [task.key for part in parts for task in part if results.find(task.key) is None]:
@@ -72,9 +78,12 @@ class Task(NamedTuple):
 
 
 def plan(
-    sides: Sequence[Side], events: int, rounds: int, all_keys: Sequence[Keys], rates: Sequence[int]
+    sides: Sequence[Side], events: int, rounds: int, all_keys: Sequence[Keys], paces: Sequence[tuple[int, int]]
 ) -> Iterator[list[Task]]:
-    """Yield what is to be done on a broker each: what was before is not in the way of the next."""
+    """Yield what is to be done on a broker each: what was before is not in the way of the next.
+
+    Latency is measured for each of ``paces``, partitions and events a second.
+    """
     yield [Task(side, {"kind": "agreement", "side": side.name}) for side in sides]
     for number, keys in product(range(rounds), all_keys):
         yield [
@@ -90,9 +99,11 @@ def plan(
             )
             for side in _beginning_with_another(sides, number)
         ]
-    for rate in rates:
+    for partitions, rate in paces:
         yield [
-            Task(side, {"kind": "latency", "side": side.name, "rate": rate}) for side in sides if rate <= side.most_rate
+            Task(side, {"kind": "latency", "side": side.name, "rate": rate, "partitions": partitions})
+            for side in sides
+            if rate <= side.most_rate
         ]
 
 
@@ -107,11 +118,12 @@ def run(tasks: Sequence[Task], results: Results) -> None:
     if not tasks:
         return
     with tempfile.TemporaryDirectory() as directory:
-        broker = DevelopmentBroker(Path(directory) / "broker", free_port(), java_options=())
+        broker = DevelopmentBroker(Path(directory) / "broker", free_port(), more_properties=PROPERTIES, java_options=())
         broker.up()
         try:
             for side, key in tasks:
-                place = Place(broker.bootstrap, f"{side.name.replace('_', '-')}-", Path(directory) / side.name)
+                prefix = f"{side.name.replace('_', '-')}-"
+                place = Place(broker.bootstrap, prefix, Path(directory) / side.name, key.get("partitions", PARTITIONS))
                 try:
                     found = uvloop.run(FINDS[key["kind"]](side, place, key))
                 except (SideFailedError, KafkaError) as error:

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from peers.log import FEATURES, KINDS, Event, application, engagement, make_log
 from peers.running import running
-from peers.sides import PARTITIONS, Place, Side
+from peers.sides import Place, Side
 from peers.topics import begin, committed_reader, delete_topics, make_topics
 from stream_qa.streaming.partitioner import partition_of
 
@@ -90,7 +90,7 @@ async def measure_latency(side: Side, place: Place, rate: int) -> Latency:
     await make_topics(side, place)
     reader = committed_reader(place)
     async with running(side, place) as run, AIOKafkaProducer(bootstrap_servers=place.broker) as producer, reader:
-        begin(reader, f"{place.prefix}coefficients")
+        begin(reader, place, "coefficients")
         gc.collect()
         gc.freeze()
         reading = asyncio.create_task(_read(reader, probes))
@@ -151,7 +151,7 @@ async def _send(producer: AIOKafkaProducer, place: Place, events: Sequence[Event
     """Hand events to the producer, a batch a partition: that costs it least."""
     by_partition: dict[tuple[str, int], list[Event]] = {}
     for event in events:
-        by_partition.setdefault((event.topic, partition_of(event.key, PARTITIONS)), []).append(event)
+        by_partition.setdefault((event.topic, partition_of(event.key, place.partitions)), []).append(event)
     for (topic, partition), some in by_partition.items():
         batch = producer.create_batch()
         for event in some:

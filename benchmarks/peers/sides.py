@@ -11,6 +11,7 @@ from typing import NamedTuple
 from peers import kafka_streams
 
 HERE = Path(__file__).parent
+#: Of all topics, where nothing else is said.
 PARTITIONS = 4
 
 
@@ -23,6 +24,8 @@ class Place(NamedTuple):
     """In front of its topics."""
     directory: Path
     """For its state."""
+    partitions: int = PARTITIONS
+    """Of each topic."""
 
     @property
     def group(self) -> str:
@@ -84,7 +87,7 @@ def _of_peer(place: Place) -> dict[str, str]:
         "PEERS_BROKER": place.broker,
         "PEERS_PREFIX": place.prefix,
         "PEERS_DIRECTORY": str(place.directory),
-        "PEERS_PARTITIONS": str(PARTITIONS),
+        "PEERS_PARTITIONS": str(place.partitions),
     }
 
 

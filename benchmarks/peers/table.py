@@ -67,13 +67,14 @@ def _latency(rows: Sequence[Row]) -> Iterator[str]:
     yield ""
     yield "From an engagement to its deltas, ms: median, 99th percentile, longest. One run of 15 s each."
     yield ""
-    yield "| | events a second | member's delta | job's delta | CPU seconds a second | probes that arrived |"
-    yield "|---|---|---|---|---|---|"
+    yield "| | partitions | events a second | member's delta | job's delta | CPU seconds a second | probes arrived |"
+    yield "|---|---|---|---|---|---|---|"
     for side in SIDES:
-        for row in sorted((row for row in rows if row["side"] == side.name), key=lambda row: row["rate"]):
+        of_side = [row for row in rows if row["side"] == side.name]
+        for row in sorted(of_side, key=lambda row: (row["partitions"], row["rate"])):
             figures = (", ".join(f"{value:,.0f}" for value in row[of]) or "none" for of in ("member", "job"))
-            arrived = f"{row['arrived']} of {row['probes']}"
-            cells = (side.title, f"{row['rate']:,}", *figures, f"{row['cpu_share']:.2f}", arrived)
+            pace = (str(row["partitions"]), f"{row['rate']:,}")
+            cells = (side.title, *pace, *figures, f"{row['cpu_share']:.2f}", f"{row['arrived']} of {row['probes']}")
             yield "| " + " | ".join(cells) + " |"
 
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from peers.log import Counts, Event
-from peers.sides import PARTITIONS, Place, Side
+from peers.sides import Place, Side
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.topics import apply
@@ -24,16 +24,18 @@ _BATCH_BYTES = 1 << 18
 async def make_topics(side: Side, place: Place) -> None:
     """Create the topics that the side expects to find."""
     if side.own_topics:
-        await apply(KafkaAccess((place.broker,)), place.prefix, partitions=PARTITIONS)
+        await apply(KafkaAccess((place.broker,)), place.prefix, partitions=place.partitions)
         return
     # Event times may be older than a broker keeps records by default.
     config = {"retention.ms": "-1"}
     topics = [
-        NewTopic(f"{place.prefix}{name}", PARTITIONS, 1, topic_configs=config)
+        NewTopic(f"{place.prefix}{name}", place.partitions, 1, topic_configs=config)
         for name in (*INPUTS, *OUTPUTS, _examples(side))
     ]
     compacted = {"cleanup.policy": "compact"}
-    topics += [NewTopic(f"{place.prefix}{name}", PARTITIONS, 1, topic_configs=compacted) for name in side.changelogs]
+    topics += [
+        NewTopic(f"{place.prefix}{name}", place.partitions, 1, topic_configs=compacted) for name in side.changelogs
+    ]
     admin = AIOKafkaAdminClient(bootstrap_servers=place.broker)
     await admin.start()
     try:
@@ -58,7 +60,7 @@ async def write(place: Place, log: Sequence[Event]) -> None:
         batches: dict[tuple[str, int], Any] = {}
         sent = []
         for event in log:
-            destination = event.topic, partition_of(event.key, PARTITIONS)
+            destination = event.topic, partition_of(event.key, place.partitions)
             batch = batches.get(destination)
             if batch is None or batch.append(key=event.key, value=event.value, timestamp=event.time) is None:
                 if batch is not None:
@@ -91,14 +93,13 @@ class Outputs:
     def __init__(self, place: Place) -> None:
         self.seen = Counter[str]()
         """Scores, and by kind of entity the steps that the deltas say were taken."""
-        self._coefficients = f"{place.prefix}coefficients"
-        self._scores = f"{place.prefix}scores"
+        self._place = place
         self._consumer = committed_reader(place)
 
     async def __aenter__(self) -> Self:
         """Begin at the beginning."""
         await self._consumer.start()
-        begin(self._consumer, self._coefficients, self._scores)
+        begin(self._consumer, self._place, "coefficients", "scores")
         return self
 
     async def __aexit__(
@@ -121,7 +122,7 @@ class Outputs:
         deltas = []
         for part, records in (await self._consumer.getmany(timeout_ms=50)).items():
             records_seen += len(records)
-            if part.topic == self._scores:
+            if part.topic == f"{self._place.prefix}scores":
                 self.seen["score"] += len(records)
             else:
                 # Without a value it is a tombstone.
@@ -141,7 +142,7 @@ async def count(side: Side, place: Place, outputs: Outputs, log: Sequence[Event]
     await consumer.start()
     try:
         for name in ("labels", examples):
-            ends = await consumer.end_offsets(begin(consumer, f"{place.prefix}{name}"))
+            ends = await consumer.end_offsets(begin(consumer, place, name))
             numbers[name] = 0
             while any([await consumer.position(part) < end for part, end in ends.items()]):
                 numbers[name] += sum(map(len, (await consumer.getmany(timeout_ms=50)).values()))
@@ -173,10 +174,12 @@ def committed_reader(place: Place) -> AIOKafkaConsumer:
     )
 
 
-def begin(consumer: AIOKafkaConsumer, *topics: str) -> list[TopicPartition]:
-    """Let a consumer read topics from their beginnings; return their partitions."""
-    places = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
-    consumer.assign(places)
-    for place in places:
-        consumer.seek(place, 0)
-    return places
+def begin(consumer: AIOKafkaConsumer, place: Place, *names: str) -> list[TopicPartition]:
+    """Let a consumer read topics of a place from their beginnings; return their partitions."""
+    partitions = [
+        TopicPartition(f"{place.prefix}{name}", number) for name in names for number in range(place.partitions)
+    ]
+    consumer.assign(partitions)
+    for partition in partitions:
+        consumer.seek(partition, 0)
+    return partitions

@@ -42,7 +42,7 @@ class TogetherAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # aioka
     @property
     def name(self) -> str:
         """What the members of a consumer group must have in common."""
-        return f"stream-qa-{self._groups}-groups"
+        return f"stream-qa-{self._groups}-groups-or-one"
 
     def assign(
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]

@@ -1,4 +1,4 @@
-"""A group: the lanes of some partition numbers. They live in one worker, take turns, and share their transactions."""
+"""A group: the lanes of some partition numbers, in one worker, that take turns and share their transactions."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ class LaneGroup:
 
     Parameters
     ----------
-    number
+    name
         Which group it is.
     lanes
         Those of each partition in the order of the flow.
@@ -67,6 +67,8 @@ class LaneGroup:
         Those of this group.
     destine
         Says where a stage's message goes.
+    fences
+        Those by which former owners may have written to these lanes' partitions besides.
     reopen
         Makes the lanes ready again after an error that the changelogs mend, as after an assignment.
     counts
@@ -85,12 +87,13 @@ class LaneGroup:
 
     def __init__(
         self,
-        number: int,
+        name: str,
         lanes: Sequence[Lane],
         transactions: Transactional,
         destine: Destine,
         reopen: Callable[["LaneGroup"], Awaitable[None]],
         *,
+        fences: Sequence[Transactional] = (),
         counts: Counts,
         model_here: Callable[[str], Awaitable[None]],
         most: int,
@@ -98,7 +101,7 @@ class LaneGroup:
         committed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        self.number = number
+        self.name = name
         self.lanes = lanes
         stages = dict.fromkeys(lane.stage for lane in lanes)
         self._stages = [[lane for lane in lanes if lane.stage == stage] for stage in stages]
@@ -107,6 +110,7 @@ class LaneGroup:
             (topic, lane.partition): lane for lane in lanes if len(lane.sources) == 1 for topic in lane.sources
         }
         self.transactions = transactions
+        self.fences = fences
         self._destine = destine
         self._reopen = reopen
         self._counts = counts
@@ -135,7 +139,7 @@ class LaneGroup:
         """Run until stopped."""
         self._stopping = False
         self._fenced = 0
-        self._task = asyncio.create_task(self._run(), name=f"group {self.number}")
+        self._task = asyncio.create_task(self._run(), name=f"group {self.name}")
 
         self._task.add_done_callback(telling(self._failed))
 

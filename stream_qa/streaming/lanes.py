@@ -1,6 +1,7 @@
 """All lanes of a worker: opened when partitions are assigned, dropped when they are taken away."""
 
 import asyncio
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -33,6 +34,8 @@ _END_SECONDS = 8.0
 #: A transaction outlives a pause that the session outlives; longer, and readers would wait for nothing.
 _TRANSACTION_SECONDS_MORE = 10.0
 _TRANSACTION_SECONDS_AT_MOST = 900.0
+#: The group of all lanes, in a worker that has all of them: one transaction then has all that an event leads to.
+_ALL = "all"
 #: The stages of which a guard says whether they are published.
 _LEARNERS = ("member", "job")
 
@@ -58,8 +61,11 @@ class Lanes:
         self.counts = Counts(settings.topics.dead_letters)
         self._opener = Opening(settings, self._connections, self.counts)
         self._models = ModelFollower(settings, pipeline.models, failed)
-        self._groups: dict[int, LaneGroup] = {}
+        self._groups: dict[str, LaneGroup] = {}
+        self._transactions: dict[str, Transactions] = {}
+        """By the name of the group."""
         self._lanes: dict[Place, Lane] = {}
+        self._group_of: dict[Lane, LaneGroup] = {}
         self._source: Source | None = None
         # Assignments follow each other quickly in a rebalance: one is finished before the next begins.
         self._changing = asyncio.Lock()
@@ -191,7 +197,7 @@ class Lanes:
         """Queue a chunk for its stage."""
         lane = self._lanes.get((chunk.topic, chunk.partition))
         if lane is not None:
-            self._groups[group_of(lane.partition, self._settings.groups)].add(lane, chunk)
+            self._group_of[lane].add(lane, chunk)
 
     async def restore(self, assigned: Iterable[Place], source: Source) -> None:
         """Make the lanes of ``assigned`` ready and open them; close all others.
@@ -294,41 +300,57 @@ class Lanes:
         whole = {(topic, partition) for topic in self.source_topics for partition in partitions}
         if whole != assigned:
             raise StateError(f"the assignment lacks {sorted(whole - assigned)}: lanes of a partition belong together")
-        wanted: defaultdict[int, list[int]] = defaultdict(list)
-        for partition in partitions:
-            wanted[group_of(partition, self._settings.groups)].append(partition)
-        for number, group in list(self._groups.items()):
-            if group.partitions != wanted.get(number):
-                del self._groups[number]
+        wanted = self._grouped(partitions)
+        for name, group in list(self._groups.items()):
+            if group.partitions != wanted.get(name):
+                del self._groups[name]
                 for lane in group.lanes:
                     lane.table.close()
-        for number in wanted.keys() - self._groups.keys():
-            self._groups[number] = self._group(number, wanted[number])
-        self._lanes = {
-            (topic, lane.partition): lane
-            for group in self._groups.values()
-            for lane in group.lanes
-            for topic in lane.sources
-        }
+        for name in wanted.keys() - self._groups.keys():
+            self._groups[name] = self._group(name, wanted[name])
+        self._group_of = {lane: group for group in self._groups.values() for lane in group.lanes}
+        self._lanes = {(topic, lane.partition): lane for lane in self._group_of for topic in lane.sources}
 
-    def _group(self, number: int, partitions: Sequence[int]) -> LaneGroup:
+    def _grouped(self, partitions: Sequence[int]) -> dict[str, list[int]]:
+        """Return which partition numbers share their transactions, by name."""
+        if not partitions or self._source is None:
+            return {}
+        if len(partitions) == self._source.partition_count(self._settings.topics.applications):
+            return {_ALL: list(partitions)}
+        wanted: defaultdict[str, list[int]] = defaultdict(list)
+        for partition in partitions:
+            wanted[str(group_of(partition, self._settings.groups))].append(partition)
+        return wanted
+
+    def _group(self, name: str, partitions: Sequence[int]) -> LaneGroup:
         settings = self._settings
-        # Of the topics, not of the application: a second application on them is noticed, as each fences the other.
-        transactional_id = f"{settings.topics.label_changelog}-{number}"
-        timeout = min(settings.session_timeout_seconds + _TRANSACTION_SECONDS_MORE, _TRANSACTION_SECONDS_AT_MOST)
+        # A former owner of these lanes was alone, or it was not.
+        others = {str(group_of(partition, settings.groups)) for partition in partitions} if name == _ALL else {_ALL}
+        in_a_group = math.ceil(len(partitions) / settings.groups) if name == _ALL else len(partitions)
         return LaneGroup(
-            number,
+            name,
             [lane for partition in partitions for lane in self._stage_lanes.open(partition)],
-            Transactions(self._connections, transactional_id, timeout),
+            self._transactions_of(name),
             self._destination,
             self._reopen,
+            fences=[self._transactions_of(other) for other in sorted(others)],
             counts=self.counts,
             model_here=self._models.wait_for,
-            most=max(1, settings.chunk_records // len(partitions)),
+            most=max(1, settings.chunk_records // in_a_group),
             pause=settings.commit_milliseconds / 1000,
             committed=self.room.set,
             failed=self._failed,
         )
+
+    def _transactions_of(self, name: str) -> Transactions:
+        if name not in self._transactions:
+            settings = self._settings
+            timeout = min(settings.session_timeout_seconds + _TRANSACTION_SECONDS_MORE, _TRANSACTION_SECONDS_AT_MOST)
+            # Of the topics, not of the application: a second application on them is noticed, as each fences the other.
+            self._transactions[name] = Transactions(
+                self._connections, f"{settings.topics.label_changelog}-{name}", timeout
+            )
+        return self._transactions[name]
 
     def _destination(self, message: Message) -> Destination:
         """Say to which partition a message goes."""

@@ -44,6 +44,9 @@ class Source(Protocol):
     async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
         """Return the first offset of each place, and the one after its last."""
 
+    def partition_count(self, topic: str) -> int:
+        """Return how many partitions a topic has, as far as is known here."""
+
     def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
         """Move to ``offsets``."""
 
@@ -103,7 +106,8 @@ class Opening:
         if not groups:
             return
         self._check_whole(groups)
-        await asyncio.gather(*(group.transactions.initialise() for group in groups))
+        ids = dict.fromkeys(one for group in groups for one in (group.transactions, *group.fences))
+        await asyncio.gather(*(one.initialise() for one in ids))
         topic_ids = await self._connections.topic_ids()
         lanes = [lane for group in groups for lane in group.lanes]
         count = await catch_up(lanes, self._settings.kafka, topic_ids, self._tombstones_kept, self._counts)
@@ -135,6 +139,7 @@ class Opening:
         """Check that the groups are whole: else the rest of one would be committed by another worker, and fenced."""
         all_partitions = range(self.partition_counts[self._settings.topics.applications])
         for group in groups:
-            whole = [number for number in all_partitions if group_of(number, self._settings.groups) == group.number]
+            numbers = {group_of(partition, self._settings.groups) for partition in group.partitions}
+            whole = [partition for partition in all_partitions if group_of(partition, self._settings.groups) in numbers]
             if group.partitions != whole:
                 raise StateError(f"the assignment has {group.partitions} of {whole}, which belong together")

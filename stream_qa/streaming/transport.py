@@ -136,6 +136,10 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         ends = await self.kafka_consumer.end_offsets(partitions)
         return {(place.topic, place.partition): (beginnings[place], ends[place]) for place in partitions}
 
+    def partition_count(self, topic: str) -> int:
+        """Return how many partitions a topic has, as far as is known here."""
+        return len(self.kafka_consumer.partitions_for_topic(topic) or ())
+
     def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
         """Move to ``offsets``."""
         for place, offset in offsets.items():

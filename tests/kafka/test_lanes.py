@@ -1,54 +1,114 @@
-"""What lanes refuse of an assignment."""
+"""What lanes refuse of an assignment, which of them share transactions, and whom opening them fences."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
-from ground import Ground
+from ground import PARTITIONS, Ground
 
-from stream_qa.errors import StateError
+from stream_qa.errors import FencedError, StateError
 from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.opening import Place
 
 pytestmark = pytest.mark.kafka
 
+ALL = range(PARTITIONS)
 
-class NeverAsked:
-    """A consumer of which nothing is asked before an assignment is found to be whole."""
+
+class Empty:
+    """A consumer of topics in which there is nothing."""
 
     async def is_member(self) -> bool:
-        raise AssertionError
+        return True
 
     async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
-        raise AssertionError(places)
+        return dict.fromkeys(places, (0, 0))
+
+    def partition_count(self, _topic: str) -> int:
+        return PARTITIONS
 
     def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
-        raise AssertionError(offsets)
+        assert set(offsets.values()) == {0}
 
 
-@pytest.fixture
-def lanes(ground: Ground) -> Iterator[Lanes]:
+@asynccontextmanager
+async def lanes_of(ground: Ground, name: str) -> AsyncIterator[Lanes]:
     """Give lanes in two groups of two partitions each."""
-    settings = ground.settings.model_copy(update={"groups": 2, "data_directory": ground.directory / "state"})
+    settings = ground.settings.model_copy(update={"groups": 2, "data_directory": ground.directory / name})
     failures: list[BaseException] = []
-    yield Lanes(settings, build_pipeline(settings), failures.append)
+    lanes = Lanes(settings, build_pipeline(settings), failures.append)
+    try:
+        yield lanes
+    finally:
+        await lanes.close()
     assert failures == []
 
 
-def places(lanes: Lanes, *partitions: int) -> set[Place]:
+def places(lanes: Lanes, partitions: Sequence[int]) -> set[Place]:
     return {(topic, partition) for topic in lanes.source_topics for partition in partitions}
 
 
-async def test_the_lanes_of_a_partition_come_together(lanes: Lanes) -> None:
-    torn = places(lanes, 0, 2) - {(lanes.source_topics[0], 2)}
-    with pytest.raises(StateError, match="the assignment lacks"):
-        await lanes.restore(torn, NeverAsked())
-    assert lanes.places() == []
-    await lanes.close()
+async def give(lanes: Lanes, partitions: Sequence[int]) -> None:
+    """Open the lanes of some partitions, and take no turn any more."""
+    await lanes.restore(places(lanes, partitions), Empty())
+    await lanes.pause()
 
 
-async def test_the_partitions_of_a_group_come_together(lanes: Lanes) -> None:
-    with pytest.raises(StateError, match=r"the assignment has \[0\] of \[0, 2\]"):
-        await lanes.restore(places(lanes, 0), NeverAsked())
-    await lanes.close()
+async def write_as(lanes: Lanes, partition: int) -> None:
+    """Commit as the group of a partition does."""
+    [group] = [group for group in lanes._groups.values() if partition in group.partitions]
+    batches = Batches()
+    batches.add((lanes._settings.topics.dead_letters, 0), b"key", b"value")
+    await group.transactions.write(batches)
+    await group.transactions.commit()
+
+
+async def test_the_lanes_of_a_partition_come_together(ground: Ground) -> None:
+    async with lanes_of(ground, "state") as lanes:
+        torn = places(lanes, [0, 2]) - {(lanes.source_topics[0], 2)}
+        with pytest.raises(StateError, match="the assignment lacks"):
+            await lanes.restore(torn, Empty())
+        assert lanes.places() == []
+
+
+async def test_the_partitions_of_a_group_come_together(ground: Ground) -> None:
+    async with lanes_of(ground, "state") as lanes:
+        with pytest.raises(StateError, match=r"the assignment has \[0\] of \[0, 2\]"):
+            await lanes.restore(places(lanes, [0]), Empty())
     assert lanes.places() == []
+
+
+async def test_a_worker_that_is_alone_has_one_transaction_for_all_and_one_of_several_one_a_group(
+    ground: Ground,
+) -> None:
+    async with lanes_of(ground, "state") as lanes:
+        for partitions, groups in ((ALL, [[*ALL]]), ([1, 3], [[1, 3]]), ([], []), (ALL, [[*ALL]])):
+            await give(lanes, partitions)
+            assert sorted(group.partitions for group in lanes._groups.values()) == groups
+            assert set(lanes.places()) == places(lanes, partitions)
+            for partition in partitions:
+                await write_as(lanes, partition)
+
+
+@pytest.mark.parametrize("after", [ALL, [0, 2]], ids=["alone", "of several"])
+@pytest.mark.parametrize("before", [ALL, [0, 2]], ids=["alone", "of several"])
+async def test_whoever_opens_lanes_fences_all_who_may_still_write_to_them(
+    before: Sequence[int], after: Sequence[int], ground: Ground
+) -> None:
+    async with lanes_of(ground, "former") as former, lanes_of(ground, "newer") as newer:
+        await give(former, before)
+        await write_as(former, 0)
+        await give(newer, after)
+        with pytest.raises(FencedError):
+            await write_as(former, 0)
+        await write_as(newer, 0)
+
+
+async def test_workers_of_several_do_not_fence_each_other(ground: Ground) -> None:
+    async with lanes_of(ground, "one") as one, lanes_of(ground, "another") as another:
+        await give(one, [0, 2])
+        await give(another, [1, 3])
+        for lanes, partition in ((one, 0), (another, 1), (one, 2), (another, 3)):
+            await write_as(lanes, partition)

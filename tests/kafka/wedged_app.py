@@ -13,19 +13,19 @@ from stream_qa.streaming.sources import Chunk
 __all__ = ["app"]
 
 _add, _step = LaneGroup.add, LaneGroup._step
-_wedged: set[int] = set()
+_wedged: set[str] = set()
 
 
 def add_and_remember(self: LaneGroup, lane: Lane, chunk: Chunk) -> None:
     """Queue a chunk, and remember whether it has the record."""
     if lane.stage == "member" and any(record.key == POISON for record in chunk.records):
-        _wedged.add(self.number)
+        _wedged.add(self.name)
     _add(self, lane, chunk)
 
 
 async def step_or_never(self: LaneGroup, lanes: Sequence[Lane]) -> dict[Lane, Work]:
     """Process what waits, unless there was such a record."""
-    if self.number in _wedged:
+    if self.name in _wedged:
         await asyncio.Event().wait()
     return await _step(self, lanes)
 

@@ -147,7 +147,7 @@ class Group:
         self.may_reopen = asyncio.Event()
         self.may_reopen.set()
         self.group = LaneGroup(
-            2,
+            "2",
             list(self.lanes.values()),
             self.log,
             lambda message: self.destinations.get(message.topic, (message.topic, 5)),

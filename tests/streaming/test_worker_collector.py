@@ -59,7 +59,7 @@ def worker(tables: list[Table]) -> tuple[Lanes, Source, WorkerCollector]:
         for number, table in enumerate(tables)
     )
     opened.open({"eu-applications": Position(10, ORIGIN), "eu-engagements": Position(5, ORIGIN)})
-    lanes._groups = {0: SimpleNamespace(lanes=[opened, closed])}  # type: ignore[dict-item]
+    lanes._groups = {"0": SimpleNamespace(lanes=[opened, closed])}  # type: ignore[dict-item]
     lanes._source = source  # type: ignore[assignment]
     return lanes, source, WorkerCollector(lanes, pipeline.label, settings.topics)
 

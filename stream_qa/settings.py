@@ -181,7 +181,11 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="records after which a transaction of a lane takes no further chunk")
     ] = 5_000
     groups: Annotated[
-        int, Field(ge=1, description="groups of partition numbers that share transactions, and move together")
+        int,
+        Field(
+            ge=1,
+            description="groups of partition numbers that move together; of several workers each transaction is of one",
+        ),
     ] = 8
     commit_milliseconds: Annotated[
         int, Field(ge=0, le=1_000, description="least time between two transactions of a group that is not behind")

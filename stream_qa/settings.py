@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=1,
-            description="groups of partition numbers that move together; of several workers each transaction is of one",
+            description="groups of partitions that move together; a lone worker makes one of all",
         ),
     ] = 8
     commit_milliseconds: Annotated[

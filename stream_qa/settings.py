@@ -181,11 +181,7 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="records after which a transaction of a lane takes no further chunk")
     ] = 5_000
     groups: Annotated[
-        int,
-        Field(
-            ge=1,
-            description="groups of partitions that move together; a lone worker makes one of all",
-        ),
+        int, Field(ge=1, description="groups of partitions that move together; a lone worker makes one of all")
     ] = 8
     commit_milliseconds: Annotated[
         int, Field(ge=0, le=1_000, description="least time between two transactions of a group that is not behind")

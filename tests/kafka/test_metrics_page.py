@@ -127,6 +127,7 @@ def test_a_delta_is_as_old_as_the_answer_that_it_was_learned_from(ground: Ground
             sums = {each.labels["stage"]: each.value for each in samples if each.name.endswith("_sum")}
             if len(sums) == 2:
                 break
-    assert waited < sums["member"] < sums["job"] < time.time() - began
+    # One transaction has both.
+    assert waited < sums["member"] == sums["job"] < time.time() - began
     assert [each.value for each in samples if each.labels.get("le") == "60.0"] == [0, 0]
     assert [each.value for each in samples if each.labels.get("le") == "+Inf"] == [1, 1]

@@ -32,7 +32,8 @@ class GlobalModel(Protocol):
     def log_odds(self, applications: Sequence[KnownApplication], member_features: Floats) -> Floats:
         """Return the global log-odds of ``n`` applications, shape ``(n,)``, within plus and minus ``LOG_ODDS_BOUND``.
 
-        Row by row: a row's result does not depend on which others stand beside it, to the last bit.
+        Row by row: a row's result does not depend on which others stand beside it, to the last bit; of an ONNX file
+        that is true as far as of its runtime, which rounds some functions of one row otherwise than of several.
 
         Parameters
         ----------

@@ -18,6 +18,7 @@ _ROWS_AT_ONCE = 4_096
 _ALONE = 16
 """So many rows are also tried without the others."""
 _ROUNDING = 1e-5
+"""As far as that they may differ: the runtime rounds some functions of one row otherwise than of several."""
 
 
 class OnnxFunction:

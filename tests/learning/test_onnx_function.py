@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx_files import file, value, weighted, weights
@@ -201,10 +201,13 @@ VARIANTS: dict[str, Callable[[], bytes]] = {
     "probability": lambda: weighted(then="Sigmoid", output="probability"),
 }
 MODELS = {name: model(content()) for name, content in VARIANTS.items()}
+#: The runtime rounds a sigmoid of one row otherwise than of several; near 1 that is more in log-odds.
+ROUNDING = {"probability": 1e-6}
 
 
 @pytest.mark.parametrize("name", MODELS)
 @given(rows=st.lists(st.tuples(finite, finite, finite), min_size=1, max_size=8))
+@example(rows=[(0.0, 0.0, 0.0), (2.015625, 0.0, 0.0)])
 def test_a_score_is_finite_within_the_bound_and_the_same_alone(name: str, rows: list[tuple[float, ...]]) -> None:
     features = np.array(rows)
 
@@ -213,5 +216,6 @@ def test_a_score_is_finite_within_the_bound_and_the_same_alone(name: str, rows: 
         return scores
 
     together = score(features)
-    assert together == [score(row[np.newaxis])[0] for row in features]
+    alone = [score(row[np.newaxis])[0] for row in features]
+    assert np.abs(np.subtract(together, alone)).max() <= ROUNDING.get(name, 0.0)
     assert np.abs(together).max() <= LOG_ODDS_BOUND

@@ -61,7 +61,7 @@ def are(count: int, records: Sequence[ConsumerRecord]) -> bool:
     return len(records) >= count
 
 
-async def test_an_event_goes_through_all_stages_of_a_group_in_one_transaction(ground: Ground) -> None:
+async def test_an_event_goes_through_all_stages_of_a_lone_worker_in_one_transaction(ground: Ground) -> None:
     """Its member and its job are in different partitions; fetched by each stage it would be two or three."""
     topics, port = ground.settings.topics, free_port()
     job_id = "job-1"
@@ -69,7 +69,6 @@ async def test_an_event_goes_through_all_stages_of_a_group_in_one_transaction(gr
     member_id = next(f"m-{n}" for n in range(99) if partition_of(b"m-%d" % n, PARTITIONS) != partition)
     counts = []
     with ground.worker(
-        STREAM_QA_GROUPS="1",
         STREAM_QA_QUIET_SECONDS="0",
         STREAM_QA_WEB_ENABLED="true",
         STREAM_QA_WEB_PORT=str(port),

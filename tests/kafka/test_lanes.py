@@ -33,6 +33,19 @@ class Empty:
         assert set(offsets.values()) == {0}
 
 
+class NeverAsked(Empty):
+    """A consumer of which nothing is asked before an assignment is found to be whole."""
+
+    async def is_member(self) -> bool:
+        raise AssertionError
+
+    async def bounds(self, places: Sequence[Place]) -> dict[Place, tuple[int, int]]:
+        raise AssertionError(places)
+
+    def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
+        raise AssertionError(offsets)
+
+
 @asynccontextmanager
 async def lanes_of(ground: Ground, name: str) -> AsyncIterator[Lanes]:
     """Give lanes in two groups of two partitions each."""
@@ -69,14 +82,14 @@ async def test_the_lanes_of_a_partition_come_together(ground: Ground) -> None:
     async with lanes_of(ground, "state") as lanes:
         torn = places(lanes, [0, 2]) - {(lanes.source_topics[0], 2)}
         with pytest.raises(StateError, match="the assignment lacks"):
-            await lanes.restore(torn, Empty())
+            await lanes.restore(torn, NeverAsked())
         assert lanes.places() == []
 
 
 async def test_the_partitions_of_a_group_come_together(ground: Ground) -> None:
     async with lanes_of(ground, "state") as lanes:
         with pytest.raises(StateError, match=r"the assignment has \[0\] of \[0, 2\]"):
-            await lanes.restore(places(lanes, [0]), Empty())
+            await lanes.restore(places(lanes, [0]), NeverAsked())
     assert lanes.places() == []
 
 

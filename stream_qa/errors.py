@@ -193,6 +193,13 @@ class HangingTransactionError(TransactionError):
     """
 
 
+class OffsetsTakenError(TransactionError):
+    """Others have written to a topic between two stages, so the transaction is taken back and made again by itself.
+
+    Where the log says so again and again, find out who writes there: it costs time, and nothing is lost.
+    """
+
+
 class TransactionRefusedError(TransactionError):
     """The broker will never take this transaction. The message says why: a limit on sizes, or missing permissions."""
 

@@ -4,11 +4,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from stream_qa.errors import CorruptTableError, FencedError, ModelMissingError, OutcomeUnknownError
+from stream_qa.errors import (
+    CorruptTableError,
+    FencedError,
+    ModelMissingError,
+    OffsetsTakenError,
+    OutcomeUnknownError,
+)
 from stream_qa.events import Message, Record
 from stream_qa.streaming.batches import Batches, Destination, Written
 from stream_qa.streaming.lane import Lane, Work
@@ -19,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 #: How often a worker may be fenced in one assignment, by a timeout of the broker's; more often means somebody else.
 _FENCED_AT_MOST = 3
+#: Transactions from when others have written between stages until nobody is expected to do so again.
+_WARY_TRANSACTIONS = 1_000
 
 Destine = Callable[[Message], Destination]
 
@@ -30,7 +38,7 @@ class Transactional(Protocol):
         """Fence former owners."""
 
     async def write(self, batches: Batches) -> dict[Destination, Written]:
-        """Write in the open transaction, or begin one; return where it is in each partition."""
+        """Begin a transaction and write; return where it is in each partition."""
 
     async def commit(self) -> None:
         """Commit all that was written, or nothing."""
@@ -69,6 +77,8 @@ class LaneGroup:
         Says where a stage's message goes.
     fences
         Those by which former owners may have written to these lanes' partitions besides.
+    is_alone
+        Whether nobody else writes to the lanes' sources but those of the first stage.
     reopen
         Makes the lanes ready again after an error that the changelogs mend, as after an assignment.
     counts
@@ -94,6 +104,7 @@ class LaneGroup:
         reopen: Callable[["LaneGroup"], Awaitable[None]],
         *,
         fences: Sequence[Transactional] = (),
+        is_alone: bool,
         counts: Counts,
         model_here: Callable[[str], Awaitable[None]],
         most: int,
@@ -107,7 +118,10 @@ class LaneGroup:
         self._stages = [[lane for lane in lanes if lane.stage == stage] for stage in stages]
         # What has several sources takes them in the order of event time: it is not handed a part of one.
         self._readers = {
-            (topic, lane.partition): lane for lane in lanes if len(lane.sources) == 1 for topic in lane.sources
+            (topic, lane.partition): lane
+            for lane in lanes
+            if is_alone and len(lane.sources) == 1
+            for topic in lane.sources
         }
         self.transactions = transactions
         self.fences = fences
@@ -124,6 +138,7 @@ class LaneGroup:
         self._stopping = False
         self._committing = False
         self._fenced = 0
+        self._wary = 0
 
     @property
     def partitions(self) -> list[int]:
@@ -138,7 +153,7 @@ class LaneGroup:
     def start(self) -> None:
         """Run until stopped."""
         self._stopping = False
-        self._fenced = 0
+        self._fenced = self._wary = 0
         self._task = asyncio.create_task(self._run(), name=f"group {self.name}")
 
         self._task.add_done_callback(telling(self._failed))
@@ -172,7 +187,13 @@ class LaneGroup:
         while not self._stopping:
             try:
                 await self._work()
-            except (OutcomeUnknownError, FencedError, CorruptTableError, ModelMissingError) as error:
+            except (
+                CorruptTableError,
+                FencedError,
+                ModelMissingError,
+                OffsetsTakenError,
+                OutcomeUnknownError,
+            ) as error:
                 self._drop()
                 self._counts.interrupted(error)
                 self._fenced += isinstance(error, FencedError)
@@ -182,6 +203,8 @@ class LaneGroup:
                     return
                 where = {"partitions": self.partitions, "reason": type(error).__name__}
                 _log.warning("partitions %s go back to what is committed: %s", self.partitions, error, extra=where)
+                if isinstance(error, OffsetsTakenError):
+                    self._wary = _WARY_TRANSACTIONS
                 if isinstance(error, ModelMissingError):
                     await self._model_here(error.version)
                 await self._reopen(self)
@@ -219,32 +242,30 @@ class LaneGroup:
     async def _transact(self) -> bool:
         """Take what waits through all stages in one transaction; return whether there was anything.
 
-        What a stage writes to a lane of this group, the next stage takes from there in the same transaction: its
-        offsets are known, and nothing can come before it. What goes elsewhere is fetched there.
+        What a stage emits for a lane of this group the next stage takes at once, by the offsets that it is going to
+        have, and before the commit it is seen that it has them. What goes elsewhere is fetched there.
         """
         work: dict[Lane, Work] = {}
-        written: dict[Destination, Written] = {}
-        counts: Counter[str] = Counter()
+        batches = Batches()
+        handed: dict[Destination, Written] = {}
         began = time.monotonic()
         for lanes in self._stages:
             done = await self._step(lanes)
-            if not done:
-                continue
-            if not work:
+            if done and not work:
                 self._committing, began = True, time.monotonic()
             work |= done
-            batches, for_us = self._batches(done)
-            found = await self.transactions.write(batches)
-            written |= found
-            counts += batches.counts()
-            for destination, messages in for_us.items():
-                self._hand_over(destination, found[destination], messages, batches.timestamp)
+            for destination, messages in self._fill(batches, done).items():
+                if (foreseen := self._hand_over(destination, messages, batches.timestamp)) is not None:
+                    handed[destination] = foreseen
         if not work:
             return False
+        written = await self.transactions.write(batches)
+        self._check(handed, written)
         await self.transactions.commit()
+        self._wary = max(0, self._wary - 1)
         self._counts.committed(
             ((lane.stage, done) for lane, done in work.items()),
-            counts,
+            batches.counts(),
             seconds=time.monotonic() - began,
             now=round(time.time() * 1000),
         )
@@ -261,9 +282,8 @@ class LaneGroup:
                 await asyncio.sleep(0)
         return work
 
-    def _batches(self, work: Mapping[Lane, Work]) -> tuple[Batches, dict[Destination, list[Message]]]:
-        """Return what the lanes of a stage emit, with their changelogs, and which of it is for lanes of this group."""
-        batches = Batches()
+    def _fill(self, batches: Batches, work: Mapping[Lane, Work]) -> dict[Destination, list[Message]]:
+        """Add what the lanes of a stage emit, and their changelogs; return which of it is for lanes of this group."""
         for_us: defaultdict[Destination, list[Message]] = defaultdict(list)
         for lane, done in work.items():
             for message in done.messages:
@@ -272,16 +292,41 @@ class LaneGroup:
                 if destination in self._readers:
                     for_us[destination].append(message)
             batches.add_all((lane.changelog, lane.partition), done.changes)
-        return batches, for_us
+        return for_us
 
-    def _hand_over(self, destination: Destination, written: Written, messages: Sequence[Message], sent_at: int) -> None:
-        """Give a lane of this group what was written to its source, as it would fetch it."""
-        lane = self._readers[destination]
+    def _hand_over(self, destination: Destination, messages: Sequence[Message], sent_at: int) -> Written | None:
+        """Give a lane of this group what goes to its source; return the offsets that it is given it by.
+
+        ``None`` where it is left to be fetched: something else comes before it, or much waits there already.
+        """
+        lane, (topic, _) = self._readers[destination], destination
+        first = lane.waiting.next_offset(topic)
+        if first is None or self._wary or lane.queued >= self._most:
+            return None
         records = [
             Record(*destination, offset, message.key, message.value, message.headers, sent_at)
-            for offset, message in enumerate(messages, written.first)
+            for offset, message in enumerate(messages, first)
         ]
-        lane.hand_over(Chunk(*destination, lane.session, written.first, written.last + 1, records), self._most)
+        lane.waiting.hand_over(Chunk(*destination, lane.session, first, first + len(records), records))
+        return Written(first, first + len(records) - 1)
+
+    def _check(self, handed: Mapping[Destination, Written], written: Mapping[Destination, Written]) -> None:
+        """See that what was handed over has the offsets it was handed over by.
+
+        Raises
+        ------
+        OffsetsTakenError
+            Somebody else has written there.
+        """
+        for (topic, partition), foreseen in handed.items():
+            if (found := written[topic, partition]) != foreseen:
+                raise OffsetsTakenError(
+                    f"others write to {topic}-{partition}: offsets {foreseen.first} to {foreseen.last} were to be ours "
+                    f"and are {found.first} to {found.last}"
+                )
+        for (topic, partition), (_, last) in written.items():
+            if (lane := self._readers.get((topic, partition))) is not None:
+                lane.waiting.wrote(topic, last)
 
     def _store(self, work: Mapping[Lane, Work], written: Mapping[Destination, Written]) -> None:
         """Write to the tables what is committed; what this does not get to is caught up from the changelogs."""

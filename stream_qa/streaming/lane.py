@@ -118,18 +118,6 @@ class Lane:
         """Queue a chunk; return whether it belongs to this session and brings something new."""
         return self.is_open and chunk.session == self.session and self.waiting.add(chunk)
 
-    def hand_over(self, chunk: Chunk, most: int) -> None:
-        """Queue what the open transaction has written to a source, if nothing comes before it.
-
-        Parameters
-        ----------
-        chunk
-            As it will be fetched; where records of others are among it, it has fewer records than offsets.
-        most
-            Where more records wait, it is left to be fetched.
-        """
-        self.waiting.hand_over(chunk, most)
-
     def send(self, message: Message) -> None:
         """Send a message with the next transaction; it is lost with the session."""
         self._outbox.append(message)

@@ -334,6 +334,7 @@ class Lanes:
             self._destination,
             self._reopen,
             fences=[self._transactions_of(other) for other in sorted(others)],
+            is_alone=name == _ALL,
             counts=self.counts,
             model_here=self._models.wait_for,
             most=max(1, settings.chunk_records // in_a_group),

@@ -121,17 +121,20 @@ class Sources:
             self._awaited_in_vain.discard(chunk.topic)
         return is_new
 
-    def hand_over(self, chunk: Chunk, most: int) -> None:
-        """Queue what this process is writing to the only source, before it can be fetched, if nothing comes before it.
+    def next_offset(self, topic: str) -> int | None:
+        """Return where what is written to a source next will be, if only this process writes there.
 
-        Parameters
-        ----------
-        chunk
-            Of an open transaction; where there are records of others among it, it has fewer records than offsets.
-        most
-            Where more records wait, it is left to be fetched.
+        ``None`` where something is not fetched yet that comes before it.
         """
-        self._queues[chunk.topic].hand_over(chunk, most)
+        return self._queues[topic].next_offset
+
+    def hand_over(self, chunk: Chunk) -> None:
+        """Queue what this process is about to write to a source, at :meth:`next_offset`."""
+        self._queues[chunk.topic].hand_over(chunk)
+
+    def wrote(self, topic: str, last: int) -> None:
+        """Take note of the offset of the last record that the open transaction has in a source."""
+        self._queues[topic].wrote(last)
 
     def take(self, most: int, positions: Mapping[str, int]) -> tuple[list[SourceRecord], dict[str, int]]:
         """Return about ``most`` records, and the new positions of those sources that have moved.
@@ -242,8 +245,10 @@ class _Queue:
         """Where the last chunk ends."""
         self._fetched = 0
         """Where the last chunk ends that was not handed over."""
+        self._known = 0
+        """Where the log ends, as far as is known."""
         self._written: int | None = None
-        """Where what was written here last ends, taken or not."""
+        """Where what this process wrote last ends, taken or not."""
 
     @property
     def has_chunks(self) -> bool:
@@ -269,12 +274,14 @@ class _Queue:
     def clear(self, position: int, behind: int) -> None:
         self._chunks.clear()
         self._end = self._fetched = position
+        self._known = position + behind
         self._written = None
         self.count = self._taken = self._reached = self.taken_time = 0
         self.behind = behind
 
     def add(self, chunk: Chunk, times: Sequence[int] | None) -> bool:
         fetched, self._fetched, self.behind = self._fetched, chunk.end, chunk.behind
+        self._known = max(self._known, chunk.end + chunk.behind)
         if chunk.start == fetched < self._end:
             if chunk.end <= self._end:
                 return False
@@ -283,13 +290,19 @@ class _Queue:
         self._append(chunk, times)
         return True
 
-    def hand_over(self, chunk: Chunk, most: int) -> None:
-        # A transaction ends with a record of its own in each partition, before the next one can write there. So if
-        # there is one offset between what two of ours have written, that is all there is between them.
-        start = self._end if self._end == self._written == chunk.start - 1 else chunk.start
-        self._written = chunk.end
-        if start == self._end and self.count < most and len(chunk.records) == chunk.end - chunk.start:
-            self._append(chunk._replace(start=start), None)
+    @property
+    def next_offset(self) -> int | None:
+        # A transaction ends with a record of its own in each partition, before the next one can write there. So what
+        # is one offset beyond the last that was written here comes right after it.
+        is_next = self._end >= self._known - (self._end == self._written)
+        return max(self._known, self._end) if is_next else None
+
+    def hand_over(self, chunk: Chunk) -> None:
+        self._append(chunk._replace(start=self._end), None)
+
+    def wrote(self, last: int) -> None:
+        self._written = last + 1
+        self._known = max(self._known, last + 2)
 
     def _append(self, chunk: Chunk, times: Sequence[int] | None) -> None:
         # Never back: what is late comes with what it came with.

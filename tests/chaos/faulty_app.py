@@ -41,7 +41,6 @@ async def write_and_pass(transactions: Transactions, batches: Batches) -> dict[D
     written = await write(transactions, batches)
     if any(topic == settings.topics.labels for topic, _ in written):
         with_labels.add(transactions)
-        orders.passing(Instant.HALF_WRITTEN)
     return written
 
 

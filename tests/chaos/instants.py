@@ -11,8 +11,6 @@ from pathlib import Path
 class Instant(StrEnum):
     """A moment between two steps of a worker that nothing outside of it could hit."""
 
-    HALF_WRITTEN = "half-written"
-    """Labels are written, and what is learned of them in the same transaction is not."""
     IN_TRANSACTION = "in-transaction"
     """Everything is written, labels among it, and the end of the transaction is not sent."""
     COMMIT_SENT = "commit-sent"

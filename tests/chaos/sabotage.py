@@ -4,8 +4,9 @@ Each is a function that replaces methods of the streaming code, in the process o
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from stream_qa.streaming import changelog
 from stream_qa.streaming.batches import Batches, Destination, Written
@@ -17,12 +18,12 @@ from stream_qa.streaming.transactions import Transactions
 
 def positions_apart() -> None:
     """Commit the positions of the first stage in a transaction of their own, before what was made of the records."""
-    batches_of, write, commit = LaneGroup._batches, Transactions.write, Transactions.commit
+    fill, write, commit = LaneGroup._fill, Transactions.write, Transactions.commit
     apart: dict[Any, Batches] = {}
 
-    def without_positions(group: LaneGroup, work: Mapping[Lane, Work]) -> Any:  # noqa: ANN401
-        if cast("Transactions", group.transactions)._is_open:
-            return batches_of(group, work)
+    def without_positions(group: LaneGroup, batches: Batches, work: Mapping[Lane, Work]) -> Any:  # noqa: ANN401
+        if batches.destinations():
+            return fill(group, batches, work)
         positions, others = Batches(), {}
         for lane, done in work.items():
             moved = {key: value for key, value in done.changes.items() if key.startswith(POSITION)}
@@ -30,7 +31,7 @@ def positions_apart() -> None:
             left = {key: value for key, value in done.changes.items() if key not in moved}
             others[lane] = done._replace(changes=left)
         apart[group.transactions] = positions
-        return batches_of(group, others)
+        return fill(group, batches, others)
 
     async def write_apart(transactions: Transactions, batches: Batches) -> dict[Destination, Written]:
         written: dict[Destination, Written] = {}
@@ -45,7 +46,7 @@ def positions_apart() -> None:
         if transactions._is_open:
             await commit(transactions)
 
-    _replace(LaneGroup, _batches=without_positions)
+    _replace(LaneGroup, _fill=without_positions)
     _replace(Transactions, write=write_apart, commit=commit_rest)
 
 
@@ -66,21 +67,21 @@ def no_fencing() -> None:
 
 def local_write_first() -> None:
     """Write to the local tables what is on the broker, and commit it then."""
-    batches_of, write = LaneGroup._batches, Transactions.write
-    under_way: dict[Any, Mapping[Lane, Work]] = {}
+    fill, write = LaneGroup._fill, Transactions.write
+    under_way: defaultdict[Any, dict[Lane, Work]] = defaultdict(dict)
 
-    def batches_of_what(group: LaneGroup, work: Mapping[Lane, Work]) -> Any:  # noqa: ANN401
-        under_way[group.transactions] = work
-        return batches_of(group, work)
+    def fill_and_remember(group: LaneGroup, batches: Batches, work: Mapping[Lane, Work]) -> Any:  # noqa: ANN401
+        under_way[group.transactions] |= work
+        return fill(group, batches, work)
 
     async def write_and_store(transactions: Transactions, batches: Batches) -> dict[Destination, Written]:
         written = await write(transactions, batches)
-        for lane, done in under_way[transactions].items():
-            if (lane.changelog, lane.partition) in written:
+        for lane, done in under_way.pop(transactions, {}).items():
+            if done.changes:
                 lane.store(done, written[lane.changelog, lane.partition].last)
         return written
 
-    _replace(LaneGroup, _batches=batches_of_what)
+    _replace(LaneGroup, _fill=fill_and_remember)
     _replace(Transactions, write=write_and_store)
 
 

@@ -16,7 +16,6 @@ ROUNDS = [
         groups=1,
         kinds=[
             "kill -9",
-            "kill -9 half-way through a transaction",
             "kill -9 inside a transaction",
             "kill -9 as the commit is sent",
             "kill -9 between commit and local write",

@@ -254,14 +254,14 @@ def test_a_new_session_knows_of_no_pace() -> None:
 
 
 class Partition:
-    """One partition as its readers and this process see it: where nobody else writes, what it writes is handed over."""
+    """One partition as its readers and this process see it, which hands over what it is about to write."""
 
     def __init__(self, most: int = 100) -> None:
         self.waiting = Sources((FIRST,))
         self.waiting.open({}, {})
         self.most = most
         self.log: list[Record | None] = []
-        """What is committed, by offset; ``None`` ends a transaction."""
+        """By offset; ``None`` for what cannot be read: a transaction's end, and what was taken back."""
         self.fetched = self.position = 0
         self.taken: list[int] = []
 
@@ -272,21 +272,34 @@ class Partition:
         """Write without a transaction."""
         self.log += self._records(count)
 
-    def _records(self, count: int) -> list[Record]:
-        return [Record(FIRST, 0, len(self.log) + place, None, b"") for place in range(count)]
+    def _records(self, count: int, first: int | None = None) -> list[Record]:
+        first = len(self.log) if first is None else first
+        return [Record(FIRST, 0, first + place, None, b"") for place in range(count)]
 
-    def write(self, count: int, others: int = 0) -> None:
-        """Write in a transaction and hand it over; ``others`` come between two batches of it."""
-        records = self._records(count + others)
-        own = records[: count // 2] + records[count // 2 + others :]
-        start = len(self.log)
-        self.waiting.hand_over(Chunk(FIRST, 0, 1, start, start + len(records), own), self.most)
+    def write(self, count: int, others: int = 0) -> bool:
+        """Hand over and write in a transaction; ``others`` come between two batches of it.
+
+        Where it gets other offsets it is taken back, the session ends, and the answer is no.
+        """
+        foreseen = self.waiting.next_offset(FIRST) if self.waiting.queued < self.most else None
+        if foreseen is not None:
+            chunk = Chunk(FIRST, 0, 1, foreseen, foreseen + count, self._records(count, foreseen))
+            self.waiting.hand_over(chunk)
+        first, records = len(self.log), self._records(count + others)
+        if foreseen is not None and (others or first != foreseen):
+            self.log += [*[None] * count, *self._records(others, first + count), None]
+            self.waiting.open({FIRST: self.position}, {FIRST: len(self.log) - self.position})
+            self.fetched = self.position
+            return False
         self.log += [*records, None]
+        self.waiting.wrote(FIRST, len(self.log) - 2)
+        return True
 
-    def fetch(self, count: int) -> bool:
+    def fetch(self, count: int, knows_the_end: bool = False) -> bool:
         start, self.fetched = self.fetched, min(len(self.log), self.fetched + count)
         records = [record for record in self.log[start : self.fetched] if record is not None]
-        return self.fetched > start and self.waiting.add(Chunk(FIRST, 0, 1, start, self.fetched, records))
+        behind = len(self.log) - self.fetched if knows_the_end else 0
+        return self.fetched > start and self.waiting.add(Chunk(FIRST, 0, 1, start, self.fetched, records, behind))
 
     def take(self, most: int = 100) -> list[int]:
         records, moved = self.waiting.take(most, {FIRST: self.position})
@@ -316,49 +329,59 @@ def test_what_is_handed_over_goes_on_past_the_end_of_the_transaction_before_it()
     assert partition.waiting.queued == 0
 
 
-def test_what_comes_after_records_of_others_is_left_to_be_fetched() -> None:
+def test_offsets_that_others_have_taken_are_seen() -> None:
+    partition = Partition()
+    assert partition.write(1)
+    assert partition.take() == [0]
+    partition.others_write(1)
+    assert not partition.write(1)  # offsets 4 and 5, taken back
+    partition.fetch(100)
+    assert partition.take() == [2]
+    assert partition.write(1)
+    assert partition.take() == [6]
+
+
+def test_what_comes_after_records_of_others_that_are_known_of_is_left_to_be_fetched() -> None:
     partition = Partition()
     partition.write(1)
     partition.others_write(1)
-    partition.write(1)
+    partition.fetch(1, knows_the_end=True)
+    assert partition.waiting.next_offset(FIRST) is None
+    assert partition.write(1)
     assert partition.take() == [0]
     assert partition.fetch(100)
     assert partition.take() == [2, 4]
-    partition.write(1)
+    assert partition.write(1)
     assert partition.take() == [6]
+
+
+def test_what_is_not_read_yet_when_a_session_begins_comes_first() -> None:
+    partition = Partition()
+    partition.others_send(2)
+    partition.waiting.open({FIRST: 0}, {FIRST: 2})
+    assert partition.waiting.next_offset(FIRST) is None
+    partition.fetch(2)
+    assert partition.waiting.next_offset(FIRST) == 2
 
 
 def test_one_record_of_another_is_not_taken_for_the_end_of_a_transaction() -> None:
     partition = Partition()
-    partition.others_send(1)
-    partition.write(1)
-    assert partition.take() == []
+    partition.others_send(2)
+    partition.fetch(1, knows_the_end=True)
+    assert partition.waiting.next_offset(FIRST) is None
     partition.fetch(1)
-    assert partition.take() == [0]
     partition.others_send(1)
-    partition.fetch(2)
-    assert partition.take() == [1]
-    partition.write(1)
-    assert partition.take() == []
-    partition.fetch(100)
-    assert partition.take() == [3, 4]
-
-
-def test_what_others_have_written_into_the_midst_of_it_is_left_to_be_fetched() -> None:
-    partition = Partition()
-    partition.write(2, others=1)
-    assert partition.take() == []
+    assert not partition.write(1)  # at 3, where 2 was foreseen
     partition.fetch(100)
     assert partition.take() == [0, 1, 2]
 
 
-def test_where_much_waits_nothing_more_is_handed_over() -> None:
-    partition = Partition(most=2)
-    partition.write(2)
-    partition.write(1)
-    assert partition.take() == [0, 1]
+def test_what_others_have_written_into_the_midst_of_it_is_seen() -> None:
+    partition = Partition()
+    assert not partition.write(2, others=1)
+    assert partition.take() == []
     partition.fetch(100)
-    assert partition.take() == [3]
+    assert partition.take() == [2]
 
 
 @pytest.mark.parametrize("start", [1, 3])
@@ -375,7 +398,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("write"), st.integers(1, 4), st.integers(0, 1)),
     st.tuples(st.just("others_write"), st.integers(0, 3)),
     st.tuples(st.just("others_send"), st.integers(1, 2)),
-    st.tuples(st.just("fetch"), st.integers(1, 12)),
+    st.tuples(st.just("fetch"), st.integers(1, 12), st.booleans()),
     st.tuples(st.just("take"), st.integers(1, 5)),
 )
 

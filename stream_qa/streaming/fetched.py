@@ -72,6 +72,14 @@ def take(fetcher: Any, place: TopicPartition, make: Callable[[TopicPartition, An
     return Fetched(start, state.position, records, max(0, (state.lso or 0) - state.position))
 
 
+def pass_by(fetcher: Any, place: TopicPartition, offset: int) -> None:  # noqa: ANN401
+    """Go on at ``offset`` without what comes before it, be it on its way; never back."""
+    assignment = fetcher._subscriptions.subscription.assignment  # noqa: SLF001
+    state = None if assignment is None else assignment.state_value(place)
+    if state is not None and state.has_valid_position and state.position < offset:
+        fetcher.seek_to(place, offset)
+
+
 def discard(fetcher: Any, place: TopicPartition) -> None:  # noqa: ANN401
     """Make room in the fetcher, which then asks the broker for more."""
     del fetcher._records[place]  # noqa: SLF001

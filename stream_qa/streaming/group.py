@@ -90,7 +90,7 @@ class LaneGroup:
     pause
         Seconds from one transaction to the next, unless a lane has ``most`` records waiting.
     committed
-        Called after every transaction: there is room for new chunks.
+        Called after every transaction with where that ends which was handed over: there is room for new chunks.
     failed
         Called with what went wrong, where going on would be wrong.
     """
@@ -109,7 +109,7 @@ class LaneGroup:
         model_here: Callable[[str], Awaitable[None]],
         most: int,
         pause: float,
-        committed: Callable[[], None],
+        committed: Callable[[Mapping[Destination, int]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.name = name
@@ -215,17 +215,17 @@ class LaneGroup:
             self._wake.clear()
             began = time.monotonic()
             try:
-                is_committed = await self._transact()
+                handed = await self._transact()
             except Exception:
                 # Readers of committed records would wait for the end of what is open.
                 await self.transactions.abort()
                 raise
             finally:
                 self._committing = False
-            if not is_committed:
+            if handed is None:
                 await self._until_woken()
                 continue
-            self._committed()
+            self._committed(handed)
             if all(lane.queued < self._most for lane in self.lanes):
                 await asyncio.sleep(max(0, began + self._pause - time.monotonic()))
 
@@ -239,8 +239,10 @@ class LaneGroup:
         for lane in self.lanes:
             lane.drop()
 
-    async def _transact(self) -> bool:
-        """Take what waits through all stages in one transaction; return whether there was anything.
+    async def _transact(self) -> dict[Destination, int] | None:
+        """Take what waits through all stages in one transaction; return where ends what was handed over.
+
+        ``None`` where there was nothing.
 
         What a stage emits for a lane of this group the next stage takes at once, by the offsets that it is going to
         have, and before the commit it is seen that it has them. What goes elsewhere is fetched there.
@@ -258,7 +260,7 @@ class LaneGroup:
                 if (foreseen := self._hand_over(destination, messages, batches.timestamp)) is not None:
                     handed[destination] = foreseen
         if not work:
-            return False
+            return None
         written = await self.transactions.write(batches)
         self._check(handed, written)
         await self.transactions.commit()
@@ -270,7 +272,7 @@ class LaneGroup:
             now=round(time.time() * 1000),
         )
         self._store(work, written)
-        return True
+        return {destination: last + 1 for destination, (_, last) in handed.items()}
 
     async def _step(self, lanes: Sequence[Lane]) -> dict[Lane, Work]:
         """Process what waits for a stage. Each lane sees what is committed, not what the others are about to write."""

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from aiokafka.errors import KafkaError
 
@@ -339,9 +339,15 @@ class Lanes:
             model_here=self._models.wait_for,
             most=max(1, settings.chunk_records // in_a_group),
             pause=settings.commit_milliseconds / 1000,
-            committed=self.room.set,
+            committed=self._committed,
             failed=self._failed,
         )
+
+    def _committed(self, handed: Mapping[Place, int]) -> None:
+        """Let the consumer pass by what was handed over, up to such offsets, and fetch for lanes that have room now."""
+        if handed and self._source is not None:
+            self._source.pass_by(handed)
+        self.room.set()
 
     def _transactions_of(self, name: str) -> Transactions:
         if name not in self._transactions:

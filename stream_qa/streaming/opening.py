@@ -50,6 +50,9 @@ class Source(Protocol):
     def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
         """Move to ``offsets``."""
 
+    def pass_by(self, offsets: Mapping[Place, int]) -> None:
+        """Move to ``offsets``, where that is further on."""
+
 
 class Opening:
     """Opens groups.

@@ -145,6 +145,11 @@ class ChunkConsumer(faust_driver.Consumer):  # type: ignore[misc] # Faust is not
         for place, offset in offsets.items():
             self.kafka_consumer.seek(TopicPartition(*place), offset)
 
+    def pass_by(self, offsets: Mapping[Place, int]) -> None:
+        """Go on at ``offsets``, where that is further on: what comes before it is known."""
+        for place, offset in offsets.items():
+            fetched.pass_by(self.kafka_consumer._fetcher, TopicPartition(*place), offset)  # noqa: SLF001
+
     async def perform_seek(self) -> None:
         """Seek to the committed group offsets: not here, lanes know where they are."""
 

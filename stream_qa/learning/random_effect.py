@@ -35,10 +35,30 @@ class RandomEffect:
     model_version: str = "none"
     start: StartingCoefficients | None = None
     """From what entities start that the model knows; ``None`` for all from nothing."""
+    _known: dict[tuple[bytes | None, int], Whitenings] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def whitening(self, dimension: int) -> Whitening:
         """Return the scale of ``dimension`` coefficients."""
         return Whitening(self.model_number, self.model_version, self.prior.scale(dimension))
+
+    def whitenings(self, record: bytes | None, dimension: int) -> Whitenings:
+        """Return what a table's record says of the scales of ``dimension`` coefficients; only ours where there is none.
+
+        Raises
+        ------
+        StateFormatError
+            The record has another number of coefficients.
+        ModelChangedError
+            The table began with another prior.
+        """
+        known = self._known.get((record, dimension))
+        if known is None:
+            # Tables have the same record for weeks.
+            self._known.clear()
+            known = self._known[record, dimension] = Whitenings.unpack(record, self.whitening(dimension))
+        return known
 
     def whiten(self, features: Floats, scales: Floats | None = None) -> Floats:
         """Return the rule's features, shape ``(n, 1 + k)``, from raw ``features``, shape ``(n, k)``.
@@ -77,7 +97,7 @@ class RandomEffect:
             A record was written by another rule.
         """
         dimension = 1 + features.shape[1]
-        known = Whitenings.unpack(whitenings, self.whitening(dimension))
+        known = self.whitenings(whitenings, dimension)
         learned = unpack_many(entity_type(self.rule, dimension), entities)
         scales, coefficients, versions = known.scales(learned["model"]), learned["coefficients"], learned["version"]
         whitened = self.whiten(features, scales[of] if len(scales) > 1 else scales)

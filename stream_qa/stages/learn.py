@@ -7,7 +7,6 @@ into chunks changes nothing: neither coefficients nor versions, to the last bit.
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic
 
 import numpy as np
@@ -16,7 +15,7 @@ from msgspec import Struct
 from stream_qa.coefficients import Publisher
 from stream_qa.errors import StateFormatError
 from stream_qa.events import Message, SourceRecord, dead_letter
-from stream_qa.labels.event_time import pack_moment, unpack_moment
+from stream_qa.labels.event_time import NOT_BEGUN, pack_moment
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Booleans, Floats, Integers, distinct
 from stream_qa.learning.entity import (
@@ -129,40 +128,42 @@ class LearnStage(Generic[L]):
             A label names a model that is not here.
         """
         outcome = Outcome({}, [])
-        labels, vectors, _, dimension = self._read(records, state, outcome)
+        layout, of_format_1, scales, judged = state.get_many([LAYOUT, DIMENSION, WHITENINGS, GUARD])
+        labels, vectors, _, dimension = self._read(records, layout, of_format_1, outcome)
         if dimension is None:
             return outcome
-        [record] = state.get_many([WHITENINGS])
-        whitenings = Whitenings.unpack(record, self.effect.whitening(dimension))
+        whitenings = self.effect.whitenings(scales, dimension)
+        standing = Standing.unpack(judged)
         features = np.array(vectors, np.float64)
-        written = Overlay(state)
         steps: list[Step[L]] = []
         held_back: list[tuple[str, str]] = []
         delta_times: list[Integers] = []
-        clocks = read_clocks(state)
+        reached = read_clocks(state)
+        clocks = dict(reached)
         for start, end, today in parts_of(labels, whitenings.newest.model_number, clocks, share.partitions):
-            if start:
-                written.apply(outcome.changes)
             if labels[start].model_number > whitenings.newest.model_number:
-                self._start(whitenings, today, written, outcome, share=share, most=None)
+                self._start(whitenings, today, state, outcome, share=share, most=None)
                 whitenings = self._followed(whitenings, labels[start])
             steps += self._learn(
                 labels[start:end],
                 features[start:end],
                 whitenings,
                 today=today,
-                state=written,
+                state=Overlay(state, outcome.changes) if start or self.warm_start else state,
                 outcome=outcome,
+                standing=standing,
+                reached=reached,
                 held_back=held_back,
                 delta_times=delta_times,
             )
         today = day_of(clocks, share.partitions)
-        unfinished = self._start(whitenings, today, written, outcome, share=share, most=AT_A_TIME)
+        unfinished = self._start(whitenings, today, state, outcome, share=share, most=AT_A_TIME)
         unfinished |= self.expiry.sweep(self.effect, self.publisher, state, outcome, today=today, dimension=dimension)
-        if (labels or self.warm_start) and (packed := whitenings.pack()) != record:
+        if (labels or self.warm_start) and (packed := whitenings.pack()) != scales:
             outcome.changes[WHITENINGS] = packed
-        was = self.standing(state)
-        standing = Standing.unpack(outcome.changes[GUARD]) if GUARD in outcome.changes else was
+        was = Standing.unpack(judged)
+        if standing != was:
+            outcome.changes[GUARD] = standing.pack()
         if self.guard is None or not standing.reasons:
             unfinished |= self.holding.release_some(self.effect, whitenings, state, outcome, standing=standing)
         outcome.messages.extend(self.forward(partition, steps))
@@ -170,11 +171,6 @@ class LearnStage(Generic[L]):
         return outcome._replace(
             unfinished=unfinished, notices=said, held_back=tuple(held_back), delta_times=tuple(delta_times)
         )
-
-    def standing(self, state: StateReader) -> Standing:
-        """Return how good what a table has learned is, and whether it is published."""
-        [record] = state.get_many([GUARD])
-        return Standing.unpack(record)
 
     def _followed(self, whitenings: Whitenings, label: L) -> Whitenings:
         """Return ``whitenings`` with that of the model which ``label`` names."""
@@ -186,7 +182,7 @@ class LearnStage(Generic[L]):
         self,
         whitenings: Whitenings,
         today: int,
-        written: Overlay,
+        state: StateReader,
         outcome: Outcome,
         *,
         share: Share,
@@ -195,14 +191,10 @@ class LearnStage(Generic[L]):
         """Let entities start that the newest model knows; return whether some are left."""
         if not self.warm_start:
             return False
-        written.apply(outcome.changes)
         effect = self._effect(whitenings)
         since = self.expiry.since(today)
-        some_left = start_some(
-            effect, self.publisher, whitenings, written, outcome, share=share, most=most, since=since
-        )
-        written.apply(outcome.changes)
-        return some_left
+        written = Overlay(state, outcome.changes)
+        return start_some(effect, self.publisher, whitenings, written, outcome, share=share, most=most, since=since)
 
     def _effect(self, whitenings: Whitenings) -> RandomEffect:
         """Return how the entities learn by the newest model."""
@@ -214,9 +206,10 @@ class LearnStage(Generic[L]):
         """How the entities learn by the first model."""
         return self.source.effect(self.models.first)
 
-    def _read(self, records: Sequence[SourceRecord], state: StateReader, outcome: Outcome) -> Read[L]:
+    def _read(
+        self, records: Sequence[SourceRecord], layout: bytes | None, of_format_1: bytes | None, outcome: Outcome
+    ) -> Read[L]:
         """Return the labels in a chunk; what cannot be used goes to the dead letters."""
-        layout, of_format_1 = state.get_many([LAYOUT, DIMENSION])
         read = self.source.read(records, self._dimension(unpack_layout(self.effect.rule, layout, of_format_1)))
         outcome.messages.extend(dead_letter(self.dead_letters, self.name, *rejected) for rejected in read.rejected)
         if read.dimension is not None and (read.labels or self.warm_start or of_format_1 is not None):
@@ -247,27 +240,26 @@ class LearnStage(Generic[L]):
         today: int,
         state: StateReader,
         outcome: Outcome,
+        standing: Standing,
+        reached: dict[int, int],
         held_back: list[tuple[str, str]],
         delta_times: list[Integers],
     ) -> list[Step[L]]:
         """Step the entities through the labels, with their features ``(n, k)``, that are news to them.
 
-        All by the newest model of ``whitenings``, and on one day of event time (ms). Who is newly held back, or no
-        more, is added to ``held_back``, and when the newest label of each delta happened to ``delta_times``.
+        All by the newest model of ``whitenings``, and on one day of event time (ms). ``standing`` is that of the side,
+        ``reached`` the clock of each origin; both are moved along. Who is newly held back, or no more, is added to
+        ``held_back``, and when the newest label of each delta happened to ``delta_times``.
         """
         entity_ids, entity_of = distinct([self.source.entity_id(label) for label in labels])
         applications, application_of = distinct(
             [contribution_key(label.origin, label.applied_at, label.application_id) for label in labels]
         )
-        origins = list(dict.fromkeys(label.origin for label in labels))
         entity_keys = [entity_key(entity_id) for entity_id in entity_ids]
-        clock_keys = [clock_key(origin) for origin in origins]
-        guard_record, *records = state.get_many([GUARD, *entity_keys, *applications, *clock_keys])
-        stored = iter(records)
+        stored = state.get_many([*entity_keys, *applications])
         rule, dimension = self.effect.rule, 1 + features.shape[1]
-        before = unpack_many(entity_type(rule, dimension), list(islice(stored, len(entity_keys))))
-        contributions = unpack_many(contribution_type(rule, dimension), list(islice(stored, len(applications))))
-        reached = {origin: unpack_moment(moment) for origin, moment in zip(origins, stored, strict=True)}
+        before = unpack_many(entity_type(rule, dimension), stored[: len(entity_keys)])
+        contributions = unpack_many(contribution_type(rule, dimension), stored[len(entity_keys) :])
 
         if (over := self.expiry.over(before, today)).any():
             self.expiry.drop([entity_keys[number] for number in np.flatnonzero(over)], self.publisher, outcome)
@@ -288,7 +280,6 @@ class LearnStage(Generic[L]):
         newest_at = after["newest_at"].copy()
         seen = learn(rule, after, contributions, batch)
 
-        standing = Standing.unpack(guard_record)
         standing.take_up(whitenings.newest.model_number)
         shown = self._judge(standing, fresh, batch, seen, entities=after, newest_at=newest_at)
         (moved,) = (after["version"] != before["version"]).nonzero()
@@ -306,14 +297,13 @@ class LearnStage(Generic[L]):
         held_back += published.held_back
         if published.rows.size:
             delta_times.append(_newest(len(entity_ids), batch, seen.learned)[moved[published.rows]])
-        if standing != Standing.unpack(guard_record):
-            outcome.changes[GUARD] = standing.pack()
         outcome.changes.update(zip([entity_keys[place] for place in places], pack_many(after[moved]), strict=True))
         (touched,) = np.bincount(application_of[rows]).nonzero()
         outcome.changes.update(
             zip([applications[place] for place in touched.tolist()], pack_many(contributions[touched]), strict=True)
         )
         self._forget(reached, clocks, state, outcome)
+        reached.update(clocks)
         return [
             Step(label, log_odds, version, learned)
             for label, log_odds, version, learned in zip(
@@ -376,7 +366,7 @@ class LearnStage(Generic[L]):
         """
         rows = []
         for row, (label, application) in enumerate(zip(labels, application_of.tolist(), strict=True)):
-            clock = clocks[label.origin] = max(clocks[label.origin], label.watermark)
+            clock = clocks[label.origin] = max(clocks.get(label.origin, NOT_BEGUN), label.watermark)
             if label.revision > revisions[application] and clock < label.applied_at + self.retention:
                 revisions[application] = label.revision
                 rows.append(row)
@@ -398,10 +388,11 @@ class LearnStage(Generic[L]):
         """Drop what applications have added that no revision can reach any more, by the event time of each origin."""
         changed = sorted(filter(is_contribution, outcome.changes))
         for origin, clock in clocks.items():
-            if clock == reached[origin]:
+            before = reached.get(origin, NOT_BEGUN)
+            if clock == before:
                 continue
             outcome.changes[clock_key(origin)] = pack_moment(clock)
-            start, end = contribution_range(origin, reached[origin] - self.retention, clock - self.retention)
+            start, end = contribution_range(origin, before - self.retention, clock - self.retention)
             if start == end:
                 continue
             over = [key for key, _ in state.scan(start, end)]

@@ -10,9 +10,9 @@ from stream_qa.stages.state import Changes, StateReader
 class Overlay:
     """State that reads through to another and keeps its own changes to itself."""
 
-    def __init__(self, below: StateReader) -> None:
+    def __init__(self, below: StateReader, changes: Changes | None = None) -> None:
         self._below = below
-        self.changes: SortedDict[bytes, bytes | None] = SortedDict()
+        self.changes: SortedDict[bytes, bytes | None] = SortedDict(changes or {})
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the value of each key."""

@@ -243,6 +243,8 @@ class _Queue:
         """The largest event time that was taken."""
         self._end = 0
         """Where the last chunk ends."""
+        self._fetched = 0
+        """Where the last chunk ends that was not handed over."""
         self._known = 0
         """Where the log ends, as far as is known."""
         self._written: int | None = None
@@ -271,16 +273,17 @@ class _Queue:
 
     def clear(self, position: int, behind: int) -> None:
         self._chunks.clear()
-        self._end = position
+        self._end = self._fetched = position
         self._known = position + behind
         self._written = None
         self.count = self._taken = self._reached = self.taken_time = 0
         self.behind = behind
 
     def add(self, chunk: Chunk, times: Sequence[int] | None) -> bool:
-        self.behind = chunk.behind
+        fetched, self._fetched, self.behind = self._fetched, chunk.end, chunk.behind
         self._known = max(self._known, chunk.end + chunk.behind)
-        if chunk.start < self._end:
+        # What was handed over since may be fetched as well, all of it, some, or nothing.
+        if fetched <= chunk.start < self._end:
             if chunk.end <= self._end:
                 return False
             records = [record for record in chunk.records if record.offset >= self._end]

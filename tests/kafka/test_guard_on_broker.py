@@ -22,7 +22,7 @@ from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore, Verdict, read_delta
 from stream_qa.events import Record
 from stream_qa.learning.arrays import Floats
-from stream_qa.learning.guard import Standing
+from stream_qa.learning.guard import GUARD, Standing
 from stream_qa.simulation import Marketplace, simulate
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import build_pipeline
@@ -72,7 +72,7 @@ def guarded(stage: LearnStage[Any], log: Log) -> dict[int, Standing]:
         while outcome.unfinished:
             outcome = stage.process(partition, [], table, share)
             table.apply(outcome.changes)
-        standings[partition] = stage.standing(table)
+        standings[partition] = Standing.unpack(*table.get_many([GUARD]))
     return standings
 
 

@@ -32,6 +32,9 @@ class Empty:
     def seek_lanes(self, offsets: Mapping[Place, int]) -> None:
         assert set(offsets.values()) == {0}
 
+    def pass_by(self, offsets: Mapping[Place, int]) -> None:
+        raise AssertionError(offsets)
+
 
 class NeverAsked(Empty):
     """A consumer of which nothing is asked before an assignment is found to be whole."""

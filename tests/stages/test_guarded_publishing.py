@@ -14,7 +14,7 @@ from stream_qa.coefficients import CoefficientStore, read_delta, read_snapshot
 from stream_qa.events import Example, Message, TopicNames, wire
 from stream_qa.learning.entity import entity_key, entity_range, entity_type, unpack_many
 from stream_qa.learning.entity_guard import EntityPolicy
-from stream_qa.learning.guard import BLOCK, GuardPolicy
+from stream_qa.learning.guard import BLOCK, GUARD, GuardPolicy, Standing
 from stream_qa.settings import Settings
 from stream_qa.stages import holding
 from stream_qa.stages.learn import LearnStage, Step
@@ -113,7 +113,7 @@ def test_while_what_is_learned_does_harm_servers_keep_what_they_have_and_then_ge
     assert [m for m in sent if m.topic in {TOPICS.coefficients, TOPICS.coefficient_snapshots}] == []
     assert partition.served(partition.server) == good != partition.known()
     assert partition.held() == set(partition.known())
-    assert partition.stage.standing(partition.state).held == JOBS
+    assert Standing.unpack(*partition.state.get_many([GUARD])).held == JOBS
 
     for start in range(STOPPED + BLOCK, END, 50):
         partition.take(log()[start : start + 50])
@@ -122,7 +122,7 @@ def test_while_what_is_learned_does_harm_servers_keep_what_they_have_and_then_ge
         "coefficients are published again, also of those that have moved meanwhile",
     ]
     assert partition.held() == set()
-    assert partition.stage.standing(partition.state).held == 0
+    assert Standing.unpack(*partition.state.get_many([GUARD])).held == 0
     assert partition.served(partition.server) == partition.known()
     # Nobody who follows the deltas alone has missed any.
     assert partition.server.metrics.gaps == 0
@@ -138,7 +138,7 @@ def test_no_cut_into_chunks_changes_what_is_held_back_or_any_vector_that_is_publ
     ends = [*sorted(cuts), END]
     for start, end in zip([0, *ends], ends, strict=False):
         cut.take(log()[start:end])
-        standing = cut.stage.standing(cut.state)
+        standing = Standing.unpack(*cut.state.get_many([GUARD]))
         if standing.reasons:
             assert (standing.pack(), cut.held()) == whole[end][:2]
     assert dict(cut.state.scan(b"", b"\xff" * 64)) == whole[END][2]
@@ -155,7 +155,7 @@ def by_ones() -> dict[int, tuple[bytes, set[str], dict[bytes, bytes]]]:
     found = {}
     for number, label in enumerate(log(), start=1):
         partition.take([label])
-        standing = partition.stage.standing(partition.state)
+        standing = Standing.unpack(*partition.state.get_many([GUARD]))
         items = dict(partition.state.scan(b"", b"\xff" * 64)) if number == END else {}
         found[number] = standing.pack(), partition.held(), items
     return found

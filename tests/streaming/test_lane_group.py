@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -141,6 +141,8 @@ class Group:
         self.failures: list[BaseException] = []
         self.failed = asyncio.Event()
         self.commits = 0
+        self.handed: list[dict[Destination, int]] = []
+        """After each commit: where that ends which need not be fetched."""
         self.committed = asyncio.Event()
         self.reopened = 0
         self.reopening = asyncio.Event()
@@ -179,8 +181,9 @@ class Group:
             at = lane.table.position(topic) or Position(0, ORIGIN)
             lane.open({topic: at}, behind={topic: len(self.log.partitions[topic, 2]) - at.offset})
 
-    def after_commit(self) -> None:
+    def after_commit(self, handed: Mapping[Destination, int]) -> None:
         self.commits += 1
+        self.handed.append(dict(handed))
         self.committed.set()
 
     def after_failure(self, error: BaseException) -> None:
@@ -274,6 +277,7 @@ async def test_what_a_stage_writes_to_a_lane_of_the_group_goes_through_the_next_
             *(("label-changelog", 2), ("member-changelog", 2), ("member-source", 2)),
         ]
     assert (group.commits, group.log.writes) == (2, 2)
+    assert group.handed == [{("member-source", 2): end, ("job-source", 2): end} for end in (2, 5)]
     # Restarted or not, each goes on behind what it has learned of.
     assert {stage: group.tables[stage].position(f"{stage}-source") for stage in STAGES} == {
         "label": Position(4, ORIGIN),

@@ -74,9 +74,11 @@ def take(fetcher: Any, place: TopicPartition, make: Callable[[TopicPartition, An
 
 def pass_by(fetcher: Any, place: TopicPartition, offset: int) -> None:  # noqa: ANN401
     """Go on at ``offset`` without what comes before it, be it on its way; never back."""
-    assignment = fetcher._subscriptions.subscription.assignment  # noqa: SLF001
-    state = None if assignment is None else assignment.state_value(place)
-    if state is not None and state.has_valid_position and state.position < offset:
+    subscriptions = fetcher._subscriptions  # noqa: SLF001
+    if not subscriptions.is_assigned(place):
+        return
+    state = subscriptions.subscription.assignment.state_value(place)
+    if state.has_valid_position and state.position < offset:
         fetcher.seek_to(place, offset)
 
 

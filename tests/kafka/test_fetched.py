@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 import uvloop
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaConnectionError
@@ -25,14 +25,20 @@ pytestmark = pytest.mark.kafka
 _names = count()
 
 
-async def test_ranges_have_no_holes_and_records_are_the_committed_ones(broker: str) -> None:
-    """Committed, aborted and control records in turn: the positions pass all of them, the records are of the first."""
+async def new_place(broker: str) -> TopicPartition:
+    """Create a topic of one partition."""
     name = f"fetched-{next(_names)}"
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
     await admin.create_topics([NewTopic(name, 1, 1)])
     await admin.close()
-    place = TopicPartition(name, 0)
+    return TopicPartition(name, 0)
+
+
+async def test_ranges_have_no_holes_and_records_are_the_committed_ones(broker: str) -> None:
+    """Committed, aborted and control records in turn: the positions pass all of them, the records are of the first."""
+    place = await new_place(broker)
+    name = place.topic
     consumer = AIOKafkaConsumer(bootstrap_servers=broker, isolation_level="read_committed", auto_offset_reset="none")
     await consumer.start()
     await consumer.end_offsets([place])  # waits for a leader
@@ -83,6 +89,27 @@ async def test_ranges_have_no_holes_and_records_are_the_committed_ones(broker: s
     first = records[0]
     assert first == Record(name, 0, 0, b"key", b"good 0a", [("header", None)], first.timestamp)
     assert first.timestamp >= began
+
+
+async def test_what_is_passed_by_is_not_taken_though_it_is_fetched_already(broker: str) -> None:
+    place = await new_place(broker)
+    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
+        for number in range(5):
+            await producer.send_and_wait(place.topic, b"%d" % number, partition=0)
+    async with AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="none") as consumer:
+        fetcher = consumer._fetcher
+        fetched.pass_by(fetcher, place, 3)  # nothing is assigned
+        consumer.assign([place])
+        consumer.seek(place, 0)
+        await fetched.wait(fetcher, 10.0)
+        assert place in fetcher._records
+        fetched.pass_by(fetcher, place, 3)
+        fetched.pass_by(fetcher, place, 1)  # never back
+        while place not in fetcher._records:
+            await fetched.wait(fetcher, 10.0)
+        found = fetched.take(fetcher, place, fetched.record)
+    assert found is not None
+    assert (found.start, [record.value for record in found.records]) == (3, [b"3", b"4"])
 
 
 def test_writing_to_a_connection_that_was_just_lost_is_an_error_of_the_connection(broker: str) -> None:

@@ -1,16 +1,21 @@
-"""What lanes refuse of an assignment, which of them share transactions, and whom opening them fences."""
+"""What lanes refuse of an assignment, which of them share transactions, whom opening fences, what is not fetched."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from ground import PARTITIONS, Ground
+from builders import application
+from ground import PARTITIONS, Ground, job_in
 
 from stream_qa.errors import FencedError, StateError
+from stream_qa.events import Record
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.opening import Place
+from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.sources import Chunk
 
 pytestmark = pytest.mark.kafka
 
@@ -34,6 +39,16 @@ class Empty:
 
     def pass_by(self, offsets: Mapping[Place, int]) -> None:
         raise AssertionError(offsets)
+
+
+class Told(Empty):
+    """A consumer that keeps what it is told to pass by."""
+
+    def __init__(self) -> None:
+        self.passed: asyncio.Future[dict[Place, int]] = asyncio.get_running_loop().create_future()
+
+    def pass_by(self, offsets: Mapping[Place, int]) -> None:
+        self.passed.set_result(dict(offsets))
 
 
 class NeverAsked(Empty):
@@ -120,6 +135,20 @@ async def test_whoever_opens_lanes_fences_all_who_may_still_write_to_them(
         with pytest.raises(FencedError):
             await write_as(former, 0)
         await write_as(newer, 0)
+
+
+async def test_the_consumer_passes_by_what_was_handed_over(ground: Ground) -> None:
+    applied = application(job_id=job_in(0))
+    topic, topics = ground.settings.topics.applications, ground.settings.topics
+    async with lanes_of(ground, "alone") as lanes:
+        source = Told()
+        await lanes.restore(places(lanes, ALL), source)
+        session = lanes.session((topic, 0))
+        assert session is not None
+        record = Record(topic, 0, 0, applied.job_id.encode(), applied.model_dump_json().encode())
+        lanes.add(Chunk(topic, 0, session, 0, 1, [record]))
+        passed = await asyncio.wait_for(source.passed, 10)
+    assert passed == {(topics.labels, partition_of(applied.member_id.encode(), PARTITIONS)): 1}
 
 
 async def test_workers_of_several_do_not_fence_each_other(ground: Ground) -> None:

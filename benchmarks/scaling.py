@@ -3,9 +3,10 @@
     python benchmarks/scaling.py [--events 60000] [--rounds 3] [--entities 10000 1000000 5000000] [--partitions 1 4 32]
 
 In turn, round by round, all by the same defaults: a worker whose tables hold so many members and jobs, half of each,
-before it begins, and a log that touches all of them alike; a worker with so many partitions; two workers beside one.
-The entities are put into the changelogs, as a worker of before would have left them there, and are read back from there
-when it starts.
+before it begins, and a log that touches all of them alike, so that nearly every label is of another; the same with a
+log that touches ten thousand of them; a worker with so many partitions; two workers beside one. The entities are put
+into the changelogs, as a worker of before would have left them there, restored from there, and brought in order on disk
+before the log comes.
 """
 
 import argparse
@@ -59,6 +60,11 @@ def main() -> None:
     options = arguments.parse_args()
     cases = [
         *(("entities", entities, {"entities": entities}) for entities in options.entities),
+        *(
+            ("entities, ten thousand active", entities, {"entities": entities, "active": ENTITIES})
+            for entities in options.entities
+            if entities > ENTITIES
+        ),
         *(("partitions", partitions, {"partitions": partitions}) for partitions in options.partitions),
         *(("workers", workers, {"workers": workers}) for workers in options.workers),
     ]
@@ -71,12 +77,19 @@ def main() -> None:
     show(done)
 
 
-def one(events: int, *, entities: int = ENTITIES, partitions: int = PARTITIONS, workers: int = 1) -> dict[str, Any]:
+def one(
+    events: int,
+    *,
+    entities: int = ENTITIES,
+    active: int | None = None,
+    partitions: int = PARTITIONS,
+    workers: int = 1,
+) -> dict[str, Any]:
     """Return what a log costs, on a broker of its own: nothing is left of the case before."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         log = directory / "log.jsonl"
-        log.write_bytes(b"\n".join(lines(events, entities)))
+        log.write_bytes(b"\n".join(lines(events, entities, active or entities)))
         prepare = None if entities == ENTITIES else preloaded(log, entities, partitions)
         broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
         broker.up()
@@ -96,12 +109,14 @@ def one(events: int, *, entities: int = ENTITIES, partitions: int = PARTITIONS, 
     }
 
 
-def lines(events: int, entities: int) -> Iterator[bytes]:
-    """Yield a log in which every member and job is as likely as any other: two in three applications are answered."""
+def lines(events: int, entities: int, active: int) -> Iterator[bytes]:
+    """Yield a log in which two in three applications are answered.
+
+    Its members and jobs are so many of all, evenly spread, and each of them is as likely as any other.
+    """
     generator = np.random.default_rng(0)
     applications = round(events / (1 + 2 / 3))
-    member = generator.integers(entities // 2, size=applications).tolist()
-    job = generator.integers(entities // 2, size=applications).tolist()
+    member, job = (generator.integers(active // 2, size=(2, applications)) * (entities // active)).tolist()
     features = np.round(generator.normal(size=(applications, 2, FEATURES)), 4).tolist()
     answered = generator.random(applications) < (events - applications) / applications
     kinds = generator.choice(["message", "rejection"], applications).tolist()

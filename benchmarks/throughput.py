@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,9 @@ STREAM_QA = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PARTITIONS = 4
 LOOK_UP_SECONDS = 0.1
+#: A worker that takes less than this of a core has nothing to do, in the background neither.
+AT_REST = 0.1
+REST_SECONDS = 2.0
 
 
 def main() -> None:
@@ -97,7 +100,10 @@ def through_worker(
     workers: int = 1,
     prepare: Prepare | None = None,
 ) -> tuple[Spent, dict[str, Any]]:
-    """Return what workers spend on a log, and the counts; ``prepare`` is done when there are topics."""
+    """Return what workers spend on a log, and the counts.
+
+    ``prepare`` is done when there are topics. Then workers restore what it put there, and end when they are at rest.
+    """
     environment = {
         **os.environ,
         "STREAM_QA_BROKER": broker.bootstrap,
@@ -115,11 +121,12 @@ def through_worker(
 async def _through_workers(
     settings: Settings, log: Path, state: Path, workers: int, prepare: Prepare | None
 ) -> tuple[Spent, dict[str, Any]]:
+    if prepare is not None:
+        await prepare(settings)
+        await _restore(state, workers)
     report = Report(settings.topics)
     async with KafkaReplay(settings, report) as replay:
         await replay.produce(read_log([log], settings.topics).events, speed=None)
-        if prepare is not None:
-            await prepare(settings)
         running = [await _begin(state, number) for number in range(workers)]
         try:
             for number, worker in enumerate(running):
@@ -137,10 +144,29 @@ async def _through_workers(
             await replay.follow(produced, patience=60)
             return spent, report.counts()
         finally:
-            for worker in running:
-                worker.send_signal(signal.SIGTERM)
-            for worker in running:
-                await worker.wait()
+            await _end(running)
+
+
+async def _restore(state: Path, workers: int) -> None:
+    """Let workers restore their tables, and RocksDB bring them in order: it does so long after they are ready."""
+    running = [await _begin(state, number) for number in range(workers)]
+    try:
+        for number, worker in enumerate(running):
+            await _ready(worker, _output(state, number))
+        used = 2 * AT_REST * REST_SECONDS
+        while used > AT_REST * REST_SECONDS:
+            before = sum(cpu_seconds(worker.pid) for worker in running)
+            await asyncio.sleep(REST_SECONDS)
+            used = sum(cpu_seconds(worker.pid) for worker in running) - before
+    finally:
+        await _end(running)
+
+
+async def _end(running: Sequence[asyncio.subprocess.Process]) -> None:
+    for worker in running:
+        worker.send_signal(signal.SIGTERM)
+    for worker in running:
+        await worker.wait()
 
 
 async def _begin(state: Path, number: int) -> asyncio.subprocess.Process:

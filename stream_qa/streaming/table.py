@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 
 #: RocksDB's default size of a block.
 _BLOCK_BYTES = 4_096
+#: The one column family that every RocksDB has.
+_FAMILY = "default"
 #: RocksDB's names of the sizes.
 _SIZES = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables", "rocksdb.estimate-num-keys")
 
@@ -132,7 +134,9 @@ class Table:
     def _open(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = rocksdict.Rdict(str(self._path), self._options)
+            # Named, or RocksDB takes the options of files that are there from beside them, without our cache.
+            families = {_FAMILY: self._options}
+            self._database = rocksdict.Rdict(str(self._path), self._options, column_families=families)
         except Exception as error:
             raise self._translated(error) from error
 

@@ -40,6 +40,19 @@ def test_what_was_written_survives_closing(path: Path) -> None:
         assert list(again.scan(b"", b"\xff")) == [(b"a", b"1"), (b"b", b"")]
 
 
+def test_a_table_that_is_opened_again_is_read_through_the_cache_it_is_given(path: Path) -> None:
+    """RocksDB keeps options beside the files and opens by those where it is not told otherwise; a cache is not in them."""
+    values = {f"{number:04}".encode(): bytes([number % 256]) * 1_000 for number in range(300)}
+    with closing(open_table(path)) as table:
+        for key, value in values.items():
+            table.apply({key: value})
+    cache = rocksdict.Cache(16 << 20)
+    with closing(Table(path, cache, 64 << 10)) as again:
+        before = cache.get_usage()
+        assert again.get_many(list(values)) == list(values.values())
+        assert cache.get_usage() - before > 200_000
+
+
 def test_what_is_more_than_the_write_buffer_survives_closing(path: Path) -> None:
     values = {f"{number:04}".encode(): bytes([number % 256]) * 1_000 for number in range(300)}
     with closing(open_table(path)) as table:

@@ -80,17 +80,20 @@ def main() -> None:
 def one(
     events: int,
     *,
-    entities: int = ENTITIES,
+    entities: int | None = None,
     active: int | None = None,
     partitions: int = PARTITIONS,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Return what a log costs, on a broker of its own: nothing is left of the case before."""
+    """Return what a log costs, on a broker of its own: nothing is left of the case before.
+
+    Without ``entities`` the worker begins with nothing.
+    """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         log = directory / "log.jsonl"
-        log.write_bytes(b"\n".join(lines(events, entities, active or entities)))
-        prepare = None if entities == ENTITIES else preloaded(log, entities, partitions)
+        log.write_bytes(b"\n".join(lines(events, entities or ENTITIES, active or entities or ENTITIES)))
+        prepare = None if entities is None else preloaded(log, entities, partitions)
         broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
         broker.up()
         try:

@@ -123,7 +123,9 @@ async def _through_workers(
 ) -> tuple[Spent, dict[str, Any]]:
     if prepare is not None:
         await prepare(settings)
-        await _restore(state, workers)
+        # What the first has in memory it writes when it ends, and the next brings in order.
+        for _ in range(2):
+            await _restore(state, workers)
     report = Report(settings.topics)
     async with KafkaReplay(settings, report) as replay:
         await replay.produce(read_log([log], settings.topics).events, speed=None)

@@ -41,7 +41,7 @@ def test_what_was_written_survives_closing(path: Path) -> None:
 
 
 def test_a_table_that_is_opened_again_is_read_through_the_cache_it_is_given(path: Path) -> None:
-    """RocksDB keeps options beside the files and opens by those where it is not told otherwise; a cache is not in them."""
+    """RocksDB keeps options beside the files and opens by them where it is told no others, without our cache."""
     values = {f"{number:04}".encode(): bytes([number % 256]) * 1_000 for number in range(300)}
     with closing(open_table(path)) as table:
         for key, value in values.items():

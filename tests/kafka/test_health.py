@@ -102,8 +102,8 @@ def test_a_worker_of_which_a_lane_never_goes_on_is_not_alive_and_says_where(grou
         send(ground, ("good", other, 0))
         asyncio.run(ground.read(topics.scores, until=lambda found: len(found) == 1))
         assert worker.asked("/livez") == (200, [])
-        # A job of another partition: what wedges is the learner of members, in the member's partition.
-        send(ground, ("bad", POISON.decode(), (partition + 1) % PARTITIONS))
+        # Of another writer, so that it is fetched: what wedges is the learner of members, in the member's partition.
+        asyncio.run(ground.produce(topics.labels, [(POISON, b"no label")], partition))
         (reason,) = worker.wait_until("/livez", 503)
         assert f"member-{partition} has not moved with records to read for " in reason
         # It answers, it is in its group, and all is restored: nothing else would tell.

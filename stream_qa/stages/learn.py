@@ -149,7 +149,7 @@ class LearnStage(Generic[L]):
                 features[start:end],
                 whitenings,
                 today=today,
-                state=Overlay(state, outcome.changes) if start or self.warm_start else state,
+                state=Overlay(state, outcome.changes) if outcome.changes else state,
                 outcome=outcome,
                 standing=standing,
                 reached=reached,

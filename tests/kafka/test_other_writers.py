@@ -1,14 +1,14 @@
 """Somebody else writes between two stages of a worker that takes itself for the only one who does."""
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
 
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer
 from builders import DAY, START, application, engagement
 from ground import PARTITIONS, Ground
 from monitoring import scraped
+from test_idle import are
 
 from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
@@ -24,10 +24,6 @@ def begun_again(port: int) -> dict[str, float]:
     family = scraped(port).get("stream_qa_interruptions_total")
     samples = [] if family is None else family.samples
     return {sample.labels["reason"]: sample.value for sample in samples if sample.name.endswith("_total")}
-
-
-def are(count: int, records: Sequence[ConsumerRecord]) -> bool:
-    return len(records) >= count
 
 
 async def test_offsets_that_another_has_taken_are_not_taken_for_our_own(ground: Ground) -> None:

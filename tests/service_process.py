@@ -1,6 +1,7 @@
 """The scoring service as a process on a ground's topics."""
 
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from itertools import count
 
 import httpx
+import pytest
 from ground import Ground
 
 from stream_qa.broker.ports import free_port
@@ -15,6 +17,7 @@ from stream_qa.broker.ports import free_port
 PROGRAM = (sys.executable, "-c", "from stream_qa.cli import main; main()")
 #: Leaves the processor to those who are waited for.
 POLL_SECONDS = 0.05
+_END_SECONDS = 25
 
 _number = count()
 
@@ -24,6 +27,7 @@ def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
     """Run ``stream-qa serve`` until the context is left, and check that it ends in order."""
     port = free_port()
     environment = {
+        "PYTHONFAULTHANDLER": "1",
         "STREAM_QA_SERVE_PORT": str(port),
         "STREAM_QA_SERVE_STORE": str(ground.directory / "store"),
         **settings,
@@ -37,7 +41,13 @@ def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
                 assert process.poll() is None, ground.log_of(name).read_text()
             yield client
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, ground.log_of(name).read_text()
+        try:
+            assert process.wait(_END_SECONDS) == 0, ground.log_of(name).read_text()
+        except subprocess.TimeoutExpired:
+            # Says where each thread is.
+            process.send_signal(signal.SIGABRT)
+            process.wait()
+            pytest.fail(f"the service does not end: {ground.log_of(name).read_text()}")
         assert "Traceback" not in ground.log_of(name).read_text()
     finally:
         process.kill()

@@ -1,6 +1,9 @@
 """Access to Kafka: what fits together, what clients are given, and what is never shown."""
 
 import ast
+import asyncio
+import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,28 @@ def test_every_client_is_made_with_the_options_of_the_access() -> None:
                 given = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg is None]
                 assert name in of_its_own or any("options" in each for each in given), name
     assert found > len(makers)
+
+
+async def test_a_broker_that_hangs_is_told_goodbye_and_not_waited_for(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    of_broker = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    of_broker.load_cert_chain(certificate(authority, tmp_path / "broker.pem", "127.0.0.1"))
+    access = KafkaAccess(("127.0.0.1:9092",), "SSL", ca=tmp_path / "ca.pem")
+
+    def greet() -> ssl.SSLSocket:
+        """Accept a connection, and do nothing more."""
+        return of_broker.wrap_socket(listening.accept()[0], server_side=True, suppress_ragged_eofs=False)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        greeting = asyncio.create_task(asyncio.to_thread(greet))
+        # Who waits for the other's goodbye gives up after this time, with an error.
+        _, writer = await asyncio.open_connection(
+            *listening.getsockname(), ssl=access.tls_context(), ssl_shutdown_timeout=5.0
+        )
+        with await greeting as hanging:
+            writer.write(b"the last request")
+            writer.close()
+            await writer.wait_closed()
+            assert hanging.recv(100) == b"the last request"
+            assert hanging.recv(100) == b"", "an end that is not a goodbye would be an error"

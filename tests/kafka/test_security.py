@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -190,6 +192,22 @@ async def test_another_protocol_than_the_listener_s_is_said(secure_broker: Secur
         protocol = "SASL_SSL"
     with pytest.raises(BrokerUnavailableError, match=f"does its listener speak STREAM_QA_SECURITY_PROTOCOL={protocol}"):
         await partition_counts(settings_of(access).kafka, [])
+
+
+def test_programs_end_in_time_beside_a_broker_that_hangs(secure_broker: SecureBroker, tmp_path: Path) -> None:
+    ground = secure_ground(secure_broker.by_password(), tmp_path)
+    hanging = secure_broker.broker.pid
+    assert hanging is not None
+    try:
+        with ground.worker() as worker, service(ground) as client:
+            while not ready(client):
+                time.sleep(0.1)
+            os.kill(hanging, signal.SIGSTOP)
+            worker.terminate()
+            # The default of those who end others: Kubernetes kills after 30 seconds.
+            assert worker.wait(25) == 0
+    finally:
+        os.kill(hanging, signal.SIGCONT)
 
 
 def test_a_worker_that_runs_says_that_the_certificate_of_its_broker_has_expired(

@@ -120,6 +120,8 @@ def test_it_waits_for_so_long_and_no_longer() -> None:
     assert taken(waiting)[0] == []
     clock.seconds += PATIENCE / 2
     assert taken(waiting)[0] == ["a1"]
+    assert taken(waiting, applications=1)[0] == []
+    assert waiting.waits is None, "nothing is left that could wait"
     waiting.add(chunk(FIRST, 1, 2))
     assert taken(waiting, applications=1)[0] == ["a2"]
 
@@ -232,6 +234,42 @@ def test_it_waits_once_for_a_source_that_brings_nothing() -> None:
     assert taken(waiting, applications=4)[0] == []
     clock.seconds += PATIENCE
     assert taken(waiting, applications=4)[0] == [f"e{10 * HOUR}"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from([FIRST, SECOND]), st.integers(0, 40), st.integers(0, 2)),
+            st.floats(0.1, PATIENCE),
+        ),
+        max_size=20,
+    ),
+    st.sampled_from([0, 10]),
+)
+def test_a_wait_that_is_over_has_an_end(actions: list[tuple[str, int, int] | float], step: int) -> None:
+    """Whoever waits for as long as it says, and takes then, does not do so for ever and without a pause."""
+    clock = Clock()
+    steps = ReplaySteps(step, PATIENCE, clock)
+    waiting = in_steps(steps, clock, frozenset({FIRST, SECOND}), engagements=3)
+    positions = {FIRST: 0, SECOND: 0}
+    ends = {FIRST: 0, SECOND: 0}
+    for action in actions:
+        if isinstance(action, float):
+            clock.seconds += action
+        else:
+            topic, time, behind = action
+            waiting.add(chunk(topic, ends[topic], time * 60_000, behind=behind))
+            ends[topic] += 1
+        looks = 0
+        while True:
+            found, moved = waiting.take(1, positions)
+            positions |= moved
+            steps.sent(len(found))
+            if not found and waiting.waits != 0:
+                break
+            looks += not found
+            assert looks < 2, "it waits for no time at all, and then nothing comes"
 
 
 def test_live_events_wait_for_nobody() -> None:

@@ -286,6 +286,22 @@ def test_a_job_that_is_flooded_with_answers_stays_as_it_was_while_others_go_on()
     assert partition.notices[1:] == ["held back one by one: released 1"]
 
 
+def test_what_holds_a_job_back_is_not_held_against_its_side() -> None:
+    partition = Partition(ONE_BY_ONE)
+
+    def counted() -> tuple[int, list[int]]:
+        standing = Standing.unpack(*partition.state.get_many([GUARD]))
+        return standing.counted, standing.open
+
+    partition.take(answers("job-1", 100, since=START))
+    assert partition.notices == ["held back one by one: flood 1"]
+    labels, sums = counted()
+    partition.take(answers("job-1", 5, since=START, first=100))
+    assert counted() == (labels + 5, sums)
+    partition.take(answers("job-2", 1, since=START))
+    assert counted()[1] != sums
+
+
 def test_a_job_whose_own_part_does_harm_is_taken_from_servers_until_it_does_good() -> None:
     partition = Partition(ONE_BY_ONE)
     partition.take(answers("job-1", 20, since=START))

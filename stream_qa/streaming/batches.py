@@ -22,8 +22,9 @@ class Written(NamedTuple):
 
 #: Below the broker's default limit for a batch, so that many messages never add up to one that is refused.
 BATCH_BYTES = 900_000
-#: Of all batches in one request; far below the broker's limit (``socket.request.max.bytes``, 100 MiB).
-REQUEST_BYTES = 16_000_000
+#: Of all batches in one request. Far below the broker's limit (``socket.request.max.bytes``, 100 MiB): a request is
+#: copied several times, and a large one in memory that the system has to give anew each time.
+REQUEST_BYTES = 4_000_000
 _MAGIC = 2
 _NO_COMPRESSION = 0
 _NO_PRODUCER = -1

@@ -17,7 +17,8 @@ from stream_qa.broker.ports import free_port
 PROGRAM = (sys.executable, "-c", "from stream_qa.cli import main; main()")
 #: Leaves the processor to those who are waited for.
 POLL_SECONDS = 0.05
-_END_SECONDS = 25
+#: In which programs end. The default of those who end others is longer: Kubernetes kills after 30 seconds.
+END_SECONDS = 25
 
 _number = count()
 
@@ -42,7 +43,7 @@ def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
             yield client
         process.send_signal(signal.SIGTERM)
         try:
-            assert process.wait(_END_SECONDS) == 0, ground.log_of(name).read_text()
+            assert process.wait(END_SECONDS) == 0, ground.log_of(name).read_text()
         except subprocess.TimeoutExpired:
             # Says where each thread is.
             process.send_signal(signal.SIGABRT)

@@ -74,9 +74,8 @@ class Sources:
         self._order = order if len(topics) > 1 else None
         self._waiting_since: float | None = None
         """Since when another source has had to come first; past the end of the patience as well."""
-        self._patience = 0.0
-        self._is_waiting = False
-        """Whether nothing was taken for that reason."""
+        self._waiting_until: float | None = None
+        """Until when nothing is taken for that reason; ``None`` where it is not the reason."""
         self._heard_at: dict[str, float] = {}
         self._taken: tuple[int, float] | None = None
         """The newest event time (ms) that was taken, and when."""
@@ -97,14 +96,15 @@ class Sources:
         if self._order is None:
             return None
         # A wait that has passed, and was followed by taking, is none: else the group would look again and again.
-        return self._source_waits() if self._is_waiting else self._order.steps.waits
+        if self._waiting_until is None:
+            return self._order.steps.waits
+        return max(0.0, self._waiting_until - self._order.clock())
 
     def open(self, positions: Mapping[str, int], behind: Mapping[str, int]) -> None:
         """Begin anew with nothing; each source goes on at its position and is known to have so many offsets to come."""
         for topic, queue in self._queues.items():
             queue.clear(positions.get(topic, 0), behind.get(topic, 0))
-        self._waiting_since = self._taken = None
-        self._is_waiting = False
+        self._waiting_since = self._waiting_until = self._taken = None
         self._awaited_in_vain.clear()
         self._heard_at = dict.fromkeys(self._queues, self._now())
         if self._order is not None:
@@ -160,16 +160,12 @@ class Sources:
             records += self._merge(last, most - len(records), positions, moved)
         return records, moved
 
-    def _source_waits(self) -> float:
-        """Return for how many seconds another source is still waited for."""
-        return 0.0 if self._waiting_since is None else max(0.0, self._waiting_since + self._patience - self._now())
-
     def _now(self) -> float:
         return time.monotonic() if self._order is None else self._order.clock()
 
     def _last(self, *, is_first: bool) -> int | None:
         """Return the last event time (ms) that may be taken now; ``None`` where there is nothing, or it must wait."""
-        self._is_waiting = False
+        self._waiting_until = None
         ready = {topic: queue.time for topic, queue in self._queues.items() if queue.has_chunks}
         if not ready:
             return None
@@ -181,11 +177,12 @@ class Sources:
         expected = (missing & self._order.companions) - self._awaited_in_vain
         is_known = any(self._queues[topic].behind > 0 for topic in missing)
         if is_known or (expected and earliest > in_step):
-            self._patience = self._order.patience if is_known else min(self._order.patience, _EXPECTED_SECONDS)
+            now = self._order.clock()
             if self._waiting_since is None:
-                self._waiting_since = self._order.clock()
-            if self._source_waits():
-                self._is_waiting = True
+                self._waiting_since = now
+            patience = self._order.patience if is_known else min(self._order.patience, _EXPECTED_SECONDS)
+            if now < self._waiting_since + patience:
+                self._waiting_until = self._waiting_since + patience
                 return None
             self._awaited_in_vain |= expected
         else:

@@ -16,7 +16,7 @@ from builders import application as applied
 from builders import engagement
 from ground import PARTITIONS, Ground, job_in
 from secure_broker import PASSWORD, SecureBroker, certificate, settings_of
-from service_process import ready, service
+from service_process import END_SECONDS, ready, service
 from test_serving import scored
 from test_worker import refusal
 from typer.testing import CliRunner
@@ -204,8 +204,7 @@ def test_programs_end_in_time_beside_a_broker_that_hangs(secure_broker: SecureBr
                 time.sleep(0.1)
             os.kill(hanging, signal.SIGSTOP)
             worker.terminate()
-            # The default of those who end others: Kubernetes kills after 30 seconds.
-            assert worker.wait(25) == 0
+            assert worker.wait(END_SECONDS) == 0
     finally:
         os.kill(hanging, signal.SIGCONT)
 

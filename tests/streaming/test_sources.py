@@ -251,7 +251,7 @@ def test_a_wait_that_is_over_has_an_end(actions: list[tuple[str, int, int] | flo
     """Whoever waits for as long as it says, and takes then, does not do so for ever and without a pause."""
     clock = Clock()
     steps = ReplaySteps(step, PATIENCE, clock)
-    waiting = in_steps(steps, clock, frozenset({FIRST, SECOND}), engagements=3)
+    waiting = in_steps(steps, clock, COMPANIONS, engagements=3)
     positions = {FIRST: 0, SECOND: 0}
     ends = {FIRST: 0, SECOND: 0}
     for action in actions:

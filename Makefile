@@ -75,6 +75,9 @@ bench-rules: install ## Measure the learning rules, one label at a time and many
 bench-scaling: install ## Measure a worker by what it remembers, by its partitions, and two beside one
 	$(BIN)/python benchmarks/scaling.py
 
+bench-commit: install ## Measure what waiting between transactions costs and saves, by number of partitions
+	$(BIN)/python benchmarks/commit_interval.py
+
 bench-store: install ## Measure what a server needs to hold one and five million entities
 	$(BIN)/python benchmarks/store_size.py
 

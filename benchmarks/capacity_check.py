@@ -13,10 +13,9 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from measured_broker import measured_broker
 from throughput import PARTITIONS, stream_qa, through_worker
 
-from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 from stream_qa.capacity.sample import Sample, simulated_events, take_sample
 from stream_qa.events import TopicNames
 from stream_qa.replay.log import LogEvent, read_log
@@ -40,12 +39,8 @@ def main() -> None:
         size = ("--applications", str(options.applications), "--features", str(options.features), "--seed", "1")
         stream_qa("simulate", str(log), *size)
         events = read_log([log], TopicNames()).events
-        broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
-        broker.up()
-        try:
+        with measured_broker(directory / "broker") as broker:
             through_worker(broker, directory / "state", log, PREFIX)
-        finally:
-            broker.down()
         show(sample, events, sizes(directory / "broker"), held(directory / "state"))
 
 

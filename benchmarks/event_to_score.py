@@ -25,8 +25,8 @@ import httpx
 import numpy as np
 import orjson
 from aiokafka import AIOKafkaProducer
+from measured_broker import measured_broker
 
-from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
 from stream_qa.demo.worker_process import worker_process
 from stream_qa.events import TopicNames
@@ -58,12 +58,8 @@ def main() -> None:
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
-        broker.up()
-        try:
+        with measured_broker(directory / "broker") as broker:
             asyncio.run(run(broker.bootstrap, directory, options.rates, options.seconds))
-        finally:
-            broker.down()
 
 
 async def run(broker: str, directory: Path, rates: list[int], seconds: float) -> None:

@@ -29,9 +29,9 @@ from chaos.faults import FAULTS, Scene
 from chaos.feed import Feed
 from chaos.log import Delivery
 from chaos.workers import WorkerPlace, supervise
+from measured_broker import measured_broker
 
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.settings import Settings
 from stream_qa.topics import apply
@@ -323,12 +323,8 @@ def main() -> None:
         print(f"logs in {kept}", flush=True)
         for number, (framework, trial) in enumerate(cells):
             # A broker for each: what one framework leaves behind is not the next one's.
-            broker = DevelopmentBroker(Path(kept) / f"broker-{number}", free_port(), java_options=())
-            broker.up()
-            try:
+            with measured_broker(Path(kept) / f"broker-{number}") as broker:
                 results.append(Cell(framework, trial, broker, Path(kept), number).run())
-            finally:
-                broker.down()
             print(results[-1], flush=True)
             if options.json is not None:
                 options.json.write_text(json.dumps([asdict(seen) for seen in results], indent=2))

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 import orjson
 from aiokafka import AIOKafkaProducer
+from measured_broker import measured_broker
 from throughput import Prepare, Spent, through_worker
 
-from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 from stream_qa.events import Message
 from stream_qa.learning.entity import LAYOUT, entity_key, entity_range
 from stream_qa.learning.whitening import WHITENINGS
@@ -94,15 +93,11 @@ def one(
         log = directory / "log.jsonl"
         log.write_bytes(b"\n".join(lines(events, entities or ENTITIES, active or entities or ENTITIES)))
         prepare = None if entities is None else preloaded(log, entities, partitions)
-        broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
-        broker.up()
-        try:
+        with measured_broker(directory / "broker") as broker:
             spent: Spent
             spent, counts = through_worker(
                 broker, directory / "state", log, "scale-", partitions=partitions, workers=workers, prepare=prepare
             )
-        finally:
-            broker.down()
     return {
         "events_per_cpu_second": events / spent.cpu,
         "events_per_second": events / spent.wall,

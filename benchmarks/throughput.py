@@ -21,8 +21,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from measured_broker import measured_broker
+
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 from stream_qa.events import TopicNames
 from stream_qa.replay.log import read_log
 from stream_qa.replay.report import Report
@@ -51,12 +52,8 @@ def main() -> None:
         if options.log is None:
             stream_qa("simulate", str(log), "--applications", str(options.applications))
         events = len(read_log([log], TopicNames()).events)
-        broker = DevelopmentBroker(Path(directory) / "broker", free_port(), java_options=())
-        broker.up()
-        try:
+        with measured_broker(Path(directory) / "broker") as broker:
             rounds = [one_round(broker, Path(directory), log, number, events) for number in range(options.rounds)]
-        finally:
-            broker.down()
     if options.json:
         print(json.dumps(rounds, indent=2))
     else:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ground import Ground, new_ground
+from measured_broker import measured_broker
 from retraining_ground import poisoned, write_export
 from service_process import POLL_SECONDS, PROGRAM, ready, service
 from test_rebuild import (
@@ -33,8 +34,6 @@ from test_rebuild import (
 )
 from test_retraining_live import Asked, Ran, check, in_use, published_vectors, run
 
-from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 from stream_qa.bundle import Bundle, load_bundle
 from stream_qa.durations import DAY
 from stream_qa.learning import BaseRate, GlobalModel
@@ -63,12 +62,8 @@ def main() -> None:
         subprocess.run([sys.executable, str(EXAMPLE / "to_events.py"), str(options.table), str(log)], check=True)
         lines = log.read_bytes().splitlines(keepends=True)[: options.events]
         log.write_bytes(b"".join(lines))
-        broker = DevelopmentBroker(directory / "broker", free_port(), java_options=())
-        broker.up()
-        try:
+        with measured_broker(directory / "broker") as broker:
             (rebuild_beside if options.what == "rebuild" else retrain_thrice)(broker.bootstrap, directory, log, lines)
-        finally:
-            broker.down()
 
 
 class Watch:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, get_args
 
 import uvloop
 from aiokafka.errors import KafkaError
+from measured_broker import measured_broker
 
 from peers.agreement import largest_difference
 from peers.latency import measure_latency
@@ -27,8 +28,6 @@ from peers.running import SideFailedError
 from peers.sides import PARTITIONS, SIDES, Place, Side
 from peers.table import write_tables
 from peers.throughput import measure
-from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 
 #: What docs/operations.md says to tell brokers: all sides with transactions have it.
 PROPERTIES = {"add.partitions.to.txn.retry.backoff.ms": "1"}
@@ -117,24 +116,22 @@ def run(tasks: Sequence[Task], results: Results) -> None:
     """Do tasks on a broker, one after the other, and keep what they find."""
     if not tasks:
         return
-    with tempfile.TemporaryDirectory() as directory:
-        broker = DevelopmentBroker(Path(directory) / "broker", free_port(), more_properties=PROPERTIES, java_options=())
-        broker.up()
-        try:
-            for side, key in tasks:
-                prefix = f"{side.name.replace('_', '-')}-"
-                place = Place(broker.bootstrap, prefix, Path(directory) / side.name, key.get("partitions", PARTITIONS))
-                try:
-                    found = uvloop.run(FINDS[key["kind"]](side, place, key))
-                except (SideFailedError, KafkaError) as error:
-                    print(error, file=sys.stderr, flush=True)
-                    if place.log.exists():
-                        shutil.copy(place.log, results.path.with_suffix(f".{side.name}.log"))
-                    continue
-                results.add({**key, **found})
-                print({**key, **found}, flush=True)
-        finally:
-            broker.down()
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        measured_broker(Path(directory) / "broker", PROPERTIES) as broker,
+    ):
+        for side, key in tasks:
+            prefix = f"{side.name.replace('_', '-')}-"
+            place = Place(broker.bootstrap, prefix, Path(directory) / side.name, key.get("partitions", PARTITIONS))
+            try:
+                found = uvloop.run(FINDS[key["kind"]](side, place, key))
+            except (SideFailedError, KafkaError) as error:
+                print(error, file=sys.stderr, flush=True)
+                if place.log.exists():
+                    shutil.copy(place.log, results.path.with_suffix(f".{side.name}.log"))
+                continue
+            results.add({**key, **found})
+            print({**key, **found}, flush=True)
 
 
 async def _agreement(side: Side, place: Place, _key: Mapping[str, Any]) -> Row:

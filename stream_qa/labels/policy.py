@@ -13,8 +13,6 @@ from stream_qa.durations import DAY, MINUTE
 from stream_qa.errors import PolicyError
 from stream_qa.events import Value
 
-"""Milliseconds of a day."""
-
 
 class Answer(Protocol):
     """What of an engagement decides."""

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from stream_qa.durations import DAY
 from stream_qa.errors import ConfigurationError
 
-"""Milliseconds of a day."""
-
 _WEEK = 7
 _SATURDAY = 5
 #: 1970-01-01 was a Thursday.

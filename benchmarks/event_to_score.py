@@ -40,7 +40,7 @@ BATCH_SECONDS = 0.02
 LONGEST = 30.0
 WARM_UP = 5
 TOPICS = TopicNames()
-SERVE = [sys.executable, "-c", "from stream_qa.cli import main; main()", "serve"]
+SERVE = [sys.executable, "-m", "stream_qa", "serve"]
 
 
 class Probe(NamedTuple):

@@ -30,7 +30,7 @@ from stream_qa.replay.report import Report
 from stream_qa.replay.to_kafka import KafkaReplay
 from stream_qa.settings import Settings, load_settings
 
-STREAM_QA = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
+STREAM_QA = [sys.executable, "-m", "stream_qa"]
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PARTITIONS = 4
 LOOK_UP_SECONDS = 0.1

@@ -17,10 +17,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ground import Ground, new_ground
+from ground import PROGRAM, Ground, new_ground
 from measured_broker import measured_broker
 from retraining_ground import poisoned, write_export
-from service_process import POLL_SECONDS, PROGRAM, ready, service
+from service_process import POLL_SECONDS, ready, service
 from test_rebuild import (
     asking,
     begin,

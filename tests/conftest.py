@@ -23,6 +23,7 @@ from stream_qa.broker.java import java_with_kafka
 from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
 from stream_qa.evaluation.replayed import Replayed
+from stream_qa.settings import PREFIX
 
 TIERS = ["pure", "browser", "redis", "kafka", "chaos", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
@@ -31,8 +32,9 @@ OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error"
 # Before scikit-learn is imported: its threads wait for each other by spinning, on a busy machine for most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Taken out of the environment because it is no setting: the settings refuse STREAM_QA_* variables they do not know.
-TEST_BROKER = os.environ.pop("STREAM_QA_TEST_BROKER", None)
+# Settings of whoever runs the tests are not theirs.
+for _name in [name for name in os.environ if name.startswith(PREFIX)]:
+    del os.environ[_name]
 
 _TIER = "tier"
 
@@ -66,10 +68,7 @@ def poisoning() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of a real Kafka: the one that STREAM_QA_TEST_BROKER names, or one for this session."""
-    if TEST_BROKER:
-        yield TEST_BROKER
-        return
+    """Give the address of a real Kafka."""
     try:
         java_with_kafka(lambda _: None)
     except BrokerStartError as error:
@@ -117,6 +116,13 @@ def any_broker(request: pytest.FixtureRequest) -> str:
 def ground(broker: str, tmp_path: Path) -> Ground:
     """Give topics, with four partitions each, that no other test uses."""
     return new_ground(broker, tmp_path)
+
+
+@pytest.fixture
+def on_ground(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    """Give the same, and let the commands that the test runs in its own process be about them."""
+    ground.set_for_commands(monkeypatch)
+    return ground
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from stream_qa.broker.ports import free_port
@@ -21,6 +22,8 @@ from stream_qa.streaming.partitioner import partition_of
 from stream_qa.topics import apply, partition_counts
 
 PARTITIONS = 4
+PROGRAM = (sys.executable, "-m", "stream_qa")
+"""Our own commands."""
 
 _number = count()
 
@@ -53,8 +56,7 @@ class Ground:
     def run(self, name: str, *program: str, **settings: str) -> "subprocess.Popen[bytes]":
         """Begin a worker, or another program for one, and do not wait; its log is ``log_of(name)``."""
         environment = {
-            **_clean(),
-            **self.environment,
+            **self.whole_environment,
             "STREAM_QA_DATA_DIRECTORY": str(self.directory / name),
             "STREAM_QA_WEB_ENABLED": "false",
             **settings,
@@ -69,14 +71,18 @@ class Ground:
 
     @property
     def whole_environment(self) -> dict[str, str]:
-        """The environment of a program of ours, without settings from outside."""
-        return {**_clean(), **self.environment}
+        """The environment of a program of ours."""
+        return {**os.environ, **self.environment}
+
+    def set_for_commands(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the commands that a test runs in its own process be about these topics."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
 
     def replay(self, log: Path, out: Path) -> dict[str, Any]:
         """Replay a log through the broker, until the workers are done, and return the counts."""
-        arguments = ["replay", str(log), "--kafka", "--out", str(out), "--json"]
-        program = [sys.executable, "-c", "from stream_qa.cli import main; main()", *arguments]
-        done = subprocess.run(program, env=self.whole_environment, capture_output=True, check=False)
+        command = [*PROGRAM, "replay", str(log), "--kafka", "--out", str(out), "--json"]
+        done = subprocess.run(command, env=self.whole_environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
         counts: dict[str, Any] = json.loads(done.stdout)
         return counts
@@ -138,7 +144,3 @@ def new_ground(broker: str, directory: Path, **more: float | Path) -> Ground:
         **{f"{PREFIX}{name.upper()}": str(value) for name, value in more.items()},
     }
     return Ground(settings, directory, environment)
-
-
-def _clean() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("STREAM_QA_")}

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +9,10 @@ from itertools import count
 
 import httpx
 import pytest
-from ground import Ground
+from ground import PROGRAM, Ground
 
 from stream_qa.broker.ports import free_port
 
-PROGRAM = (sys.executable, "-c", "from stream_qa.cli import main; main()")
 #: Leaves the processor to those who are waited for.
 POLL_SECONDS = 0.05
 #: In which programs end. The default of those who end others is longer: Kubernetes kills after 30 seconds.

@@ -58,7 +58,7 @@ def main() -> None:
 
 def record(environment: dict[str, str]) -> None:
     """Let a worker take the first half of the log."""
-    stream_qa = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
+    stream_qa = [sys.executable, "-m", "stream_qa"]
     subprocess.run([*stream_qa, "topics", "apply"], env=environment, check=True)
     with worker(environment):
         subprocess.run([*stream_qa, "replay", str(DATA / "first.jsonl.gz"), "--kafka"], env=environment, check=True)

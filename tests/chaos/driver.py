@@ -194,13 +194,13 @@ class _Run:
             await self._finish()
             for place in scene.running():
                 await place.terminate(wanted=False)
-                if place.exits[-1] != 0:
-                    self.result.add(GOES_ON, f"asked to end, {place} ended with {place.exits[-1]}")
             self.fresh.start()
             if not await self.fresh.says(f"{READY}{list(range(PARTITIONS))}", _PATIENCE_SECONDS):
                 self.result.add(GOES_ON, f"a worker without local state does not get ready: {self.fresh.log_tail()}")
             await self.fresh.terminate(wanted=False)
-            for place in self.places:
+            for place in [*self.places, self.fresh]:
+                if any(place.asked_exits):
+                    self.result.add(GOES_ON, f"asked to end, {place} ended with {place.asked_exits}")
                 if place.longest_end > _END_SECONDS:
                     self.result.add(GOES_ON, f"asked to end, {place} took {place.longest_end:.0f} s")
         finally:
@@ -226,7 +226,7 @@ class _Run:
                 self.result.add(GOES_ON, f"{kind}: {error}")
                 continue
             seconds = await scene.commits.back(since, _PATIENCE_SECONDS)
-            if kind in GENTLE:
+            if kind in GENTLE and seconds is not None:
                 seconds = scene.commits.silence(since.moment, time.monotonic())
             # What strikes the broker it has to live through; between the others it is struck itself.
             if not kind.startswith("broker"):

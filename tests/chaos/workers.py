@@ -45,6 +45,8 @@ class WorkerPlace:
         self.wanted = False
         self.exits: list[int] = []
         """The codes of its processes that have ended; below 0 the signal."""
+        self.asked_exits: list[int] = []
+        """Those of processes that were asked to end when they were ready: before, a signal just ends them."""
         self.longest_end = 0.0
         """Seconds that a process took at most to end when it was asked to."""
         self._directory = directory
@@ -108,11 +110,14 @@ class WorkerPlace:
         """Ask the process to end, and wait for that. It is killed where it takes too long."""
         self.wanted = False
         started = time.monotonic()
+        was_ready = self.runs and READY in self.log.read_text(errors="replace")
         self.send(signal.SIGTERM)
         try:
             await asyncio.wait_for(self._ended(), _END_SECONDS)
         except TimeoutError:
             await self.kill()
+        if was_ready:
+            self.asked_exits.append(self.exits[-1])
         self.wanted = wanted
         self.longest_end = max(self.longest_end, time.monotonic() - started)
 

@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ground import PROGRAM
 from typer.testing import CliRunner
 
 from stream_qa.broker import DevelopmentBroker
@@ -17,10 +17,7 @@ from stream_qa.errors import BrokerStartError
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = "from stream_qa.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, "broker", *arguments], capture_output=True, text=True, check=False, timeout=120
-    )
+    return subprocess.run([*PROGRAM, "broker", *arguments], capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture

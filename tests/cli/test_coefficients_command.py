@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from changes import delta, snapshot
-from ground import PARTITIONS, Ground
+from ground import PARTITIONS, PROGRAM, Ground
 from typer.testing import CliRunner, Result
 
 from stream_qa.cli import application
@@ -24,18 +22,6 @@ from stream_qa.streaming.partitioner import partition_of
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 NAMES = "member_features: [experience, distance]\njob_features: [pay]\n"
-PROGRAM = [sys.executable, "-c", "from stream_qa.cli import main; main()", "coefficients"]
-
-
-@pytest.fixture
-def on_ground(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    """Give topics of one's own, and set the environment to them."""
-    for name in os.environ:
-        if name.startswith("STREAM_QA_"):
-            monkeypatch.delenv(name)
-    for name, value in ground.environment.items():
-        monkeypatch.setenv(name, value)
-    return ground
 
 
 @pytest.fixture
@@ -122,7 +108,7 @@ def test_the_first_are_those_that_learned_most(on_ground: Ground, names: str) ->
 def test_changes_are_shown_as_they_come(on_ground: Ground, names: str) -> None:
     publish(on_ground, delta(0, 1, [1.0, 0.0, 0.0], entity_id="j", kind="job"))
     watching = subprocess.Popen(
-        [*PROGRAM, "watch", "job:j", "--changes", "2", "--names", names],
+        [*PROGRAM, "coefficients", "watch", "job:j", "--changes", "2", "--names", names],
         env=on_ground.whole_environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -149,7 +135,7 @@ def test_changes_are_shown_as_they_come(on_ground: Ground, names: str) -> None:
 
 def test_watching_ends_with_an_interrupt(on_ground: Ground) -> None:
     watching = subprocess.Popen(
-        [*PROGRAM, "watch", "--json"],
+        [*PROGRAM, "coefficients", "watch", "--json"],
         env=on_ground.whole_environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ground import PROGRAM
 from typer.testing import CliRunner, Result
 
 from stream_qa.cli import application
@@ -109,8 +110,7 @@ def test_two_things_do_not_go_to_one_place(arguments: list[str]) -> None:
 
 
 def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    program = "from stream_qa.cli import main; main()"
-    command = [sys.executable, "-c", program, "simulate", str(tmp_path / "absent" / "log.jsonl"), *SMALL]
+    command = [*PROGRAM, "simulate", str(tmp_path / "absent" / "log.jsonl"), *SMALL]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "500"})
     assert result.returncode == 1
     assert result.stdout == ""
@@ -119,8 +119,7 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
-    program = "from stream_qa.cli import main; main()"
-    command = f'"{sys.executable}" -c "{program}" simulate - --applications 5000 | head -n 1'
+    command = f'"{sys.executable}" -m stream_qa simulate - --applications 5000 | head -n 1'
     result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - a pipe
     assert json.loads(result.stdout)["type"] == "application"
     assert "Traceback" not in result.stderr

@@ -21,9 +21,6 @@ ALL = len(TopicNames().all())
 def settings(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> str:
     """Set a prefix that no other test has and, until a test says otherwise, an address where no broker is."""
     prefix = f"t{uuid.uuid4().hex[:12]}-"
-    for name in os.environ:
-        if name.startswith("STREAM_QA_"):
-            monkeypatch.delenv(name)
     monkeypatch.setenv("STREAM_QA_TOPIC_PREFIX", prefix)
     monkeypatch.setenv("STREAM_QA_BROKER", f"127.0.0.1:{unused_tcp_port}")
     return prefix

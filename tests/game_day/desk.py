@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,11 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ground import Ground
+from ground import PROGRAM, Ground
 
 from stream_qa.broker.ports import free_port
 
-STREAM_QA = (sys.executable, "-c", "from stream_qa.cli import main; main()")
 #: The shortest that brokers allow: nobody waits for long on a game day.
 SHORT_SESSION = {"STREAM_QA_SESSION_TIMEOUT_SECONDS": "6"}
 _PATIENCE_SECONDS = 90
@@ -108,7 +106,7 @@ class Desk:
         """Run the scoring service."""
         port = free_port()
         settings = {"STREAM_QA_SERVE_PORT": str(port), "STREAM_QA_SERVE_STORE": store}
-        with self._process("service", _SERVICE_PORT, port, (*STREAM_QA, "serve"), settings) as service:
+        with self._process("service", _SERVICE_PORT, port, (*PROGRAM, "serve"), settings) as service:
             yield service
 
     @contextmanager
@@ -204,7 +202,7 @@ class Desk:
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run ``stream-qa`` with the settings of the ground, and show nothing."""
         return subprocess.run(
-            [*STREAM_QA, *arguments],
+            [*PROGRAM, *arguments],
             env={**self.ground.whole_environment, "COLUMNS": _WIDTH},
             capture_output=True,
             text=True,

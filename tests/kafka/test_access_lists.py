@@ -4,7 +4,6 @@ import asyncio
 import json
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -18,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 from builders import DAY, START, application, engagement
-from ground import PARTITIONS, Ground, job_in
+from ground import PARTITIONS, PROGRAM, Ground, job_in
 from secure_broker import ROLES, SecureBroker, settings_of
 from service_process import ready, service
 from test_serving import scored
@@ -35,7 +34,6 @@ from stream_qa.topics import apply, load_roles
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 JOB = job_in(1)
-STREAM_QA = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
 # Kafka's numbers.
 _RESOURCES = {"--topic": 2, "--group": 3, "--transactional-id": 5}
 _OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10, "AlterConfigs": 11}
@@ -87,7 +85,7 @@ def run(environment: dict[str, str], *arguments: str) -> str:
     """Return what a command prints."""
     ground = Ground(settings_of(environment), Path(), environment)
     done = subprocess.run(
-        [*STREAM_QA, *arguments], env=ground.whole_environment, capture_output=True, text=True, check=False, timeout=120
+        [*PROGRAM, *arguments], env=ground.whole_environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -21,17 +20,6 @@ from stream_qa.streaming import dead_letter_topic
 from stream_qa.streaming.partitioner import partition_of
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-def on_ground(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    """Give topics of one's own, and set the environment to them."""
-    for name in os.environ:
-        if name.startswith("STREAM_QA_"):
-            monkeypatch.delenv(name)
-    for name, value in ground.environment.items():
-        monkeypatch.setenv(name, value)
-    return ground
 
 
 def run(*arguments: str) -> Result:

@@ -2,13 +2,12 @@
 
 import asyncio
 import subprocess
-import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
 import pytest
-from ground import PARTITIONS, Ground
+from ground import PARTITIONS, PROGRAM, Ground
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
 
 from stream_qa.events import Decoder, Label
@@ -25,8 +24,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Give the first 8,000 events of a simulated marketplace, and of the pull requests where they are at hand."""
     if request.param == "simulation":
         whole = tmp_path / "whole.jsonl"
-        program = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
-        subprocess.run([*program, "simulate", str(whole), "--applications", "14000"], check=True, capture_output=True)
+        subprocess.run([*PROGRAM, "simulate", str(whole), "--applications", "14000"], check=True, capture_output=True)
     else:
         whole = request.getfixturevalue("pull_requests")
     first = tmp_path / "log.jsonl"

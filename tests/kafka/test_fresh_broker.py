@@ -2,12 +2,11 @@
 
 import asyncio
 import subprocess
-import sys
 from pathlib import Path
 
 import orjson
 import pytest
-from ground import job_in, new_ground
+from ground import PROGRAM, job_in, new_ground
 from test_worker import application
 
 from stream_qa.broker import DevelopmentBroker
@@ -24,8 +23,7 @@ def test_a_replay_waits_for_workers_that_were_not_there_yet(tmp_path: Path) -> N
         ground = new_ground(fresh.bootstrap, tmp_path)
         log = tmp_path / "log.jsonl"
         log.write_bytes(orjson.dumps({"type": "application", **application("a", job_in(0))}))
-        program = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
-        command = [*program, "replay", str(log), "--kafka", "--json", "--patience", "60"]
+        command = [*PROGRAM, "replay", str(log), "--kafka", "--json", "--patience", "60"]
         with subprocess.Popen(command, env=ground.whole_environment, stdout=subprocess.PIPE) as replay:
             asyncio.run(ground.read(ground.settings.topics.applications, until=bool))
             with ground.worker():

@@ -15,18 +15,12 @@ from stream_qa.cli import application
 from stream_qa.errors import ExportError
 from stream_qa.training.label_files import exported_labels
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("on_ground")]
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "labels"
-
-
-@pytest.fixture(autouse=True)
-def _ours(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in ground.environment.items():
-        monkeypatch.setenv(name, value)
 
 
 def export(directory: Path, *more: str) -> Result:

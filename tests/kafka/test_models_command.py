@@ -22,8 +22,7 @@ pytestmark = pytest.mark.kafka
 def first(broker: str, tmp_path: Path, evaluation_ground: EvaluationGround, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """Give the bundle with which a group begins; our own commands are about that group."""
     ground = new_ground(broker, tmp_path, bundle=evaluation_ground.bundle.directory)
-    for name, value in ground.environment.items():
-        monkeypatch.setenv(name, value)
+    ground.set_for_commands(monkeypatch)
     return evaluation_ground.bundle
 
 

@@ -80,8 +80,7 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     taken = {port: str(free_port()) for port in PORTS}
     for port, free in taken.items():
         script = script.replace(port, free)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_QA_")}
-    environment |= {"STREAM_QA_WEB_PORT": taken["6066"], "STREAM_QA_SERVE_PORT": taken["8080"]}
+    environment = {**os.environ, "STREAM_QA_WEB_PORT": taken["6066"], "STREAM_QA_SERVE_PORT": taken["8080"]}
     environment |= programs(tmp_path / "bin", script)
     work, log = tmp_path / "work", tmp_path / "log"
     work.mkdir()

@@ -28,8 +28,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 def ground(broker: str, tmp_path: Path, evaluation_ground: EvaluationGround, monkeypatch: pytest.MonkeyPatch) -> Ground:
     """Give a group that begins with a bundle and what it knows, and let our own commands be about it."""
     ground = new_ground(broker, tmp_path, bundle=evaluation_ground.bundle.directory, warm_start=True)
-    for name, value in ground.environment.items():
-        monkeypatch.setenv(name, value)
+    ground.set_for_commands(monkeypatch)
     return ground
 
 

@@ -20,9 +20,9 @@ from builders import DAY
 from builders import application as application_event
 from bundles import retrained
 from evaluation_ground import EvaluationGround
-from ground import PARTITIONS, Ground, job_in, new_ground
+from ground import PARTITIONS, PROGRAM, Ground, job_in, new_ground
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
-from service_process import POLL_SECONDS, PROGRAM, asker, ready, service
+from service_process import POLL_SECONDS, asker, ready, service
 from typer.testing import CliRunner
 
 from stream_qa.bundle import Bundle

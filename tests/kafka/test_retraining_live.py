@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from ground import Ground, new_ground
+from ground import PROGRAM, Ground, new_ground
 from refolding import delta_of
 from retraining_ground import BASE_RATE, HELD_BACK_DAYS, RetrainingGround, poisoned, write_export
 from service_process import asker, ready, service
@@ -51,8 +51,9 @@ class Ran(NamedTuple):
 
 def run(ground: Ground, *arguments: str) -> Ran:
     """Run a command of ours in a process of its own, with ``--json``."""
-    program = [sys.executable, "-c", "from stream_qa.cli import main; main()", *arguments, "--json"]
-    done = subprocess.run(program, env=ground.whole_environment, capture_output=True, check=False)
+    done = subprocess.run(
+        [*PROGRAM, *arguments, "--json"], env=ground.whole_environment, capture_output=True, check=False
+    )
     assert done.stdout, done.stderr.decode()
     return Ran(done.returncode, orjson.loads(done.stdout))
 

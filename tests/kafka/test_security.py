@@ -14,7 +14,7 @@ import orjson
 import pytest
 from builders import application as applied
 from builders import engagement
-from ground import PARTITIONS, Ground, job_in
+from ground import PARTITIONS, PROGRAM, Ground, job_in
 from secure_broker import PASSWORD, SecureBroker, certificate, settings_of
 from service_process import END_SECONDS, ready, service
 from test_serving import scored
@@ -29,7 +29,6 @@ from stream_qa.topics import partition_counts
 # The first test waits for a broker with TLS to start as well.
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-STREAM_QA = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
 JOB = job_in(1)
 
 
@@ -45,7 +44,7 @@ def secure_ground(access: dict[str, str], directory: Path) -> Ground:
 def run(ground: Ground, *arguments: str) -> str:
     """Return what a command prints."""
     done = subprocess.run(
-        [*STREAM_QA, *arguments], env=ground.whole_environment, capture_output=True, text=True, check=False, timeout=120
+        [*PROGRAM, *arguments], env=ground.whole_environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert PASSWORD not in done.stdout + done.stderr
@@ -163,7 +162,7 @@ def test_every_program_refuses_to_start_with_a_wrong_password(secure_broker: Sec
     sentence = "refuses user admin by SCRAM-SHA-512: check STREAM_QA_SASL_USERNAME and the password"
     for arguments in (["topics", "apply", "--yes"], ["serve"], ["dead-letters", "list"]):
         done = subprocess.run(
-            [*STREAM_QA, *arguments],
+            [*PROGRAM, *arguments],
             env={**ground.whole_environment, "STREAM_QA_SERVE_PORT": str(free_port())},
             cwd=tmp_path,
             capture_output=True,

@@ -12,9 +12,9 @@ import pytest
 from builders import DAY, START, application, engagement
 from bundles import retrained
 from evaluation_ground import EvaluationGround
-from ground import Ground, job_in, new_ground
+from ground import PROGRAM, Ground, job_in, new_ground
 from refolding import decoded
-from service_process import POLL_SECONDS, PROGRAM, ready, service
+from service_process import POLL_SECONDS, ready, service
 
 from stream_qa.broker.ports import free_port
 from stream_qa.bundle import MANIFEST, Bundle

@@ -22,14 +22,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 JOB = job_in(1)
 
 
-@pytest.fixture
-def on_ground(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    """Give topics of one's own, and set the environment to them."""
-    for name, value in ground.environment.items():
-        monkeypatch.setenv(name, value)
-    return ground
-
-
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(command_line, ["status", *arguments], env={"COLUMNS": "200"})
 

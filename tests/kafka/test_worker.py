@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
-from ground import PARTITIONS, Ground
+from ground import PARTITIONS, PROGRAM, Ground
 
 from stream_qa.broker.ports import free_port
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, PARTITION, STAGE, TOPIC
@@ -30,10 +30,9 @@ PACE = "260000x"
 
 def refusal(environment: dict[str, str], directory: Path) -> str:
     """Return what a worker says that does not start."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_QA_")}
     done = subprocess.run(
         [sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker"],
-        env={**clean, "STREAM_QA_DATA_DIRECTORY": str(directory / "state"), **environment},
+        env={**os.environ, "STREAM_QA_DATA_DIRECTORY": str(directory / "state"), **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -274,9 +273,8 @@ def log(tmp_path: Path) -> Path:
 def expected(log: Path, tmp_path: Path) -> dict[str, int]:
     """Give the value of the final label of every application that has one, by the stages without Kafka."""
     out = tmp_path / "in-process"
-    program = [sys.executable, "-c", "from stream_qa.cli import main; main()"]
     subprocess.run(
-        [*program, "replay", str(log), "--out", str(out), "--partitions", str(PARTITIONS), "--chunk-minutes", "10000"],
+        [*PROGRAM, "replay", str(log), "--out", str(out), "--partitions", str(PARTITIONS), "--chunk-minutes", "10000"],
         check=True,
         capture_output=True,
     )
@@ -286,18 +284,8 @@ def expected(log: Path, tmp_path: Path) -> dict[str, int]:
 
 def ground_replay(ground: Ground, log: Path) -> "subprocess.Popen[bytes]":
     """Begin to replay a log through the broker, over some seconds; it ends when the workers have done all of it."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_QA_")}
-    program = [
-        sys.executable,
-        "-c",
-        "from stream_qa.cli import main; main()",
-        "replay",
-        str(log),
-        "--kafka",
-        "--pace",
-        PACE,
-    ]
-    return subprocess.Popen(program, env={**clean, **ground.environment}, stderr=subprocess.DEVNULL)
+    command = [*PROGRAM, "replay", str(log), "--kafka", "--pace", PACE]
+    return subprocess.Popen(command, env=ground.whole_environment, stderr=subprocess.DEVNULL)
 
 
 def wait_for_more_labels(ground: Ground) -> None:

@@ -96,13 +96,16 @@ class LabelPartition:
     most_due: int = 20_000
     curves: SilenceCurves | None = None
     unfinished: bool = False
+    left: list[Record] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
 
     def read(self, *records: Record) -> list[Message]:
-        """Take in one chunk of records; return what was sent."""
+        """Take in one chunk of records, after what was left of the one before; return what was sent at first."""
         stage = label_stage(self.policy, self.schema, self.most_due, self.curves)
-        outcome = stage.process(0, records, self.state, self.jobs)
-        self.unfinished = outcome.unfinished
+        self.left = [*self.left, *records]
+        outcome = stage.process(0, self.left, self.state, self.jobs)
+        self.left = self.left[len(self.left) - outcome.left :]
+        self.unfinished = outcome.unfinished or bool(self.left)
         self.counted.update(outcome.counted)
         self.state.apply(outcome.changes)
         self.messages += outcome.messages

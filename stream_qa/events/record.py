@@ -54,9 +54,11 @@ class Record(Struct, frozen=True, gc=False):
 
 
 class Message(Struct, frozen=True, gc=False):
-    """What a stage sends; its partition follows from the key."""
+    """What a stage sends."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
+    """Where it goes; ``None`` where that follows from the key."""

@@ -179,6 +179,10 @@ class Input(Struct, array_like=True):
     doubted: int = NOT_BEGUN
     """The time (ms) of an event that was too far ahead to be believed alone."""
     doubted_application: str = ""
+    reached_by: str = ""
+    """The application of the event that has reached so far; none where a tick has."""
+    agreed: int = NOT_BEGUN
+    """The largest event time (ms) that events of two applications have reached: one clock alone may be wrong."""
 
     def check(self, moment: int, application_id: str, jump: int) -> None:
         """Doubt an event that is more than ``jump`` (ms) ahead, unless another one before said the same.
@@ -204,10 +208,22 @@ class Input(Struct, array_like=True):
         """
         return moment <= (NOT_BEGUN if self.reached == NOT_BEGUN else self.reached + jump)
 
-    def move(self, moment: int) -> None:
+    def move(self, moment: int, application_id: str) -> None:
         """Move on to the time (ms) of an event that was used."""
+        if application_id != self.reached_by:
+            self.agreed = max(self.agreed, min(moment, self.reached))
         if moment > self.reached:
-            self.reached, self.doubted, self.doubted_application = moment, NOT_BEGUN, ""
+            self._reach(moment, application_id)
+
+    def come_to(self, moment: int) -> None:
+        """Move on to an event time (ms) that the clock says."""
+        if moment > self.reached:
+            self._reach(moment, "")
+            self.agreed = moment
+
+    def _reach(self, moment: int, application_id: str) -> None:
+        self.reached, self.reached_by = moment, application_id
+        self.doubted, self.doubted_application = NOT_BEGUN, ""
 
 
 class Clock(Struct, array_like=True):
@@ -220,10 +236,9 @@ class Clock(Struct, array_like=True):
 
     @property
     def present(self) -> int:
-        """The event time (ms) that events speak of at most, ``NOT_BEGUN`` before there are any of both inputs."""
-        if NOT_BEGUN in (self.applications.reached, self.engagements.reached):
-            return NOT_BEGUN
-        return max(self.applications.reached, self.engagements.reached)
+        """The largest event time (ms) that two events speak of, ``NOT_BEGUN`` before there are any of both inputs."""
+        both = min(self.applications.reached, self.engagements.reached)
+        return NOT_BEGUN if both == NOT_BEGUN else max(both, self.applications.agreed, self.engagements.agreed)
 
     def watermark(self, lateness: int) -> int:
         """Return the event time (ms): the smaller of what both inputs have reached, less an allowed ``lateness`` (ms).

@@ -39,13 +39,13 @@ def label_to_the_end(
     jobs
         The job learner's table of the partition.
     """
-    outcome = stage.process(partition, records, state, jobs)
-    state.apply(outcome.changes)
-    yield outcome
-    while outcome.unfinished:
-        outcome = stage.process(partition, [], state, jobs)
+    while True:
+        outcome = stage.process(partition, records, state, jobs)
         state.apply(outcome.changes)
         yield outcome
+        records = records[len(records) - outcome.left :]
+        if not (records or outcome.unfinished):
+            return
 
 
 class InProcessReplay:

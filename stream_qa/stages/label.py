@@ -73,6 +73,8 @@ class LabelStage:
     ) -> Outcome:
         """Return what a chunk of one partition, in the order it was read, changes and sends.
 
+        What falls due is done before newer events are taken: where it is much, records are left.
+
         Parameters
         ----------
         partition
@@ -92,12 +94,13 @@ class LabelStage:
             The model by which the partition scores is not here.
         """
         model, taking_up, refused = choose(self.models, state)
-        events = self._decode(records)
+        silence = silence_says(self.policy.silence, model.curves)
+        chunk = LabelChunk(self.policy, model.feature_schema, silence, state, self.most_due, partition=partition)
+        usable = [] if chunk.is_behind else records
+        events = self._decode(usable)
         if belongs is not None:
             events = _in_their_place(events, belongs)
-        silence = silence_says(self.policy.silence, model.curves)
-        chunk = LabelChunk(self.policy, model.feature_schema, silence, state, self.most_due)
-        chunk.process(records, events)
+        left = len(records) - chunk.process(usable, events)
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
         messages = [*rejected, *self._labels(model, partition, chunk.revisions, jobs)]
         chunk.counted.update(refused)
@@ -114,6 +117,7 @@ class LabelStage:
                 if revision.verdict.value is not None
             ],
             seen=_seen(model, chunk),
+            left=left,
         )
 
     def event_times(self, records: Sequence[SourceRecord]) -> list[int]:
@@ -135,7 +139,7 @@ class LabelStage:
         if clock.present == NOT_BEGUN or not (applications or engagements):
             return None
         tick = wire.Tick(partition, reached_at, applications, engagements)
-        return Message(self.topics.ticks, b"%d" % partition, wire.encode(tick))
+        return Message(self.topics.ticks, b"%d" % partition, wire.encode(tick), partition=partition)
 
     def _decode(self, records: Sequence[SourceRecord]) -> list[Event | RejectedError]:
         """Decode a chunk of all inputs, in its order."""

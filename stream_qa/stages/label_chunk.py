@@ -45,6 +45,7 @@ Event = wire.Application | wire.Engagement | wire.Tick
 
 _OTHER_JOB = "it is about another job than its application"
 _TOO_LATE = "engagement after the window"
+_FOREIGN_TICK = "tick of another partition"
 
 
 class Revision(Struct, frozen=True, gc=False):
@@ -79,6 +80,8 @@ class LabelChunk:
         The label table of the partition.
     most_due
         Applications that may fall due, and as many that silence may say something of, about.
+    partition
+        Of which the chunk is.
 
     Raises
     ------
@@ -95,6 +98,8 @@ class LabelChunk:
         silence: SilenceSays | None,
         state: StateReader,
         most_due: int,
+        *,
+        partition: int,
     ) -> None:
         self.changes: dict[bytes, bytes | None] = {}
         """Of the table; whole after :meth:`process`."""
@@ -106,6 +111,7 @@ class LabelChunk:
         """How many of the revisions say another value or weight than the one before."""
         self.counted: Counter[str] = Counter()
         """Engagements that were taken and say nothing, by why."""
+        self._partition = partition
         self._policy = policy
         self._state = state
         clock, adopted, durations = state.get_many([CLOCK, FEATURE_SCHEMA, DURATIONS])
@@ -114,6 +120,8 @@ class LabelChunk:
         self._has_durations = durations is not None
         self._clock, self._stored_clock = Clock.unpack(clock), clock
         self._now = self._clock.done
+        self._is_done = True
+        """Whether nothing is left that has fallen due."""
         self._all_near = False
         """Whether no event of the chunk is so far ahead that it could be doubted."""
         self._schema = schema if adopted is None else FeatureSchema.unpack(adopted)
@@ -131,19 +139,32 @@ class LabelChunk:
         """Whether more is to be done than was."""
         return not self._due.is_all or (self._silence is not None and self._silence.unfinished)
 
-    def process(self, records: Sequence[SourceRecord], events: Sequence[Event | RejectedError]) -> None:
-        """Take in the records of the chunk and the event in each, in order, and do what falls due."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is left that has fallen due before the chunk: then that is done, and no event is taken."""
+        left = self._silence is not None and self._silence.was_unfinished
+        return left or self._now < self._clock.watermark(self._policy.lateness)
+
+    def process(self, records: Sequence[SourceRecord], events: Sequence[Event | RejectedError]) -> int:
+        """Take in the records of the chunk and the event in each, in order, and do what falls due.
+
+        Returns how many were taken: what an event brings about is done before the next one, however much it is.
+        """
         self._load([event for event in events if not isinstance(event, RejectedError)])
+        self._catch_up()
+        taken = 0
         for record, event in zip(records, events, strict=True):
+            if not self._is_done:
+                break
+            taken += 1
             try:
                 if isinstance(event, RejectedError):
                     raise event
                 self._take(record, event)
             except RejectedError as error:
                 self._reject(record, error)
-        # What has fallen due before the chunk, where no event moves time on.
-        self._advance(self._clock.watermark(self._policy.lateness))
         self._save()
+        return taken
 
     def _load(self, events: Sequence[Event]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
@@ -158,13 +179,22 @@ class LabelChunk:
 
     def _take(self, record: SourceRecord, event: Event) -> None:
         """Take in one event, then move event time on and do what falls due."""
+        if isinstance(event, wire.Tick) and event.partition != self._partition:
+            self.counted[_FOREIGN_TICK] += 1
+            return
         self._check(self._clock, event)
         if isinstance(event, wire.Application):
             self._apply(event)
         elif isinstance(event, wire.Engagement):
             self._engage(record, event)
         _move(self._clock, event)
-        self._advance(self._clock.watermark(self._policy.lateness))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Do what has fallen due, as far as the chunk may."""
+        watermark = self._clock.watermark(self._policy.lateness)
+        self._advance(watermark)
+        self._is_done = self._now >= watermark and (self._silence is None or self._silence.has_room)
 
     def _reject(self, record: SourceRecord, error: RejectedError) -> None:
         """Take note of a record that cannot be used."""
@@ -200,8 +230,8 @@ class LabelChunk:
         # The usual case: no event is far ahead of what its input had reached before the chunk.
         self._all_near = bound.applications.is_near(applied, jump) and bound.engagements.is_near(engaged, jump)
         if self._all_near:
-            bound.applications.move(applied)
-            bound.engagements.move(engaged)
+            bound.applications.come_to(applied)
+            bound.engagements.come_to(engaged)
             events = [event for event in events if isinstance(event, wire.Tick)]
         for event in events:
             with suppress(RejectedError):
@@ -372,11 +402,11 @@ class LabelChunk:
 def _move(clock: Clock, event: Event) -> None:
     """Move the input of an event, or those that a tick is about, on to its time."""
     if isinstance(event, wire.Application):
-        clock.applications.move(event.applied_at)
+        clock.applications.move(event.applied_at, event.application_id)
     elif isinstance(event, wire.Engagement):
-        clock.engagements.move(event.engaged_at)
+        clock.engagements.move(event.engaged_at, event.application_id)
     else:
         if event.applications:
-            clock.applications.move(event.reached_at)
+            clock.applications.come_to(event.reached_at)
         if event.engagements:
-            clock.engagements.move(event.reached_at)
+            clock.engagements.come_to(event.reached_at)

@@ -48,6 +48,16 @@ class LabelSilence:
         """The chunk's own applications by job, which the table does not have yet."""
 
     @property
+    def was_unfinished(self) -> bool:
+        """Whether chunks before have left applications to visit."""
+        return bool(self._visiting)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more applications may be visited; while it is so, none is left."""
+        return self._left > 0
+
+    @property
     def unfinished(self) -> bool:
         """Whether applications are left to visit."""
         return any(activity.visits for activity in self._activities.values())

@@ -54,6 +54,8 @@ class Outcome(NamedTuple):
     """Whose coefficients are newly held back, each with why; ``released`` where they are no more."""
     delta_times: Sequence[Integers] = ()
     """Event time (ms) of the newest label that went into each delta, shape ``(n,)`` for each part of the chunk."""
+    left: int = 0
+    """How many records, the last ones, were not used: they are to be given again, when these changes are applied."""
 
 
 class MemoryState:

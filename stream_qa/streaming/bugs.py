@@ -70,6 +70,9 @@ class _Search:
         self._delta_times: list[Integers] = []
         self._found = False
         self._unfinished = False
+        self._used = 0
+        self._stops = False
+        """Whether records are left: what comes after them waits as well."""
 
     def run(self, records: Sequence[SourceRecord]) -> Outcome | None:
         """Return the outcome of the chunk without the records that fail; ``None`` where none fails alone.
@@ -80,7 +83,7 @@ class _Search:
             One does, and this is to stop there.
         """
         self._halves(records)
-        if not self._found:
+        if not (self._found or self._stops):
             return None
         changes = dict(self._state.changes)
         return Outcome(
@@ -95,11 +98,14 @@ class _Search:
             self._notices,
             self._held_back,
             self._delta_times,
+            left=len(records) - self._used,
         )
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
         middle = len(records) // 2
         for part in (records[:middle], records[middle:]) if middle else (records,):
+            if self._stops:
+                return
             try:
                 outcome = self._process(part, self._state)
             except StateError:
@@ -110,6 +116,8 @@ class _Search:
                 else:
                     self._poison(part[0], error)
             else:
+                self._used += len(part) - outcome.left
+                self._stops = outcome.left > 0
                 self._state.apply(outcome.changes)
                 self._messages += outcome.messages
                 self._unfinished = outcome.unfinished
@@ -131,6 +139,7 @@ class _Search:
         where = {**at(record.topic, record.partition, record.offset), "stage": self._stage}
         _log.error("%s; it goes to the dead letters", bug, exc_info=error, extra=where)
         self._found = True
+        self._used += 1
         told = PoisonousRecordError(f"{bug}: {error}"[:_MESSAGE_LETTERS])
         self._messages.append(dead_letter(self._dead_letters, self._stage, record, told))
 

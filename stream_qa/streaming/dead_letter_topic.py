@@ -234,8 +234,8 @@ def _partition(settings: Settings, letter: DeadLetter, key: bytes | None, count:
     """Return the partition of its topic to which a letter goes."""
     if count is None:
         raise TopicMissingError(f"the broker has no topic {letter.source_topic}; run `stream-qa topics apply`")
-    # Where producers have a partitioner of their own, only the record itself knows where it belongs.
-    if settings.partitioner == "unchecked":
+    # Where producers have a partitioner of their own, only the record itself knows where it belongs. So it is of ticks.
+    if settings.partitioner == "unchecked" or letter.source_topic == settings.topics.ticks:
         return letter.source_partition
     return partition_of(key, count)
 

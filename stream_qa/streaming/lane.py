@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stream_qa.events import Message
+from stream_qa.events import Message, SourceRecord
 from stream_qa.stages.state import Outcome
 from stream_qa.streaming.bugs import Process
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark, Origin, Position, position_key
@@ -72,6 +72,10 @@ class Lane:
     session: int = 0
     is_open: bool = False
     _unfinished: bool = False
+    _left: list[SourceRecord] = field(default_factory=list)
+    """Records that were taken, and that the stage has not used yet."""
+    _after_left: dict[str, int] = field(default_factory=dict)
+    """The positions after them."""
     _outbox: list[Message] = field(default_factory=list)
     _without_effect: Counter[str] = field(default_factory=Counter)
 
@@ -81,7 +85,12 @@ class Lane:
     @property
     def queued(self) -> int:
         """Records that wait."""
-        return self.waiting.queued
+        return len(self._left) + self.waiting.queued
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is left to do before what waits."""
+        return self._unfinished or bool(self._left)
 
     @property
     def fields(self) -> dict[str, object]:
@@ -104,6 +113,7 @@ class Lane:
         self.changelog_id = changelog_id
         self.session += 1
         self.is_open = True
+        self._left = []
         # What had fallen due and was not done may be long in coming with the next record.
         self._unfinished = True
 
@@ -112,6 +122,7 @@ class Lane:
         self.is_open = False
         self.session += 1
         self.waiting.open({}, {})
+        self._left = []
         self._outbox = []
 
     def add(self, chunk: Chunk) -> bool:
@@ -130,7 +141,9 @@ class Lane:
         OffsetGapError
             A chunk does not continue where the one before it ended.
         """
-        records, positions = self.waiting.take(most, self.positions)
+        records, positions = self._left, self._after_left
+        if not records:
+            records, positions = self.waiting.take(most, self.positions)
         changes: dict[bytes, bytes | None] = {}
         messages: list[Message] = []
         outcome: Outcome | None = None
@@ -138,6 +151,7 @@ class Lane:
             outcome = self.process(records, self.table)
             changes, messages, self._unfinished = outcome.changes, outcome.messages, outcome.unfinished
             self._count(outcome.counted)
+            records, positions = self._used(records, positions, outcome.left)
         messages, self._outbox = [*self._outbox, *messages], []
         if not (records or changes or messages):
             # Control records alone are not worth a transaction; read again, they are passed again.
@@ -146,6 +160,16 @@ class Lane:
         for topic, offset in positions.items():
             changes[position_key(topic)] = Position(offset, self.origins[topic]).pack()
         return Work(changes, messages, positions, len(records), records[0].timestamp if records else None, outcome)
+
+    def _used(
+        self, records: list[SourceRecord], positions: dict[str, int], left: int
+    ) -> tuple[list[SourceRecord], dict[str, int]]:
+        """Return the records that were used and the positions after them, and keep those that are left."""
+        count = len(records) - left
+        self._left, self._after_left = records[count:], positions
+        if left:
+            positions = {record.topic: record.offset + 1 for record in records[:count]}
+        return records[:count], positions
 
     def _count(self, counted: Mapping[str, int]) -> None:
         """Say what is used and changes nothing when it is seen first: a misspelt kind would go unnoticed."""

@@ -361,4 +361,6 @@ class Lanes:
 
     def _destination(self, message: Message) -> Destination:
         """Say to which partition a message goes."""
+        if message.partition is not None:
+            return message.topic, message.partition
         return message.topic, partition_of(message.key, self._opener.partition_counts[message.topic])

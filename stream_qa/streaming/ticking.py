@@ -48,7 +48,7 @@ class Ticker:
         """Send a tick if there is a quiet input to move on; return whether one was sent."""
         lane, topics = self._lane, self._stage.topics
         applications, engagements = map(lane.waiting.quiet_seconds, (topics.applications, topics.engagements))
-        if not lane.is_open or applications is None or engagements is None:
+        if not lane.is_open or lane.is_behind or applications is None or engagements is None:
             return False
         now = self._clock()
         newest_at = now - min(applications, engagements)

@@ -159,7 +159,7 @@ class _Labels:
         return decoded
 
     def _process(self, events: Sequence[tuple[LogEvent, Event | RejectedError]]) -> None:
-        chunk = LabelChunk(self.policy, None, None, self._state, most_due=_ALL)
+        chunk = LabelChunk(self.policy, None, None, self._state, most_due=_ALL, partition=0)
         records = [Record(line.topic, 0, number, line.key, line.value) for number, (line, _) in enumerate(events)]
         chunk.process(records, [event for _, event in events])
         self._state.apply(chunk.changes)

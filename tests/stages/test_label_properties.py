@@ -150,18 +150,23 @@ def test_any_interleaving_of_the_topics_gives_the_same_labels_in_the_end(
     assert {name: without_moment_of_silence(outcome) for name, outcome in found.items()} == expected
 
 
-@given(topics_in_order(), st.integers(1, 5), st.data())
+@given(ANYTHING, st.integers(1, 5), st.sampled_from([None, CURVES]), st.data())
 @PROPERTY
-def test_doing_what_falls_due_in_parts_gives_the_same_labels_in_the_end(
-    topics: tuple[list[Application], list[Engagement]], most_due: int, data: st.DataObject
+def test_doing_what_falls_due_in_parts_gives_the_same_labels_and_leaves_the_same_state(
+    events: list[Event], most_due: int, curves: SilenceCurves | None, data: st.DataObject
 ) -> None:
-    expected = expected_outcomes([*topics[0], *topics[1]], PATIENT)
-    partition = LabelPartition(PATIENT, most_due=most_due)
-    partition.read_in_chunks([record] for record in as_records(data.draw(interleaved(*topics))))
-    while partition.unfinished:
-        partition.read()
-    found = last_outcomes(partition.history)
-    assert {name: without_moment_of_silence(without_wording(outcome)) for name, outcome in found.items()} == expected
+    """However little is done at once, and however the log is cut: all of it comes before newer events."""
+    records = as_records(events)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(records)))) | {0, len(records)})
+    at_once = after(events, SHORT, curves)
+    in_parts = LabelPartition(SHORT, curves=curves, most_due=most_due)
+    in_parts.read_in_chunks(records[start:end] for start, end in pairwise(cuts))
+    in_parts.finish()
+    assert in_parts.history == at_once.history
+    assert messages_of(in_parts.messages) == messages_of(at_once.messages)
+    assert in_parts.counted == at_once.counted
+    if records:
+        assert items(in_parts.state) == items(at_once.state)
 
 
 @given(applications(), st.lists(ENGAGEMENTS, max_size=15), PRECEDENCES, st.data())

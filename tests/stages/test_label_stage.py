@@ -7,7 +7,7 @@ from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, l
 from msgspec import structs
 
 from stream_qa.errors import PolicyChangedError, StateFormatError
-from stream_qa.events import Application, Decoder, Engagement, Label, Tick
+from stream_qa.events import Application, Decoder, Engagement, Label, Record, Tick
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.event_time import APPLIED, index_key, life_cycle_key
@@ -472,9 +472,9 @@ def test_an_answer_that_concerns_many_is_spread_over_chunks() -> None:
     partition.take(*(job(number, hours=0.1) for number in range(35)))
     before = len(partition.labels)
     assert len(partition.take(answer(34))) == 1 + 10
-    # What is new goes on in between, and is not forgotten.
-    partition.take(job(33, hours=0.1), job(40, "job-2"), job(50, hours=0.05))
-    assert partition.finish() == 2
+    # What is new waits for it, and is not forgotten.
+    assert len(partition.take(job(33, hours=0.1), job(40, "job-2"), job(50, hours=0.05))) == 10
+    assert partition.finish() == 3
     assert len(partition.labels) == before + 1 + 34 + 1 + 2
     assert all(len(revisions) == 2 for name, revisions in partition.history.items() if name != "application-40")
 
@@ -766,15 +766,44 @@ def test_the_present_is_the_newest_event_and_the_time_that_has_passed(
     quiet: Quiet, moved: tuple[int, bool, bool] | None
 ) -> None:
     partition = LabelPartition()
-    partition.take(application("new", applied_at=START + 10), engagement(application_id="new", engaged_at=START))
+    partition.take(application("new", applied_at=START + 10), application("as-new", applied_at=START + 10))
+    partition.take(engagement(application_id="new", engaged_at=START))
     message = label_stage(LabelPolicy()).tick(3, partition.state, quiet)
     if moved is None:
         assert message is None
     else:
         assert message is not None
-        assert (message.topic, message.key) == ("ticks", b"3")
+        assert (message.topic, message.key, message.partition) == ("ticks", b"3", 3)
         [found] = Decoder(Tick).decode([message.value])
         assert found == Tick(partition=3, reached_at=moved[0], applications=moved[1], engagements=moved[2])
+
+
+def test_a_tick_of_another_partition_is_none() -> None:
+    """Workers of before wrote ticks to the partition that a hash of the number gave."""
+    partition = LabelPartition()
+    partition.take(application(), *until(START))
+    before = items(partition.state)
+    partition.take(tick(CLOSES_AT).model_copy(update={"partition": 1}))
+    assert items(partition.state) == before
+    assert partition.counted["tick of another partition"] == 1
+
+
+@pytest.mark.parametrize("days", [20, 29])
+def test_one_clock_that_is_ahead_is_not_the_present(days: int) -> None:
+    """It is believed, as within ``jump_days``, and moves its own topic: ticks do not bring the other one there."""
+    partition = LabelPartition(LabelPolicy())
+    partition.take(*until(START - DAY), application("a"), application("b"))
+    partition.take(engagement("note", application_id="bad", engaged_at=START + days * DAY))
+    message = label_stage(LabelPolicy()).tick(0, partition.state, Quiet(True, True, 60_000))  # noqa: FBT003 # both
+    assert message is not None
+    partition.read(Record("ticks", 0, 0, message.key, message.value))
+    assert steps(partition.labels, "a") == steps(partition.labels, "b") == [(1, "opened")]
+    # A second one says the same: then it is the present.
+    partition.take(engagement("note", application_id="another", engaged_at=START + days * DAY))
+    message = label_stage(LabelPolicy()).tick(0, partition.state, Quiet(True, False, 0))  # noqa: FBT003 # one
+    assert message is not None
+    partition.read(Record("ticks", 0, 1, message.key, message.value))
+    assert steps(partition.labels, "a")[1:] == steps(partition.labels, "b")[1:] == [(2, "window-closed")]
 
 
 def test_without_events_of_both_inputs_there_is_no_present() -> None:

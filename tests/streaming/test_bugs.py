@@ -42,6 +42,24 @@ def records(values: Sequence[bytes]) -> list[Record]:
     return [Record("labels", 3, 100 + place, b"key", value, [("trace", b"x")]) for place, value in enumerate(values)]
 
 
+def test_what_the_stage_leaves_in_the_search_is_left() -> None:
+    """A record that fails may wait behind what has fallen due: it is found when its turn comes."""
+
+    def two_at_most(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+        count(records, state)
+        return count(records[:2], state)._replace(left=max(0, len(records) - 2))
+
+    state, left, letters = MemoryState(), records([b"good"] * 5 + [POISON, b"good"]), []
+    while left:
+        outcome = guarded("member", two_at_most, "dead-letters")(left, state)
+        state.apply(outcome.changes)
+        letters += [message for message in outcome.messages if message.topic == "dead-letters"]
+        assert outcome.left < len(left)
+        left = left[len(left) - outcome.left :]
+    assert state.get_many([b"seen"]) == [b"6"]
+    assert [letter.key for letter in letters] == [b"key"]
+
+
 @settings(deadline=None)  # every failure is logged with its traceback
 @given(st.lists(st.sampled_from([b"good", POISON]), max_size=20))
 def test_all_but_the_poisonous_records_are_processed_as_if_those_were_not_there(values: list[bytes]) -> None:

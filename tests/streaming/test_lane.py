@@ -113,6 +113,43 @@ def test_a_chunk_larger_than_that_is_taken_whole(lane: Lane) -> None:
     assert len(sent(lane.step(1))) == 10
 
 
+def test_what_a_stage_leaves_comes_again_before_what_waits_and_its_position_is_not_committed(
+    table: Table,
+) -> None:
+    def two_at_once(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+        return process(records[:2], state)._replace(left=max(0, len(records) - 2))
+
+    lane = Lane("label", 0, ("applications", "engagements"), "label-changelog", table, two_at_once)
+    lane.open(at(applications=10, engagements=100), CHANGELOG_ID)
+    lane.step(100)
+    lane.add(chunk(lane, 100, 101, topic="engagements"))
+    lane.add(chunk(lane, 10, 15, count=4))
+    lane.add(chunk(lane, 15, 16))
+    steps = []
+    while (work := lane.step(4)) is not None:
+        steps.append((sent(work), work.positions, lane.is_behind, lane.queued))
+        lane.store(work, 0)
+    assert steps == [
+        ([b"applications-10", b"applications-11"], {"applications": 12}, True, 4),
+        ([b"applications-12", b"applications-13"], {"applications": 15}, False, 2),
+        ([b"applications-15", b"engagements-100"], {"applications": 16, "engagements": 101}, False, 0),
+    ]
+
+
+def test_a_stage_may_leave_all_and_what_is_left_is_forgotten_with_the_session(table: Table) -> None:
+    def not_yet(records: Sequence[SourceRecord], _state: StateReader) -> Outcome:
+        return Outcome({b"done": b"some"}, [], left=len(records))
+
+    lane = Lane("label", 0, ("applications", "engagements"), "label-changelog", table, not_yet)
+    lane.open(at(applications=10, engagements=100), CHANGELOG_ID)
+    lane.add(chunk(lane, 10, 12))
+    work = lane.step(100)
+    assert work is not None
+    assert (work.positions, work.records, lane.queued) == ({}, 0, 2)
+    lane.drop()
+    assert (lane.is_behind, lane.queued) == (False, 0)
+
+
 def test_the_positions_of_two_sources_advance_apart(lane: Lane) -> None:
     lane.add(chunk(lane, 100, 101, topic="engagements"))
     work = lane.step(100)

@@ -49,7 +49,7 @@ class Group:
 
 @dataclass
 class Ground:
-    """The label lane of a partition that has read one application and one engagement of an hour later."""
+    """The label lane of a partition that has read one application and two engagements of an hour later."""
 
     clock: Clock
     lane: Lane
@@ -74,7 +74,8 @@ def ground(tmp_path: Path) -> Any:  # noqa: ANN401 # a generator of it
     """Give the ground."""
     clock = Clock()
     table = Table(tmp_path / "table", rocksdict.Cache(1 << 20), 64 << 10)
-    events = [as_record(application()), as_record(engagement(engaged_at=START + 3_600_000))]
+    answers = [engagement(application_id=name, engaged_at=START + 3_600_000) for name in ("application-1", "another")]
+    events = [as_record(event) for event in (application(), *answers)]
     outcome = STAGE.process(0, events, MemoryState(), MemoryState())
     for key, value in outcome.changes.items():
         table.apply({key: value})
@@ -84,6 +85,7 @@ def ground(tmp_path: Path) -> Any:  # noqa: ANN401 # a generator of it
         Order(STAGE.event_times, 1.0, ReplaySteps(0, 1.0), clock=clock),
     )  # fmt: skip
     lane.open({topic: Position(0, Origin(bytes(16), 4)) for topic in SOURCES})
+    assert lane.step(10) is None
     group = Group([lane])
     yield Ground(clock, lane, group, Ticker(STAGE, cast("LaneGroup", group), lane, QUIET_SECONDS, clock))
     table.close()
@@ -124,6 +126,12 @@ def test_while_one_input_brings_events_the_other_stays_behind_them_by_as_long(gr
 
 def test_an_input_that_is_not_read_to_its_end_is_not_quiet(ground: Ground) -> None:
     ground.hear(TOPICS.applications, behind=3)
+    ground.clock.seconds += 10 * QUIET_SECONDS
+    assert not ground.ticker.tick()
+
+
+def test_while_something_is_left_to_do_time_needs_no_moving(ground: Ground) -> None:
+    ground.lane.open({topic: Position(0, Origin(bytes(16), 4)) for topic in SOURCES})
     ground.clock.seconds += 10 * QUIET_SECONDS
     assert not ground.ticker.tick()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
 from evaluation_ground import EvaluationGround, new_evaluation_ground
 from ground import Ground, new_ground
@@ -31,6 +32,10 @@ OUTCOMES = {"passed": "passed", "xfailed": "passed", "failed": "failed", "error"
 
 # Before scikit-learn is imported: its threads wait for each other by spinning, on a busy machine for most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# One example may be held up for long beside brokers.
+hypothesis.settings.register_profile("beside brokers", deadline=None)
+hypothesis.settings.load_profile("beside brokers")
 
 # Settings of whoever runs the tests are not theirs.
 for _name in [name for name in os.environ if name.startswith(PREFIX)]:

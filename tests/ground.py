@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -43,15 +43,23 @@ class Ground:
     environment: dict[str, str]
     _workers: Iterator[int] = field(default_factory=count)
 
-    def worker(self, name: str = "worker", **settings: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
-        """Run a worker whose state and log are under ``name``: the same name again continues that state."""
+    @contextmanager
+    def worker(self, name: str = "worker", **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a worker whose state and log are under ``name``: the same name again continues that state.
+
+        Asked to end when the context is left, it ends in order.
+        """
         environment = {
             **self.environment,
             "STREAM_QA_DATA_DIRECTORY": str(self.directory / name),
             "STREAM_QA_WEB_PORT": str(free_port()),
             **settings,
         }
-        return worker_process(environment, self.directory / f"{name}-{next(self._workers)}.log")
+        log = self.directory / f"{name}-{next(self._workers)}.log"
+        with worker_process(environment, log) as process:
+            yield process
+            is_asked = process.poll() is None
+        assert not is_asked or process.returncode == 0, log.read_text(errors="replace")
 
     def run(self, name: str, *program: str, **settings: str) -> "subprocess.Popen[bytes]":
         """Begin a worker, or another program for one, and do not wait; its log is ``log_of(name)``."""
@@ -144,3 +152,12 @@ def new_ground(broker: str, directory: Path, **more: float | Path) -> Ground:
         **{f"{PREFIX}{name.upper()}": str(value) for name, value in more.items()},
     }
     return Ground(settings, directory, environment)
+
+
+def halves(log: Path, directory: Path) -> list[Path]:
+    """Write the log in two parts."""
+    lines = log.read_bytes().splitlines(keepends=True)
+    parts = [directory / "first.jsonl", directory / "second.jsonl"]
+    parts[0].write_bytes(b"".join(lines[: len(lines) // 2]))
+    parts[1].write_bytes(b"".join(lines[len(lines) // 2 :]))
+    return parts

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +91,12 @@ def program(name: str) -> str:
 def name_of(family: Metric) -> str:
     """Return the name as queries use it."""
     return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def has_caught_up(found: Mapping[str, Metric]) -> bool:
+    """Whether nothing waits for a worker, by what it says; where the broker has not told, that is not known."""
+    samples = found["stream_qa_lag_records"].samples
+    return bool(samples) and not any(sample.value for sample in samples)
 
 
 def scraped(port: int) -> dict[str, Metric]:

@@ -18,6 +18,9 @@ POLL_SECONDS = 0.05
 #: In which programs end. The default of those who end others is longer: Kubernetes kills after 30 seconds.
 END_SECONDS = 25
 
+#: In which a service answers.
+ANSWER_SECONDS = 60
+
 _number = count()
 
 
@@ -29,12 +32,14 @@ def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
         "PYTHONFAULTHANDLER": "1",
         "STREAM_QA_SERVE_PORT": str(port),
         "STREAM_QA_SERVE_STORE": str(ground.directory / "store"),
+        # Beside brokers and workers it may wait for the processor.
+        "STREAM_QA_SERVE_LOOK_UP_SECONDS": str(ANSWER_SECONDS),
         **settings,
     }
     name = f"service-{next(_number)}"
     process = ground.run(name, *PROGRAM, "serve", **environment)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_SECONDS) as client:
             while ready(client) is None:
                 time.sleep(POLL_SECONDS)
                 assert process.poll() is None, ground.log_of(name).read_text()
@@ -58,7 +63,8 @@ def asker(client: httpx.Client) -> httpx.Client:
 
     It makes a connection for each request: one that is kept may be closed by the service just when it is used again.
     """
-    return httpx.Client(base_url=client.base_url, limits=httpx.Limits(max_keepalive_connections=0))
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(base_url=client.base_url, limits=limits, timeout=ANSWER_SECONDS)
 
 
 def ready(client: httpx.Client) -> bool | None:

@@ -236,7 +236,7 @@ def test_a_missing_file_is_refused(directory: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES[1:])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_changed_byte_is_refused(tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject) -> None:
     directory = tmp_path_factory.mktemp("models") / "bundle"

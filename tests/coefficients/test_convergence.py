@@ -65,7 +65,7 @@ def retained_since(history: History, first: Sequence[Change]) -> int:
     return history.lives_since
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories(), st.data())
 def test_a_server_that_starts_at_any_time_ends_with_what_was_learned(history: History, data: st.DataObject) -> None:
     store = CoefficientStore()

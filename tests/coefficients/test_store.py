@@ -234,7 +234,7 @@ def test_the_newest_event_time_of_what_was_applied_is_known(store: CoefficientSt
 
 
 @given(st.lists(st.integers(-(2**28), 2**28), min_size=1, max_size=8), st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_a_server_that_starts_anywhere_and_gets_repeats_holds_the_same_bits(
     backend: Backend, changes: list[int], data: st.DataObject
 ) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ndcg_score, roc_auc_score
@@ -29,7 +29,6 @@ def groups_with_both(values: Floats, group: Integers) -> list[Booleans]:
     return [mask for mask in masks if 0 < values[mask].mean() < 1]
 
 
-@settings(deadline=None)
 @given(grouped())
 def test_ndcg_is_the_mean_of_scikit_learns_over_groups_with_both(drawn: Scores) -> None:
     values, scores, group = drawn
@@ -37,7 +36,6 @@ def test_ndcg_is_the_mean_of_scikit_learns_over_groups_with_both(drawn: Scores) 
     assert ndcg(values, scores, group) == (pytest.approx(np.mean(theirs)) if theirs else None)
 
 
-@settings(deadline=None)
 @given(grouped())
 def test_pair_auc_is_scikit_learns_auc_of_each_group_weighted_by_its_pairs(drawn: Scores) -> None:
     values, scores, group = drawn
@@ -53,7 +51,6 @@ def test_what_lies_between_groups_is_no_matter_to_pairs() -> None:
     assert pair_auc(values, np.array([5.0, 4.0, 92.0, 91.0]), np.array([0, 0, 1, 1])) == 1.0
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.floats(-20, 20)), min_size=1, max_size=80))
 def test_the_bins_of_calibration_are_those_of_scikit_learn(pairs: list[tuple[bool, float]]) -> None:
     values, log_odds = np.array([value for value, _ in pairs], np.float64), np.array([odds for _, odds in pairs])

@@ -297,14 +297,14 @@ def is_valid(event: Event) -> bool:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_arbitrary_bytes_never_raise(value: bytes) -> None:
     for model in MODELS:
         assert isinstance(decode(value, model), RejectedError)
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_arbitrary_json_never_raises_and_never_gives_an_event_that_is_not_valid(data: st.DataObject) -> None:
     model: type[Event] = Application if data.draw(st.booleans()) else Engagement
     valid = APPLICATION if model is Application else ENGAGEMENT
@@ -317,7 +317,7 @@ def test_arbitrary_json_never_raises_and_never_gives_an_event_that_is_not_valid(
 
 
 @given(APPLICATIONS | ENGAGEMENTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_valid_event_comes_back_from_its_json(event: Event) -> None:
     assert is_valid(event)
     assert decode(event.model_dump_json().encode(), type(event)) == event

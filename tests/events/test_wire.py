@@ -159,7 +159,7 @@ ANY_JSON = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_input_is_judged_as_by_the_schema(data: st.DataObject) -> None:
     form, event = data.draw(st.sampled_from(INPUTS))
     content = event.model_dump()
@@ -168,7 +168,7 @@ def test_any_input_is_judged_as_by_the_schema(data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_judged_as_by_the_schema(value: bytes) -> None:
     for form in FORMS:
         assert_same_judgement(form, value)

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import ConsumerRecord
 from builders import DAY, START, application, engagement
 from ground import PARTITIONS, Ground
-from monitoring import scraped
+from monitoring import has_caught_up, scraped
 
 from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
@@ -25,7 +25,7 @@ def transactions(port: int) -> float:
     """Return how many there have been, once nothing waits any more."""
     while True:
         found = scraped(port)
-        if not any(sample.value for sample in found["stream_qa_lag_records"].samples):
+        if has_caught_up(found):
             break
     [count] = [
         sample.value for sample in found["stream_qa_transaction_seconds"].samples if sample.name.endswith("_count")

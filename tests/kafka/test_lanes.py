@@ -147,7 +147,7 @@ async def test_the_consumer_passes_by_what_was_handed_over(ground: Ground) -> No
         assert session is not None
         record = Record(topic, 0, 0, applied.job_id.encode(), applied.model_dump_json().encode())
         lanes.add(Chunk(topic, 0, session, 0, 1, [record]))
-        passed = await asyncio.wait_for(source.passed, 10)
+        passed = await asyncio.wait_for(source.passed, 30)
     assert passed == {(topics.labels, partition_of(applied.member_id.encode(), PARTITIONS)): 1}
 
 

@@ -110,12 +110,13 @@ def test_healthy_programs_give_no_alert(ground: Ground, tmp_path: Path) -> None:
         wait_for(address, (query for query in queries() if query.name.startswith("Labels")))
         while True:
             rules = ask(address, "/api/v1/rules")["groups"][0]["rules"]
-            if all(rule["health"] != "unknown" for rule in rules):
+            # One record in twenty cannot be used: that alert waits to see whether it goes on.
+            calls = {rule["name"] for rule in rules if rule["state"] != "inactive"} - {"StreamQADeadLetters"}
+            # A look at the worker may have come too late once.
+            if not calls and all(rule["health"] != "unknown" for rule in rules):
                 break
             time.sleep(0.1)
         assert {rule["name"] for rule in rules if rule["health"] == "ok"} == {rule["alert"] for rule in ALERTS}
-        # One record in twenty cannot be used: that alert waits to see whether it goes on.
-        assert {rule["name"] for rule in rules if rule["state"] != "inactive"} <= {"StreamQADeadLetters"}
         assert {rule["name"] for rule in rules if rule["state"] == "firing"} == set()
 
 

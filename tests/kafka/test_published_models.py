@@ -12,7 +12,7 @@ import pytest
 from aiokafka import ConsumerRecord
 from bundles import retrained
 from evaluation_ground import EvaluationGround
-from ground import Ground, new_ground
+from ground import Ground, halves, new_ground
 from monitoring import scraped
 from refolding import delta_of, publishing_differences, refold
 from typer.testing import CliRunner
@@ -39,15 +39,6 @@ def models(*arguments: str) -> str:
     return done.stdout
 
 
-def halves(log: Path, directory: Path) -> list[Path]:
-    """Write the log in two parts."""
-    lines = log.read_bytes().splitlines(keepends=True)
-    parts = [directory / "first.jsonl", directory / "second.jsonl"]
-    parts[0].write_bytes(b"".join(lines[: len(lines) // 2]))
-    parts[1].write_bytes(b"".join(lines[len(lines) // 2 :]))
-    return parts
-
-
 def test_a_published_bundle_is_taken_up_and_what_is_learned_follows_from_the_log_of_labels(
     ground: Ground, evaluation_ground: EvaluationGround, tmp_path: Path
 ) -> None:
@@ -67,6 +58,7 @@ def test_a_published_bundle_is_taken_up_and_what_is_learned_follows_from_the_log
         replay = threads.submit(ground.replay, after, tmp_path / "after")
         asyncio.run(ground.read(topics.labels, until=names_the_second))
         worker.kill()
+        worker.wait()
         # The one that takes over has nothing but the broker and the bundles.
         shutil.rmtree(ground.directory / "worker")
         for refused in (other_scales, damaged):

@@ -20,7 +20,7 @@ from builders import DAY
 from builders import application as application_event
 from bundles import retrained
 from evaluation_ground import EvaluationGround
-from ground import PARTITIONS, PROGRAM, Ground, job_in, new_ground
+from ground import PARTITIONS, PROGRAM, Ground, halves, job_in, new_ground
 from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
 from service_process import POLL_SECONDS, asker, ready, service
 from typer.testing import CliRunner
@@ -90,15 +90,6 @@ def rebuilding(ground: Ground, bundle: Bundle) -> Iterator[None]:
 def of_generation(ground: Ground, number: int, bundle: Bundle) -> Settings:
     """Return the settings of a generation's workers."""
     return ground.settings.model_copy(update={"generation": number, "bundle": bundle.directory})
-
-
-def halves(log: Path, directory: Path) -> list[Path]:
-    """Write the log in two parts."""
-    lines = log.read_bytes().splitlines(keepends=True)
-    parts = [directory / "first.jsonl", directory / "second.jsonl"]
-    parts[0].write_bytes(b"".join(lines[: len(lines) // 2]))
-    parts[1].write_bytes(b"".join(lines[len(lines) // 2 :]))
-    return parts
 
 
 def learned_pairs(ground: Ground, settings: Settings) -> dict[str, Any]:
@@ -241,7 +232,7 @@ def test_a_generation_is_begun_beside_another_that_goes_on_as_if_it_were_alone(
         versions = {1: first.version, 2: second.version}
         with (
             rebuilding(ground, second),
-            service(ground, STREAM_QA_SERVE_LOOK_UP_SECONDS="60") as client,
+            service(ground) as client,
             ThreadPoolExecutor(1) as threads,
         ):
             while not ready(client):

@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from ground import PARTITIONS, Ground, job_in, new_ground
 from monitoring import scraped
 from poison import POISON
-from test_worker import application, expected, ground_replay, log, newest_labels, wait_for_more_labels
+from test_worker import application, expected, log, newest_labels, replaying, wait_for_more_labels
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.ports import free_port
@@ -76,10 +76,9 @@ def test_while_the_broker_is_gone_it_waits_says_so_and_goes_on_when_it_is_back(
 ) -> None:
     ground = new_ground(own_broker.bootstrap, tmp_path)
     port = free_port()
-    with ground.worker(STREAM_QA_WEB_PORT=str(port), **SHORT_SESSION) as worker:
+    with ground.worker(STREAM_QA_WEB_PORT=str(port), **SHORT_SESSION) as worker, replaying(ground, log) as replay:
         assert wait_until_ready(port, 200) is None
-        replay = ground_replay(ground, log)
-        wait_for_more_labels(ground)
+        wait_for_more_labels(ground, replay)
         own_broker.kill() if stop == "kill -9" else own_broker.down()
         said = wait_until_ready(port, 503)
         assert said is not None
@@ -92,8 +91,8 @@ def test_while_the_broker_is_gone_it_waits_says_so_and_goes_on_when_it_is_back(
         own_broker.up()
         assert wait_until_ready(port, 200) is None
         replay.wait(timeout=120)
-        again = ground_replay(ground, log)  # whatever the producer gave up on; the rest are duplicates
-        assert again.wait(timeout=120) == 0
+        with replaying(ground, log) as again:  # whatever the producer gave up on; the rest are duplicates
+            assert again.wait(timeout=120) == 0
         assert newest_labels(ground) == expected
         assert worker.poll() is None
 
@@ -109,10 +108,13 @@ def test_asked_to_end_while_the_broker_is_gone_it_ends(own_broker: DevelopmentBr
 def test_a_paused_worker_finds_itself_replaced_drops_what_it_had_and_joins_again(
     ground: Ground, log: Path, expected: dict[str, int]
 ) -> None:
-    with ground.worker("first", **SHORT_SESSION) as first, ground.worker("second", **SHORT_SESSION):
-        replay = ground_replay(ground, log)
+    with (
+        ground.worker("first", **SHORT_SESSION) as first,
+        ground.worker("second", **SHORT_SESSION),
+        replaying(ground, log, "130000x") as replay,
+    ):
         for _ in range(2):
-            wait_for_more_labels(ground)
+            wait_for_more_labels(ground, replay)
             first.send_signal(signal.SIGSTOP)
             # The fault itself: paused until the other has had all partitions for a while.
             time.sleep(1.5 * float(SHORT_SESSION["STREAM_QA_SESSION_TIMEOUT_SECONDS"]))
@@ -189,21 +191,21 @@ def test_topics_whose_partitions_were_added_to_are_refused(ground: Ground) -> No
 def test_a_disk_that_takes_no_more_stops_the_worker_and_nothing_is_lost(
     ground: Ground, log: Path, expected: dict[str, int]
 ) -> None:
-    replay = ground_replay(ground, log)
-    worker = ground.run("worker")
-    try:
-        wait_for_more_labels(ground)
-        # As a full disk would, but for files of this process only.
-        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
-        assert worker.wait(timeout=60) == EXIT_FAILED
-    finally:
-        worker.kill()
-        worker.wait()
-    said = ground.log_of("worker").read_text()
-    assert "the worker stops: DiskError: the table" in said
-    with ground.worker("worker"):
-        assert replay.wait(timeout=120) == 0
-        assert newest_labels(ground) == expected
+    with replaying(ground, log) as replay:
+        worker = ground.run("worker")
+        try:
+            wait_for_more_labels(ground, replay)
+            # As a full disk would, but for files of this process only.
+            resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
+            assert worker.wait(timeout=60) == EXIT_FAILED
+        finally:
+            worker.kill()
+            worker.wait()
+        said = ground.log_of("worker").read_text()
+        assert "the worker stops: DiskError: the table" in said
+        with ground.worker("worker"):
+            assert replay.wait(timeout=120) == 0
+            assert newest_labels(ground) == expected
 
 
 def poisoned(ground: Ground) -> tuple[list[bytes], int]:

@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
 from ground import PARTITIONS, PROGRAM, Ground
+from service_process import END_SECONDS
 
 from stream_qa.broker.ports import free_port
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, PARTITION, STAGE, TOPIC
@@ -148,37 +151,37 @@ def test_killed_and_restarted_again_and_again_it_loses_nothing(
     ground: Ground, log: Path, expected: dict[str, int]
 ) -> None:
     """The tables are continued, and what was sent but not yet stored is done again under the same revisions."""
-    replay = ground_replay(ground, log)
-    for _ in range(3):
-        with ground.worker() as worker:
-            wait_for_more_labels(ground)
-            worker.kill()
-            worker.wait()
-    with ground.worker():
-        assert replay.wait(timeout=120) == 0
-        assert newest_labels(ground) == expected
+    with replaying(ground, log) as replay:
+        for _ in range(3):
+            with ground.worker() as worker:
+                wait_for_more_labels(ground, replay)
+                worker.kill()
+                worker.wait()
+        with ground.worker():
+            assert replay.wait(timeout=120) == 0
+            assert newest_labels(ground) == expected
 
 
 def test_with_its_local_state_deleted_it_goes_on_from_the_changelogs(
     ground: Ground, log: Path, expected: dict[str, int]
 ) -> None:
-    replay = ground_replay(ground, log)
-    with ground.worker("first") as worker:
-        wait_for_more_labels(ground)
-        worker.kill()
-        worker.wait()
-    with ground.worker("second"):
-        assert replay.wait(timeout=120) == 0
-        assert newest_labels(ground) == expected
+    with replaying(ground, log) as replay:
+        with ground.worker("first") as worker:
+            wait_for_more_labels(ground, replay)
+            worker.kill()
+            worker.wait()
+        with ground.worker("second"):
+            assert replay.wait(timeout=120) == 0
+            assert newest_labels(ground) == expected
 
 
 def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_leaves(
     ground: Ground, log: Path, expected: dict[str, int]
 ) -> None:
-    with ground.worker("first"):
+    with ground.worker("first"), ExitStack() as later:
         with ground.worker("second"):
-            replay = ground_replay(ground, log)
-            wait_for_more_labels(ground)
+            replay = later.enter_context(replaying(ground, log))
+            wait_for_more_labels(ground, replay)
         assert replay.wait(timeout=120) == 0
         assert newest_labels(ground) == expected
 
@@ -186,7 +189,7 @@ def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_leav
 def test_asked_to_end_it_ends_in_order(ground: Ground) -> None:
     with ground.worker() as worker:
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(timeout=15) == 0
+        assert worker.wait(END_SECONDS) == 0
 
 
 def test_a_worker_that_can_never_join_its_group_ends_and_says_so(ground: Ground) -> None:
@@ -282,17 +285,24 @@ def expected(log: Path, tmp_path: Path) -> dict[str, int]:
     return {label["application_id"]: label["value"] for label in labels if label["final"]}
 
 
-def ground_replay(ground: Ground, log: Path) -> "subprocess.Popen[bytes]":
-    """Begin to replay a log through the broker, over some seconds; it ends when the workers have done all of it."""
-    command = [*PROGRAM, "replay", str(log), "--kafka", "--pace", PACE]
-    return subprocess.Popen(command, env=ground.whole_environment, stderr=subprocess.DEVNULL)
+@contextmanager
+def replaying(ground: Ground, log: Path, pace: str = PACE) -> Iterator["subprocess.Popen[bytes]"]:
+    """Replay a log through the broker, over some seconds; it ends when the workers have done all of it."""
+    command = [*PROGRAM, "replay", str(log), "--kafka", "--pace", pace]
+    replay = subprocess.Popen(command, env=ground.whole_environment, stderr=subprocess.DEVNULL)
+    try:
+        yield replay
+    finally:
+        replay.kill()
+        replay.wait()
 
 
-def wait_for_more_labels(ground: Ground) -> None:
+def wait_for_more_labels(ground: Ground, replay: "subprocess.Popen[bytes]") -> None:
     """Return when more labels are on the broker than there were."""
     topic = ground.settings.topics.labels
     before = sum(map(len, asyncio.run(ground.read(topic)).values()))
-    asyncio.run(ground.read(topic, until=lambda found: len(found) > before))
+    asyncio.run(ground.read(topic, until=lambda found: len(found) > before or replay.poll() is not None))
+    assert replay.poll() is None, "the log is over"
 
 
 def newest_labels(ground: Ground) -> dict[str, int]:

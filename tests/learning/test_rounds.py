@@ -83,7 +83,7 @@ def learn_in_parts(batch: Batch, ends: list[int]) -> tuple[Records, Records, lis
     return entities, contributions, seen
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows_of_labels, st.integers(0, 2**32 - 1), st.data())
 def test_any_cut_into_parts_gives_the_same_bytes_as_one_label_at_a_time(
     rows: list[Row], seed: int, data: st.DataObject
@@ -134,7 +134,7 @@ class ByHand:
         self.version += 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows_of_labels, st.integers(0, 2**32 - 1))
 def test_every_entity_takes_its_labels_in_their_order(rows: list[Row], seed: int) -> None:
     batch = batch_of(rows, seed)

@@ -109,7 +109,7 @@ def told_by(applications: int = 8) -> st.SearchStrategy[list[Told]]:
 
 
 @every_rule
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(told=told_by(), data=st.data())
 def test_a_label_that_says_the_same_again_changes_no_byte(rule: Rule, told: list[Told], data: st.DataObject) -> None:
     world = World(rule)
@@ -123,7 +123,7 @@ def test_a_label_that_says_the_same_again_changes_no_byte(rule: Rule, told: list
 
 
 @every_rule
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     revision=st.tuples(
         st.sampled_from([Told(0, 0), Told(0, 1), Told(0, 1, 0.3), Told(0, 0, 0.7)]),
@@ -156,7 +156,7 @@ def test_a_revision_is_as_if_the_label_before_had_never_been(
 
 
 @every_rule
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(told=told_by(), cuts=st.lists(st.integers(0, 25), max_size=4))
 def test_any_cut_into_chunks_gives_the_same_bytes_as_one_label_at_a_time(
     rule: Rule, told: list[Told], cuts: list[int]
@@ -197,7 +197,7 @@ def test_an_entity_does_not_depend_on_those_beside_it(rule: Rule, dimension: int
 
 
 @every_rule
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(told=told_by(), data=st.data())
 def test_the_order_counts_within_an_entity_and_not_between_entities(
     rule: Rule, told: list[Told], data: st.DataObject
@@ -223,7 +223,7 @@ def test_labels_are_learned_in_the_order_in_which_they_are_given(rule: Rule) -> 
 
 
 @every_rule
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(told=told_by())
 def test_packed_state_comes_back_to_the_last_bit(rule: Rule, told: list[Told]) -> None:
     world = World(rule)
@@ -264,7 +264,7 @@ told_extremes = st.lists(
 
 @every_rule
 @pytest.mark.parametrize("precision", [1e-10, 0.3, 60.0])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(told=told_extremes)
 def test_numbers_stay_finite_and_within_the_bound_for_any_finite_input(
     rule: Rule, precision: float, told: list[tuple[int, int, float, list[float], float, int]]
@@ -345,7 +345,7 @@ def test_a_rule_without_end_to_its_time_never_forgets(rule: Rule) -> None:
 
 
 @every_rule
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(told=told_by(), factor=st.lists(st.floats(0.1, 10), min_size=5, max_size=5))
 def test_features_on_another_scale_change_no_score_of_what_was_learned(
     rule: Rule, told: list[Told], factor: list[float]

@@ -55,7 +55,7 @@ def test_any_request_gets_an_answer_that_the_description_allows(
     if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
         return
 
-    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=10, suppress_health_check=list(HealthCheck), database=None)
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Case) -> None:
         # A schema cannot say that vectors must be equally long, or ids different: then a valid request is refused.

@@ -167,7 +167,7 @@ rows = st.lists(
 
 
 @every_rule
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=75)
 @given(rows, st.lists(st.integers(0, 12), max_size=4))
 def test_any_cut_into_chunks_comes_to_the_same_state_and_the_same_outputs(
     rule: str, rows: list[tuple[int, float, int | None]], cuts: list[int]

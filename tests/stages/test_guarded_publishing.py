@@ -131,7 +131,7 @@ def test_while_what_is_learned_does_harm_servers_keep_what_they_have_and_then_ge
     assert partition.served(partition.late) == partition.known()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.integers(0, END), max_size=8))
 def test_no_cut_into_chunks_changes_what_is_held_back_or_any_vector_that_is_published(cuts: list[int]) -> None:
     whole, cut = by_ones(), Partition(GUARDED)
@@ -336,7 +336,7 @@ def test_a_vector_beyond_the_bound_is_not_published() -> None:
 
 
 @given(st.lists(st.integers(0, 160), max_size=6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_cut_changes_whose_account_says_what(cuts: list[int]) -> None:
     labels = [
         *answers("job-1", 20, since=START),

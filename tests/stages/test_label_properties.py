@@ -71,7 +71,7 @@ CONFLICTING_APPLICATIONS = st.builds(
     member_features=st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)),
 )
 ANYTHING = st.lists(CONFLICTING_APPLICATIONS | CONFLICTING_ENGAGEMENTS | ENGAGEMENTS, max_size=25)
-PROPERTY = settings(max_examples=150, deadline=None)
+PROPERTY = settings(max_examples=150)
 
 
 @st.composite

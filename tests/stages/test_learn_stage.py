@@ -278,7 +278,7 @@ def one_at_a_time(side: Side, events: Sequence[Label | Example]) -> Learner:
 
 
 @every_rule
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=75)
 @given(st.lists(told, max_size=25), st.lists(st.integers(0, 25), max_size=4))
 def test_any_cut_into_chunks_gives_the_same_state_and_the_same_outputs(
     side: Side, labels: list[Told], cuts: list[int]
@@ -292,7 +292,7 @@ def test_any_cut_into_chunks_gives_the_same_state_and_the_same_outputs(
 
 
 @every_rule
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=75)
 @given(st.lists(told, max_size=25), st.lists(st.integers(0, 25), max_size=4))
 def test_deltas_are_contiguous_and_add_up_to_what_is_worked_out_by_hand(
     side: Side, labels: list[Told], cuts: list[int]
@@ -318,7 +318,7 @@ def test_deltas_are_contiguous_and_add_up_to_what_is_worked_out_by_hand(
         assert np.array_equal(snapshot.coefficients, by_hand.vectors[snapshot.entity_id][snapshot.version])
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=75)
 @given(st.lists(told, max_size=25), st.lists(st.integers(0, 25), max_size=4))
 def test_scores_and_examples_carry_what_was_known_before_their_own_label(labels: list[Told], cuts: list[int]) -> None:
     events = log_of(MEMBER, labels)
@@ -338,7 +338,7 @@ def test_scores_and_examples_carry_what_was_known_before_their_own_label(labels:
 
 
 @every_rule
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=75)
 @given(st.lists(told, max_size=15), st.data())
 def test_labels_that_come_again_at_any_time_change_nothing(side: Side, labels: list[Told], data: st.DataObject) -> None:
     events = log_of(side, labels)

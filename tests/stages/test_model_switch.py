@@ -202,7 +202,7 @@ def learned(
 
 
 @every_rule
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.lists(st.integers(0, 20), max_size=4))
 def test_any_cut_into_chunks_learns_the_same_wherever_models_change(
     rule: str, rows: list[tuple[int, int, int]], cuts: list[int]
@@ -216,7 +216,7 @@ def test_any_cut_into_chunks_learns_the_same_wherever_models_change(
 
 
 @every_rule
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.lists(st.integers(0, 20), max_size=4))
 def test_deltas_go_on_across_a_switch_and_add_up_to_what_the_table_says(
     rule: str, rows: list[tuple[int, int, int]], cuts: list[int]

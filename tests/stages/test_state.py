@@ -159,7 +159,7 @@ class TableComparedToDictionary(StateComparedToDictionary):
 def bounded(machine: Callable[[], StateComparedToDictionary], examples: int) -> type[RuleBasedStateMachine]:
     """Return the machine's test case, of a size that takes seconds."""
     case = machine.TestCase  # type: ignore[attr-defined]
-    case.settings = settings(max_examples=examples, stateful_step_count=20, deadline=None)
+    case.settings = settings(max_examples=examples, stateful_step_count=20)
     return case  # type: ignore[no-any-return]
 
 

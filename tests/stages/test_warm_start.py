@@ -146,7 +146,7 @@ rows = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 0, 5]), st.samp
 
 
 @every_rule
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.lists(st.integers(0, 12), max_size=4), st.integers(1, 4))
 def test_any_cut_and_any_pace_of_starting_come_to_the_same_state(
     rule: str, rows: list[tuple[int, int, int | None]], cuts: list[int], pace: int

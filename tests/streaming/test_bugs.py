@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_qa.errors import ChunkError, DiskError, PoisonousRecordError
@@ -60,7 +60,6 @@ def test_what_the_stage_leaves_in_the_search_is_left() -> None:
     assert [letter.key for letter in letters] == [b"key"]
 
 
-@settings(deadline=None)  # every failure is logged with its traceback
 @given(st.lists(st.sampled_from([b"good", POISON]), max_size=20))
 def test_all_but_the_poisonous_records_are_processed_as_if_those_were_not_there(values: list[bytes]) -> None:
     state = MemoryState()

@@ -250,7 +250,7 @@ def test_a_dropped_lane_forgets_what_waits_and_takes_nothing_more(lane: Lane) ->
     assert not lane.add(chunk(lane, 10, 12))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 4), max_size=10), st.integers(1, 9))
 def test_however_the_source_is_cut_every_record_is_processed_once(table: Table, sizes: list[int], most: int) -> None:
     lane = Lane("label", 0, ("applications",), "label-changelog", table, process)

@@ -172,7 +172,6 @@ TIMES = st.lists(st.integers(0, 30), max_size=12)
 
 
 @given(TIMES, TIMES, st.data())
-@settings(deadline=None)
 def test_any_cut_into_chunks_and_steps_gives_the_same_order(
     first: list[int], second: list[int], data: st.DataObject
 ) -> None:
@@ -236,7 +235,7 @@ def test_it_waits_once_for_a_source_that_brings_nothing() -> None:
     assert taken(waiting, applications=4)[0] == [f"e{10 * HOUR}"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.one_of(

@@ -40,7 +40,7 @@ def test_without_an_offset_it_is_the_logistic_regression_of_scikit_learn() -> No
     assert fit.coefficients[0] == pytest.approx([*theirs.intercept_, *theirs.coef_[0]], abs=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 12), min_size=1, max_size=5))
 def test_each_of_many_entities_is_at_the_optimum_that_scipy_finds_for_it_alone(seed: int, counts: list[int]) -> None:
     entity, features, values, offset = draw(seed, counts)
@@ -107,7 +107,7 @@ def test_a_precision_stays_within_its_bounds() -> None:
     assert fit.precisions == pytest.approx([60.0, 0.3, 1 / 0.02])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(-5, 5), st.booleans(), st.floats(-60, 60)), min_size=1, max_size=30))
 def test_it_never_gets_worse_nor_infinite_whatever_the_rows_say(lines: list[tuple[float, bool, float]]) -> None:
     features = with_intercept(np.array([[feature] for feature, _, _ in lines]))

@@ -132,7 +132,7 @@ table = st.integers(1, 3).flatmap(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(table)
 def test_the_nearest_table_that_never_falls_is_the_one_that_scipy_finds(cells: Floats) -> None:
     values, weights = cells[:, :, 0], cells[:, :, 1]
@@ -157,7 +157,7 @@ def test_the_nearest_table_that_never_falls_is_the_one_that_scipy_finds(cells: F
     assert ours.ravel() == pytest.approx(theirs, abs=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.5, 10)), min_size=1, max_size=20))
 def test_one_row_is_the_isotonic_regression_of_scikit_learn(cells: list[tuple[float, float]]) -> None:
     values, weights = np.array(cells).T

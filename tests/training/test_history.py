@@ -116,7 +116,7 @@ def same(one: History, other: History) -> bool:
     )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(day=st.integers(1, 60))
 def test_nothing_of_later_is_looked_at(simulated: list[LogEvent], day: int) -> None:
     until = simulated[0].time + day * DAY

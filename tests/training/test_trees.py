@@ -57,7 +57,7 @@ CLASSIFIER, FEATURES = grown(np.random.default_rng(3), max_iter=30)
 FUNCTION = OnnxFunction(as_onnx(CLASSIFIER), 2, 3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.sets(st.integers(1, 299), max_size=6))
 def test_any_cut_into_batches_gives_the_same_to_the_last_bit(cuts: set[int]) -> None:
     ends = [0, *sorted(cuts), 300]

@@ -25,7 +25,7 @@ _number = count()
 
 
 @contextmanager
-def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
+def service(ground: Ground, *, ends_by: signal.Signals = signal.SIGTERM, **settings: str) -> Iterator[httpx.Client]:
     """Run ``stream-qa serve`` until the context is left, and check that it ends in order."""
     port = free_port()
     environment = {
@@ -44,7 +44,7 @@ def service(ground: Ground, **settings: str) -> Iterator[httpx.Client]:
                 time.sleep(POLL_SECONDS)
                 assert process.poll() is None, ground.log_of(name).read_text()
             yield client
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(ends_by)
         try:
             assert process.wait(END_SECONDS) == 0, ground.log_of(name).read_text()
         except subprocess.TimeoutExpired:

@@ -9,8 +9,10 @@ import pytest
 from commands import groups_and_commands
 
 from stream_qa import errors
+from stream_qa.durations import DAY
 from stream_qa.events import TopicNames
 from stream_qa.settings import PREFIX, Settings
+from stream_qa.topics import TopicDeclaration, load_declarations
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [
@@ -119,6 +121,13 @@ def test_relative_links_point_to_something(page: Path) -> None:
 def test_a_page_names_no_error_that_does_not_exist(page: Path) -> None:
     named = set(re.findall(r"`(\w+Error)`", TEXTS[page]))
     assert {name for name in named if not hasattr(errors, name) and not hasattr(builtins, name)} == set()
+
+
+@pytest.mark.parametrize("declaration", load_declarations(), ids=lambda declaration: declaration.name)
+def test_the_topics_page_says_for_how_long_records_stay(declaration: TopicDeclaration) -> None:
+    [row] = re.findall(rf"^\| `{declaration.name}` \|.*$", TEXTS[REPOSITORY / "docs" / "topics.md"], re.MULTILINE)
+    policy, retention = declaration.config["cleanup.policy"], declaration.config.get("retention.ms")
+    assert row.split("|")[4].strip() == (policy if retention is None else f"{policy}, {int(retention) // DAY} days")
 
 
 def test_every_topic_is_in_the_topics_page() -> None:

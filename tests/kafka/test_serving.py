@@ -1,6 +1,7 @@
 """The scoring service as a process, over a real broker and beside a real worker."""
 
 import asyncio
+import signal
 import subprocess
 import time
 from hashlib import sha256
@@ -118,7 +119,7 @@ def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refu
         publish(other_scales)
         publish(third)
         scoring(client, third.version)
-    with service(ground) as client:
+    with service(ground, ends_by=signal.SIGINT) as client:
         while not ready(client):
             time.sleep(POLL_SECONDS)
         assert client.get("/v1/model").json()["model_version"] == third.version

@@ -186,9 +186,10 @@ def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_leav
         assert newest_labels(ground) == expected
 
 
-def test_asked_to_end_it_ends_in_order(ground: Ground) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_it_ends_in_order(ground: Ground, number: signal.Signals) -> None:
     with ground.worker() as worker:
-        worker.send_signal(signal.SIGTERM)
+        worker.send_signal(number)
         assert worker.wait(END_SECONDS) == 0
 
 

@@ -86,9 +86,9 @@ class LaneGroup:
     model_here
         Returns when a model is here that a label names.
     most
-        Records of a lane in one transaction, about.
+        Records of a lane in one transaction, about; large ones are fewer, see ``STEP_BYTES``.
     pause
-        Seconds from one transaction to the next, unless a lane has ``most`` records waiting.
+        Seconds from one transaction to the next, unless what waits in a lane fills its next step.
     committed
         Called after every transaction with where that ends which was handed over: there is room for new chunks.
     failed
@@ -226,7 +226,7 @@ class LaneGroup:
                 await self._until_woken()
                 continue
             self._committed(handed)
-            if all(lane.queued < self._most for lane in self.lanes):
+            if not any(lane.waiting.fills(self._most) for lane in self.lanes):
                 await asyncio.sleep(max(0, began + self._pause - time.monotonic()))
 
     async def _until_woken(self) -> None:
@@ -303,7 +303,7 @@ class LaneGroup:
         """
         lane, (topic, _) = self._readers[destination], destination
         first = lane.waiting.next_offset(topic)
-        if first is None or self._wary or lane.queued >= self._most:
+        if first is None or self._wary or lane.waiting.fills(self._most):
             return None
         records = [
             Record(*destination, offset, message.key, message.value, message.headers, sent_at)

@@ -20,14 +20,14 @@ from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.model_follower import ModelFollower
 from stream_qa.streaming.opening import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Opening, Place, Source
 from stream_qa.streaming.partitioner import partition_of
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.sources import STEP_BYTES, Chunk
 from stream_qa.streaming.stage_lanes import StageLanes
 from stream_qa.streaming.ticking import Ticker
 from stream_qa.streaming.transactions import Transactions
 from stream_qa.topics import refusal
 
-#: Records that may wait in a lane, in chunks of its commits: enough that it never runs dry, few enough for memory.
-_QUEUED_CHUNKS = 3
+#: Steps for which records of a source may wait in a lane: enough that it never runs dry, few enough for memory.
+_QUEUED_STEPS = 3
 _ANSWER_SECONDS = 2.0
 #: How long a transaction in flight may take to end when partitions are taken away or the worker is to stop.
 _END_SECONDS = 8.0
@@ -84,9 +84,11 @@ class Lanes:
     def session(self, place: Place) -> int | None:
         """Return the session in which a place may be read now; ``None`` while it may not."""
         lane = self._lanes.get(place)
+        if lane is None or not lane.is_open:
+            return None
         # Of the topic alone: the lane may wait for the other one to come up with it.
-        most = _QUEUED_CHUNKS * self._settings.chunk_records
-        if lane is None or not lane.is_open or lane.waiting.queued_of(place[0]) >= most:
+        records, size = lane.waiting.queued_of(place[0]), lane.waiting.bytes_of(place[0])
+        if records >= _QUEUED_STEPS * self._settings.chunk_records or size >= _QUEUED_STEPS * STEP_BYTES:
             return None
         return lane.session
 

@@ -12,6 +12,10 @@ from stream_qa.errors import OffsetGapError
 from stream_qa.events import SourceRecord
 from stream_qa.streaming.replay_steps import NEVER, ReplaySteps
 
+#: Bytes after which a step takes no further chunk: above what 5,000 ordinary events have, and a lane's share of what a
+#: worker can hold where events are large.
+STEP_BYTES = 8 << 20
+
 EventTimes = Callable[[Sequence[SourceRecord]], Sequence[int]]
 """The event time (ms) of each record of a chunk."""
 
@@ -90,6 +94,14 @@ class Sources:
         """Return how many records of a source wait."""
         return self._queues[topic].count
 
+    def bytes_of(self, topic: str) -> int:
+        """Return how many bytes the chunks of a source have that wait; one that is taken in part counts whole."""
+        return self._queues[topic].bytes
+
+    def fills(self, most: int) -> bool:
+        """Whether what waits is as much as a step of about ``most`` records takes."""
+        return self.queued >= most or self._bytes >= STEP_BYTES
+
     @property
     def waits(self) -> float | None:
         """Seconds for which the other source, or what was learned, is still waited for; ``None`` where it is not."""
@@ -140,12 +152,12 @@ class Sources:
         self._queues[topic].wrote(last)
 
     def take(self, most: int, positions: Mapping[str, int]) -> tuple[list[SourceRecord], dict[str, int]]:
-        """Return about ``most`` records, and the new positions of those sources that have moved.
+        """Return about ``most`` records, of about ``STEP_BYTES``, and the new positions of sources that have moved.
 
         Parameters
         ----------
         most
-            A source that is alone is taken by whole chunks, which may be more.
+            A source that is alone is taken by whole chunks, which may be more. So it is with the bytes of any.
         positions
             Where each source is.
 
@@ -156,9 +168,14 @@ class Sources:
         """
         records: list[SourceRecord] = []
         moved: dict[str, int] = {}
-        while len(records) < most and (last := self._last(is_first=not records)) is not None:
+        least = self._bytes - STEP_BYTES
+        while len(records) < most and self._bytes > least and (last := self._last(is_first=not records)) is not None:
             records += self._merge(last, most - len(records), positions, moved)
         return records, moved
+
+    @property
+    def _bytes(self) -> int:
+        return sum(queue.bytes for queue in self._queues.values())
 
     def _now(self) -> float:
         return time.monotonic() if self._order is None else self._order.clock()
@@ -240,8 +257,11 @@ class _Queue:
 
     def __init__(self) -> None:
         self.count = 0
+        self.bytes = 0
+        """Of the keys and values of all chunks."""
         self.behind = 0
-        self._chunks: deque[tuple[Chunk, list[int]]] = deque()
+        self._chunks: deque[tuple[Chunk, list[int], int]] = deque()
+        """Each with its event times and its bytes."""
         self._taken = 0
         """Records of the first chunk that are taken."""
         self._reached = 0
@@ -282,7 +302,7 @@ class _Queue:
         self._end = self._fetched = position
         self._known = position + behind
         self._written = None
-        self.count = self._taken = self._reached = self.taken_time = 0
+        self.count = self.bytes = self._taken = self._reached = self.taken_time = 0
         self.behind = behind
 
     def add(self, chunk: Chunk, times: Sequence[int] | None) -> bool:
@@ -315,19 +335,21 @@ class _Queue:
         # Never back: what is late comes with what it came with.
         reached = list(accumulate(times or (), max, initial=self._reached))[1:]
         self._reached = reached[-1] if reached else self._reached
-        self._chunks.append((chunk, reached))
+        size = sum([len(record.value or b"") + len(record.key or b"") for record in chunk.records])
+        self._chunks.append((chunk, reached, size))
         self.count += len(chunk.records)
+        self.bytes += size
         self._end = chunk.end
 
     def until(self, moment: int) -> tuple[Sequence[SourceRecord], Sequence[int]]:
         """Return what is left of the first chunk up to an event time, and when it happened."""
-        chunk, times = self._chunks[0]
+        chunk, times, _ = self._chunks[0]
         end = bisect_right(times, moment, self._taken) if times else len(chunk.records)
         return chunk.records[self._taken : end], times[self._taken : end]
 
     def take(self, count: int, position: int) -> int:
         """Take so many records of the first chunk; return the position after."""
-        chunk, times = self._chunks[0]
+        chunk, times, size = self._chunks[0]
         if self._taken == 0 and chunk.start != position:
             raise OffsetGapError(
                 f"{chunk.topic}-{chunk.partition} continues at offset {chunk.start}, where {position} was to come"
@@ -339,5 +361,6 @@ class _Queue:
         if self._taken < len(chunk.records):
             return chunk.records[self._taken - 1].offset + 1
         self._chunks.popleft()
+        self.bytes -= size
         self._taken = 0
         return chunk.end

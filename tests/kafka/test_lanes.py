@@ -65,9 +65,9 @@ class NeverAsked(Empty):
 
 
 @asynccontextmanager
-async def lanes_of(ground: Ground, name: str) -> AsyncIterator[Lanes]:
-    """Give lanes in two groups of two partitions each."""
-    settings = ground.settings.model_copy(update={"groups": 2, "data_directory": ground.directory / name})
+async def lanes_of(ground: Ground, name: str, **more: int) -> AsyncIterator[Lanes]:
+    """Give lanes in two groups of two partitions each; ``more`` are settings."""
+    settings = ground.settings.model_copy(update={"groups": 2, "data_directory": ground.directory / name, **more})
     failures: list[BaseException] = []
     lanes = Lanes(settings, build_pipeline(settings), failures.append)
     try:
@@ -149,6 +149,23 @@ async def test_the_consumer_passes_by_what_was_handed_over(ground: Ground) -> No
         lanes.add(Chunk(topic, 0, session, 0, 1, [record]))
         passed = await asyncio.wait_for(source.passed, 30)
     assert passed == {(topics.labels, partition_of(applied.member_id.encode(), PARTITIONS)): 1}
+
+
+@pytest.mark.parametrize(("chunk_records", "size", "waiting"), [(2, 10, 6), (5_000, 1 << 20, 24)])
+async def test_a_source_is_read_on_until_three_times_as_much_waits_as_a_step_takes(
+    chunk_records: int, size: int, waiting: int, ground: Ground
+) -> None:
+    topics = ground.settings.topics
+    async with lanes_of(ground, "alone", chunk_records=chunk_records) as lanes:
+        await lanes.restore(places(lanes, ALL), Empty())
+        # Nothing is waited for from here on, so the group takes nothing.
+        for offset in range(waiting):
+            session = lanes.session((topics.applications, 0))
+            assert session is not None
+            record = Record(topics.applications, 0, offset, None, bytes(size))
+            lanes.add(Chunk(topics.applications, 0, session, offset, offset + 1, [record]))
+        assert lanes.session((topics.applications, 0)) is None
+        assert lanes.session((topics.engagements, 0)) is not None
 
 
 async def test_workers_of_several_do_not_fence_each_other(ground: Ground) -> None:

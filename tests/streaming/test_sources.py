@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import Record, SourceRecord
 from stream_qa.streaming.replay_steps import ReplaySteps
-from stream_qa.streaming.sources import Chunk, Order, Sources
+from stream_qa.streaming.sources import STEP_BYTES, Chunk, Order, Sources
 
 FIRST, SECOND = "applications", "engagements"
 PATIENCE = 2.0
@@ -166,6 +166,56 @@ def test_without_an_order_chunks_come_as_they_came() -> None:
     waiting.add(chunk(FIRST, 0, 9, 8))
     waiting.add(chunk(SECOND, 0, 1))
     assert taken(waiting)[0] == ["a9", "a8", "e1"]
+
+
+MEGABYTE = 1 << 20
+
+
+def large(topic: str, offset: int) -> Chunk:
+    """Return a chunk of one record of a megabyte that happened at its offset."""
+    value = b"%d" % offset
+    return Chunk(topic, 0, 1, offset, offset + 1, [Record(topic, 0, offset, bytes(MEGABYTE - len(value)), value)])
+
+
+@pytest.mark.parametrize("topics", [(FIRST,), (FIRST, SECOND)], ids=["alone", "two"])
+def test_no_more_bytes_are_taken_than_a_step_may_have_however_few_records_that_is(topics: tuple[str, ...]) -> None:
+    waiting = Sources(topics, Order(event_times, PATIENCE, ReplaySteps(0, PATIENCE), clock=Clock()))
+    waiting.open({}, {})
+    for offset in range(12):
+        for topic in topics:
+            waiting.add(large(topic, offset))
+    assert waiting.bytes_of(FIRST) == 12 * MEGABYTE
+    positions = dict.fromkeys(topics, 0)
+    offsets: list[int] = []
+    while waiting.queued:
+        records, moved = waiting.take(1_000, positions)
+        positions |= moved
+        assert 1 <= len(records) <= STEP_BYTES // MEGABYTE
+        offsets += [record.offset for record in records]
+    assert offsets == [offset for offset in range(12) for _ in topics]
+    assert waiting.bytes_of(FIRST) == 0
+
+
+def test_a_chunk_larger_than_a_step_may_be_is_taken_all_the_same() -> None:
+    waiting = Sources((FIRST,))
+    waiting.open({}, {})
+    count = STEP_BYTES // MEGABYTE + 1
+    records = [record for offset in range(count) for record in large(FIRST, offset).records]
+    waiting.add(Chunk(FIRST, 0, 1, 0, count, records))
+    waiting.add(large(FIRST, count))
+    assert len(taken(waiting)[0]) == count
+    assert taken(waiting, applications=count)[1] == {FIRST: count + 1}
+
+
+@pytest.mark.parametrize(("count", "is_enough"), [(STEP_BYTES // MEGABYTE - 1, False), (STEP_BYTES // MEGABYTE, True)])
+def test_what_fills_a_step_is_many_records_or_many_bytes(count: int, is_enough: bool) -> None:
+    waiting = sources()
+    waiting.add(chunk(FIRST, 0, 1, 2))
+    assert waiting.fills(2)
+    assert not waiting.fills(1_000)
+    for offset in range(count):
+        waiting.add(large(SECOND, offset))
+    assert waiting.fills(1_000) is is_enough
 
 
 TIMES = st.lists(st.integers(0, 30), max_size=12)

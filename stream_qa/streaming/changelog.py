@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED
@@ -76,6 +77,17 @@ async def catch_up(
         await consumer.stop()
 
 
+class _Lacking(NamedTuple):
+    """What a table lacks of its changelog."""
+
+    start: int
+    """Its first offset."""
+    end: int
+    """The offset after its last."""
+    written_at: int
+    """As of when (ms) the table is. Read in part it is no younger: what was deleted may be deleted further on."""
+
+
 class _Reading:
     def __init__(
         self,
@@ -88,6 +100,8 @@ class _Reading:
         self._lanes = lanes
         self._topic_ids = topic_ids
         self._counts = counts
+        self._now = round(time.time() * 1000)
+        """As of when tables are that are read to the end."""
 
     async def run(self, tombstones_kept: int) -> int:
         consumer = self._consumer
@@ -98,35 +112,34 @@ class _Reading:
                 raise HangingTransactionError(
                     f"{place.topic}-{place.partition} ends at offset {end}, but a transaction hangs at {ends[place]}"
                 )
-        now = round(time.time() * 1000)
-        starts = {
-            place: self._start(lane, beginnings[place], ends[place], oldest=now - tombstones_kept)
-            for place, lane in self._lanes.items()
+        oldest = self._now - tombstones_kept
+        found = {
+            place: self._lacking(lane, beginnings[place], ends[place], oldest) for place, lane in self._lanes.items()
         }
-        remaining = {place for place, start in starts.items() if start < ends[place]}
-        if not remaining:
+        lacking = {place: part for place, part in found.items() if part.start < part.end}
+        if not lacking:
             return 0
-        consumer.assign(list(remaining))
-        for place in remaining:
-            consumer.seek(place, starts[place])
-        left = {place: ends[place] - starts[place] for place in remaining}
+        consumer.assign(list(lacking))
+        for place, part in lacking.items():
+            consumer.seek(place, part.start)
+        left = {place: part.end - part.start for place, part in lacking.items()}
         self._counts.restoring += sum(left.values())
         try:
-            return await self._read(ends, left)
+            return await self._read(lacking, left)
         finally:
             self._counts.restoring -= sum(left.values())
 
-    async def _read(self, ends: Mapping[TopicPartition, int], left: dict[TopicPartition, int]) -> int:
-        """Read until nothing is ``left``: how many offsets there are before ``ends``."""
+    async def _read(self, lacking: Mapping[TopicPartition, _Lacking], left: dict[TopicPartition, int]) -> int:
+        """Read until nothing is ``left``: how many offsets of what is ``lacking`` are not read."""
         total = sum(left.values())
         began = reported = time.monotonic()
         count = 0
         while any(left.values()):
-            for place, end, changes in await self._take():
+            for place, end, changes in await self._take(lacking):
                 count += changes
                 self._counts.restored += changes
                 self._counts.restoring -= left[place]
-                left[place] = max(0, ends[place] - end)
+                left[place] = max(0, lacking[place].end - end)
                 self._counts.restoring += left[place]
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
@@ -148,7 +161,7 @@ class _Reading:
             fetcher._isolation_level = level  # noqa: SLF001
         return ends
 
-    async def _take(self) -> list[tuple[TopicPartition, int, int]]:
+    async def _take(self, lacking: Mapping[TopicPartition, _Lacking]) -> list[tuple[TopicPartition, int, int]]:
         """Apply what is fetched; return for each partition how far that went and how many records it was."""
         fetcher = self._consumer._fetcher  # noqa: SLF001 # as in the transport
         taken = []
@@ -156,15 +169,16 @@ class _Reading:
             found = fetched.take(fetcher, place, fetched.change)
             if found is not None:
                 topic_id = self._topic_ids.get(place.topic, UNKNOWN_TOPIC)
-                mark = Mark(found.end - 1, round(time.time() * 1000), topic_id)
-                self._lanes[place].table.store(dict(found.records), mark)
+                written_at = self._now if found.end >= lacking[place].end else lacking[place].written_at
+                self._lanes[place].table.store(dict(found.records), Mark(found.end - 1, written_at, topic_id))
                 taken.append((place, found.end, len(found.records)))
         if not taken:
             await fetched.wait(fetcher, _LOOK_UP_SECONDS)
         return taken
 
-    def _start(self, lane: Lane, beginning: int, end: int, oldest: int) -> int:
-        """Return the first changelog offset that the table lacks, clearing a table that cannot be continued."""
+    def _lacking(self, lane: Lane, beginning: int, end: int, oldest: int) -> _Lacking:
+        """Return what the table lacks, clearing one that cannot be continued."""
+        all_of_it = _Lacking(beginning, end, self._now)
         if lane.table.is_damaged:
             _log.warning("the local table of %s is damaged: it is built anew", lane, extra=lane.fields)
             lane.table.clear()
@@ -172,7 +186,7 @@ class _Reading:
         if mark is None:
             if not lane.table.is_empty():
                 lane.table.clear()
-            return beginning
+            return all_of_it
         known = self._topic_ids.get(lane.changelog, UNKNOWN_TOPIC)
         if UNKNOWN_TOPIC not in (known, mark.topic_id) and known != mark.topic_id:
             raise TopicReplacedError(
@@ -184,7 +198,7 @@ class _Reading:
         elif following < end and mark.written_at < oldest:
             why = "older than the deletions that the changelog still has"
         else:
-            return following
+            return _Lacking(following, end, mark.written_at)
         _log.warning("the local table of %s is %s: it is built anew", lane, why, extra=lane.fields)
         lane.table.clear()
-        return beginning
+        return all_of_it

@@ -55,7 +55,7 @@ class Position(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The last changelog record that a table holds, when it was written there, and the changelog's id."""
+    """The last changelog record that a table holds, as of when the table is, and the changelog's id."""
 
     offset: int
     written_at: int

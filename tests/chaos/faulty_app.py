@@ -71,8 +71,8 @@ async def catch_up_and_pass(*arguments: Any) -> int:  # noqa: ANN401
     return await catch_up(*arguments)
 
 
-async def take_and_pass(reading: changelog._Reading) -> Any:  # noqa: ANN401
-    taken = await take(reading)
+async def take_and_pass(reading: changelog._Reading, *arguments: Any) -> Any:  # noqa: ANN401
+    taken = await take(reading, *arguments)
     if taken:
         orders.passing(Instant.RESTORING)
     return taken

@@ -10,10 +10,11 @@ import pytest
 import rocksdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import KafkaConnectionError
 
 from stream_qa.errors import CorruptTableError, HangingTransactionError, TopicReplacedError
 from stream_qa.kafka_access import KafkaAccess
-from stream_qa.stages.state import Outcome
+from stream_qa.stages.state import Changes, Outcome
 from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
@@ -185,6 +186,40 @@ async def test_a_table_older_than_the_deletions_that_are_kept_is_built_anew(
     assert await changelog.catch_up() == (2 if rebuilt else 1)
     assert (b"deleted since" in changelog.contents()) is not rebuilt
     assert changelog.contents().items() >= {b"a": b"1", b"b": b"1"}.items()
+
+
+async def test_a_catch_up_that_is_cut_short_leaves_the_table_as_old_as_it_was(
+    changelog: Changelog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was deleted further on is still in it, and the changelog may forget that before it is read on."""
+    await changelog.write({b"a": b"1"})
+    await changelog.catch_up()
+    table = changelog.lane.table
+    mark = table.mark()
+    assert mark is not None
+    old = mark._replace(written_at=mark.written_at - WEEK + 60_000)
+    table.store({}, old)
+    last = await changelog.write({b"%d" % number: bytes(800_000) for number in range(8)})  # more than one fetch has
+    store = table.store
+
+    def store_once(changes: Changes, mark: Mark) -> None:
+        store(changes, mark)
+        raise KafkaConnectionError("the broker went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "store", store_once)
+        with pytest.raises(KafkaConnectionError):
+            await changelog.catch_up()
+    cut_short = table.mark()
+    assert cut_short is not None
+    assert mark.offset < cut_short.offset < last
+    assert cut_short.written_at == old.written_at
+
+    await changelog.catch_up()
+    caught_up = table.mark()
+    assert caught_up is not None
+    assert caught_up.offset >= last
+    assert caught_up.written_at >= mark.written_at
 
 
 async def test_a_table_of_another_version_is_built_anew(changelog: Changelog) -> None:

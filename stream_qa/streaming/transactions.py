@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -42,7 +42,11 @@ _REFUSED = {10, 18, 29, 31, 35, 42, 50, 53, 87}
 _LAST_SEQUENCE = 2**31 - 1
 _ALL_REPLICAS = -1
 _PRODUCE_MILLISECONDS = 5_000
-_ENDING_SECONDS = 0.001
+#: While a transaction is being ended: mostly that is a matter of a millisecond or two.
+_FIRST_ENDING_SECONDS = 0.001
+_LONGEST_ENDING_SECONDS = 0.1
+#: Longer, and a partition that the transaction wrote to may have no leader: then it takes as long as that.
+_LONG_ENDING_SECONDS = 1.0
 _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 2.0
 
@@ -58,6 +62,23 @@ class _Producer(NamedTuple):
     epoch_a_transaction: bool
 
 
+class _Ending:
+    """Waits between the attempts at a request that comes while the transaction before is still being ended."""
+
+    def __init__(self, what: str, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._what = what
+        self._sleep = sleep
+        self._next = _FIRST_ENDING_SECONDS
+        self._waited = 0.0
+
+    async def wait(self) -> None:
+        before, self._waited = self._waited, self._waited + self._next
+        await self._sleep(self._next)
+        self._next = min(2 * self._next, _LONGEST_ENDING_SECONDS)
+        if before < _LONG_ENDING_SECONDS <= self._waited:
+            _log.warning("%s: the transaction before is still being ended: trying again until it is", self._what)
+
+
 class Transactions:
     """The transactions of one transactional id.
 
@@ -69,12 +90,21 @@ class Transactions:
         Whoever initialises it fences all that did before.
     timeout_seconds
         After this the broker ends a transaction that nobody ends.
+    sleep
+        Waits for so many seconds.
     """
 
-    def __init__(self, connections: Connections, transactional_id: str, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        transactional_id: str,
+        timeout_seconds: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._connections = connections
         self.transactional_id = transactional_id
         self._timeout_milliseconds = int(timeout_seconds * 1000)
+        self._sleep = sleep
         self._channel = next(_channels)
         self._producer: _Producer | None = None
         self._sequences: dict[Destination, int] = {}
@@ -99,17 +129,15 @@ class Transactions:
         wait = _FIRST_WAIT_SECONDS
         while True:
             try:
-                producer = await self._initialise()
+                self._producer = await self._initialise()
             except BrokerUnavailableError as error:
                 _log.warning("%s: trying again in %.1f s: %s", self.transactional_id, wait, error)
-                await asyncio.sleep(wait)
+                await self._sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
-                continue
-            if producer is not None:
-                self._producer, self._is_open = producer, False
+            else:
+                self._is_open = False
                 self._sequences.clear()
                 return
-            await asyncio.sleep(_FIRST_WAIT_SECONDS / 10)
 
     async def write(self, batches: Batches) -> dict[Destination, Written]:
         """Write ``batches`` in the open transaction, which begins with this if there is none; return where they are.
@@ -173,15 +201,14 @@ class Transactions:
             self._connections.refresh()
             raise OutcomeUnknownError(f"{self.transactional_id}: {error}") from error
 
-    async def _initialise(self) -> _Producer | None:
+    async def _initialise(self) -> _Producer:
         await self._connections.start()
         coordinator = await self._connections.coordinator(self.transactional_id)
         epoch_a_transaction = await self._connections.has_epoch_a_transaction(coordinator)
-        answer = await self._connections.send(
-            coordinator, InitProducerIdRequest(self.transactional_id, self._timeout_milliseconds), self._channel
-        )
-        if answer.error_code == _ENDING:
-            return None
+        request = InitProducerIdRequest(self.transactional_id, self._timeout_milliseconds)
+        ending = self._ending("InitProducerId")
+        while (answer := await self._connections.send(coordinator, request, self._channel)).error_code == _ENDING:
+            await ending.wait()
         if answer.error_code in _REFUSED:
             raise self._error("InitProducerId", answer.error_code)
         if answer.error_code != _NO_ERROR:
@@ -193,12 +220,13 @@ class Transactions:
         request = AddPartitionsToTxnRequest(
             self.transactional_id, producer.producer_id, producer.epoch, _by_topic(destinations)
         )
+        ending = self._ending("AddPartitionsToTxn")
         while True:
             answer = await self._connections.send(producer.coordinator, request, self._channel)
             codes = {code for _, partitions in answer.errors for _, code in partitions}
             if _ENDING not in codes:
                 break
-            await asyncio.sleep(_ENDING_SECONDS)
+            await ending.wait()
         for code in codes - {_NO_ERROR, _NOT_ATTEMPTED}:
             raise self._error("AddPartitionsToTxn", code)
 
@@ -225,6 +253,7 @@ class Transactions:
     async def _write(self, producer: _Producer, node: int, batches: dict[Destination, bytes]) -> dict[Destination, int]:
         """Write to the partitions of one broker; return the offset of the first record of each."""
         bases: dict[Destination, int] = {}
+        ending = self._ending("Produce")
         while len(bases) < len(batches):
             left = [destination for destination in batches if destination not in bases]
             answer = await self._connections.send(node, self._produce_request(producer, batches, left), self._channel)
@@ -240,7 +269,7 @@ class Transactions:
                 elif code != _ENDING:
                     raise self._error(f"Produce to {destination[0]}-{destination[1]}", code)
             if len(bases) < len(batches):
-                await asyncio.sleep(_ENDING_SECONDS)
+                await ending.wait()
         return bases
 
     def _produce_request(
@@ -261,17 +290,20 @@ class Transactions:
         """Commit or abort; return what the next transaction is to be written as."""
         ours = (self.transactional_id, producer.producer_id, producer.epoch, commits)
         request = Exactly(EndTxnRequest_v5, *ours, {}) if producer.epoch_a_transaction else EndTxnRequest(*ours)
-        while True:
-            answer = await self._connections.send(producer.coordinator, request, self._channel)
-            if answer.error_code != _ENDING:
-                break
-            await asyncio.sleep(_ENDING_SECONDS)
+        ending = self._ending("EndTxn")
+        while (
+            answer := await self._connections.send(producer.coordinator, request, self._channel)
+        ).error_code == _ENDING:
+            await ending.wait()
         if answer.error_code != _NO_ERROR:
             raise self._error("EndTxn", answer.error_code)
         if not producer.epoch_a_transaction:
             return producer
         self._sequences.clear()
         return producer._replace(producer_id=answer.producer_id, epoch=answer.producer_epoch)
+
+    def _ending(self, what: str) -> "_Ending":
+        return _Ending(f"{self.transactional_id}: {what}", self._sleep)
 
     def _error(self, what: str, code: int) -> TransactionError:
         reason = f"{self.transactional_id}: {what}: {for_code(code).__name__} (Kafka's error {code})"

@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 _FENCED_AT_MOST = 3
 #: Transactions from when others have written between stages until nobody is expected to do so again.
 _WARY_TRANSACTIONS = 1_000
+#: Between attempts at opening lanes.
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 2.0
 
 Destine = Callable[[Message], Destination]
 
@@ -139,6 +142,8 @@ class LaneGroup:
         self._committing = False
         self._fenced = 0
         self._wary = 0
+        self._wait = 0.0
+        """Seconds before it is opened again: none where something was committed since it was opened."""
 
     @property
     def partitions(self) -> list[int]:
@@ -154,6 +159,7 @@ class LaneGroup:
         """Run until stopped."""
         self._stopping = False
         self._fenced = self._wary = 0
+        self._wait = 0.0
         self._task = asyncio.create_task(self._run(), name=f"group {self.name}")
 
         self._task.add_done_callback(telling(self._failed))
@@ -207,6 +213,9 @@ class LaneGroup:
                     self._wary = _WARY_TRANSACTIONS
                 if isinstance(error, ModelMissingError):
                     await self._model_here(error.version)
+                # Without a commit the same is likely to fail again.
+                await asyncio.sleep(self._wait)
+                self._wait = min(max(2 * self._wait, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
                 await self._reopen(self)
 
     async def _work(self) -> None:
@@ -225,6 +234,7 @@ class LaneGroup:
             if handed is None:
                 await self._until_woken()
                 continue
+            self._wait = 0.0
             self._committed(handed)
             if not any(lane.waiting.fills(self._most) for lane in self.lanes):
                 await asyncio.sleep(max(0, began + self._pause - time.monotonic()))

@@ -14,11 +14,11 @@ from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
 from stream_qa.streaming.connections import Connections
-from stream_qa.streaming.group import LaneGroup, group_of, telling
+from stream_qa.streaming.group import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, LaneGroup, group_of, telling
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.model_follower import ModelFollower
-from stream_qa.streaming.opening import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Opening, Place, Source
+from stream_qa.streaming.opening import Opening, Place, Source
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.sources import STEP_BYTES, Chunk
 from stream_qa.streaming.stage_lanes import StageLanes

@@ -20,16 +20,13 @@ from stream_qa.errors import (
 from stream_qa.settings import Settings
 from stream_qa.streaming.changelog import catch_up
 from stream_qa.streaming.connections import Connections
-from stream_qa.streaming.group import LaneGroup, group_of
+from stream_qa.streaming.group import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, LaneGroup, group_of
 from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Origin
 from stream_qa.streaming.resuming import resume_at
 from stream_qa.streaming.topic_check import check_topics, tombstones_kept
 
 _log = logging.getLogger(__name__)
-
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 2.0
 
 Place = tuple[str, int]
 """A source topic and a partition of it."""

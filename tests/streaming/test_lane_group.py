@@ -530,6 +530,54 @@ async def test_one_that_waits_to_be_opened_again_can_be_stopped_at_once(group: G
     assert group.failures == []
 
 
+async def test_one_that_fails_again_before_anything_is_committed_waits_ever_longer_to_be_opened(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("stream_qa.streaming.group.asyncio.sleep", note)
+    group.begin()
+    for _ in range(2):
+        group.log.fails = OutcomeUnknownError("nobody leads label-output-5")
+        waits.clear()
+        for _ in range(7):
+            group.opened.clear()
+            group.add("label", group.lanes["label"].positions["label-source"], 4 * (group.commits + 1))
+            await asyncio.wait_for(group.opened.wait(), 10)
+        assert [wait for wait in waits if wait] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
+        group.log.fails = None
+        group.add("label", group.lanes["label"].positions["label-source"], 4 * (group.commits + 1))
+        await group.next_commit()
+    await group.group.stop(PATIENCE)
+    assert group.failures == []
+
+
+async def test_one_that_waits_before_it_is_opened_again_can_be_stopped_at_once(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_qa.streaming.group.FIRST_WAIT_SECONDS", NEVER)
+    monkeypatch.setattr("stream_qa.streaming.group.LONGEST_WAIT_SECONDS", NEVER)
+    group.begin()
+    group.log.fails = OutcomeUnknownError("nobody leads label-output-5")
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.opened.wait(), 10)
+    group.log.waiting.clear()
+    group.add("label", 0, 2)
+    await asyncio.wait_for(group.log.waiting.wait(), 10)
+    for _ in range(20):  # turns of the event loop
+        await asyncio.sleep(0)
+    assert group.counts.interruptions == {OutcomeUnknownError.__name__: 2}
+    await asyncio.wait_for(group.group.stop(NEVER), 10)
+    assert group.reopened == 1
+    assert not group.group.is_open
+    assert group.failures == []
+
+
 async def test_one_that_fails_while_it_is_being_stopped_is_not_opened_again(group: Group) -> None:
     group.begin()
     group.log.gate.clear()

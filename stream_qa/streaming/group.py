@@ -179,6 +179,10 @@ class LaneGroup:
             await asyncio.wait([task])
         self._drop()
 
+    def wake(self) -> None:
+        """Take a turn soon, though nothing has come."""
+        self._wake.set()
+
     def send(self, lane: Lane, message: Message) -> None:
         """Send a message for a lane of this group with the next transaction."""
         lane.send(message)
@@ -261,6 +265,7 @@ class LaneGroup:
         batches = Batches()
         handed: dict[Destination, Written] = {}
         began = time.monotonic()
+        self._check_tables()
         for lanes in self._stages:
             done = await self._step(lanes)
             if done and not work:
@@ -283,6 +288,18 @@ class LaneGroup:
         )
         self._store(work, written)
         return {destination: last + 1 for destination, (_, last) in handed.items()}
+
+    def _check_tables(self) -> None:
+        """See that nobody has met damage in a table since the last step, be it outside of one.
+
+        Raises
+        ------
+        CorruptTableError
+            Somebody has: it is mended when the lanes are opened again.
+        """
+        for lane in self.lanes:
+            if lane.table.is_damaged:
+                raise CorruptTableError(f"the table of {lane} is damaged")
 
     async def _step(self, lanes: Sequence[Lane]) -> dict[Lane, Work]:
         """Process what waits for a stage. Each lane sees what is committed, not what the others are about to write."""

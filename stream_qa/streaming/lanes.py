@@ -113,7 +113,7 @@ class Lanes:
                     [record] = lane.table.get_many([GUARD])
                     yield lane, Standing.unpack(record)
                 except StateError:
-                    # Damage that reading has met is mended by the lane's next chunk.
+                    # Damage that reading has met is mended before the group's next step.
                     continue
 
     def held_back(self) -> list[str]:

@@ -7,6 +7,7 @@ again gives the same labels whenever that is.
 import time
 from collections.abc import Callable
 
+from stream_qa.errors import CorruptTableError
 from stream_qa.stages.label import LabelStage, Quiet
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane
@@ -59,7 +60,12 @@ class Ticker:
         quiet = Quiet(
             applications >= self._quiet_seconds, engagements >= self._quiet_seconds, round((now - known_at) * 1000)
         )
-        message = self._stage.tick(lane.partition, lane.table, quiet)
+        try:
+            message = self._stage.tick(lane.partition, lane.table, quiet)
+        except CorruptTableError:
+            # The group mends its tables, before its next step.
+            self._group.wake()
+            return False
         if message is None:
             return False
         self._group.send(lane, message)

@@ -172,6 +172,9 @@ class Group:
         self.reopened += 1
         self.reopening.set()
         await self.may_reopen.wait()
+        for table in self.tables.values():
+            if table.is_damaged:
+                table.clear()
         self.open()
         self.opened.set()
 
@@ -488,6 +491,19 @@ async def test_after_an_error_the_lanes_are_dropped_opened_again_and_go_on(group
     assert group.counts.interruptions == {type(error).__name__: 1}
     assert group.counts.events == {"label": 2}
     assert group.counts.messages == {"label-output": 2, "label-changelog": 3}
+    assert group.failures == []
+
+
+async def test_damage_that_is_met_between_two_steps_is_mended_before_the_next(group: Group) -> None:
+    group.begin()
+    group.add("label", 0, 2)
+    await group.next_commit()
+    group.tables["label"].is_damaged = True  # as reading elsewhere leaves it
+    group.group.wake()
+    await asyncio.wait_for(group.opened.wait(), 10)
+    assert not group.tables["label"].is_damaged
+    assert group.counts.interruptions == {CorruptTableError.__name__: 1}
+    await group.group.stop(PATIENCE)
     assert group.failures == []
 
 

@@ -1,5 +1,6 @@
 """The worker's clock put into the log: when, for which inputs, and how far."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ import rocksdict
 from builders import START, application, as_record, engagement
 from label_partition import label_stage
 
+from stream_qa.errors import CorruptTableError
 from stream_qa.events import Decoder, Message, Record, Tick
 from stream_qa.labels import LabelPolicy
 from stream_qa.stages.state import MemoryState
@@ -42,6 +44,10 @@ class Group:
 
     lanes: list[Lane]
     sent: list[Message] = field(default_factory=list)
+    woken: int = 0
+
+    def wake(self) -> None:
+        self.woken += 1
 
     def send(self, _lane: Lane, message: Message) -> None:
         self.sent.append(message)
@@ -134,6 +140,16 @@ def test_while_something_is_left_to_do_time_needs_no_moving(ground: Ground) -> N
     ground.lane.open({topic: Position(0, Origin(bytes(16), 4)) for topic in SOURCES})
     ground.clock.seconds += 10 * QUIET_SECONDS
     assert not ground.ticker.tick()
+
+
+def test_damage_that_a_tick_meets_is_left_to_the_group(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(_keys: Sequence[bytes]) -> list[bytes | None]:
+        raise CorruptTableError("a block's checksum is wrong")
+
+    monkeypatch.setattr(ground.lane.table, "get_many", damaged)
+    ground.clock.seconds += QUIET_SECONDS
+    assert not ground.ticker.tick()
+    assert (ground.group.sent, ground.group.woken) == ([], 1)
 
 
 def test_a_lane_that_is_not_open_has_no_time(ground: Ground) -> None:

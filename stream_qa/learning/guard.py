@@ -217,8 +217,10 @@ class Standing(Struct, array_like=True):
         self.harm = _within(self.harm + worse - _HARM_MARGIN * block.weight, policy.evidence)
         self.is_harmful = self._stands(self.harm, policy.evidence, before=self.is_harmful)
         are_few = block.new * self.usual_blocks < _FEW_NEW * self.usual_new
-        self.usual_blocks = min(self.usual_blocks + (not are_few), _USUAL_BLOCKS)
-        kept = 1 - 1 / self.usual_blocks
+        before = self.usual_blocks
+        self.usual_blocks = min(before + (not are_few), _USUAL_BLOCKS)
+        # What is usual are sums of so many blocks: nothing goes until there are enough, then one for each that comes.
+        kept = (self.usual_blocks - 1) / before if before else 0.0
         self.usual_new = kept * self.usual_new + block.new
         if are_few:
             # Where applications come no longer, their late answers are all that is left: no change of what labels say.

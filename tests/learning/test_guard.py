@@ -121,6 +121,16 @@ def test_late_answers_to_applications_that_come_no_longer_are_no_change() -> Non
     assert after(usual * 20, [silent, answered] * 10 * BLOCK).reasons == ["labels"]
 
 
+@pytest.mark.parametrize("blocks", [16, 32, 64, 128])
+def test_half_as_many_applications_are_few_however_short_it_is_that_labels_were_watched(blocks: int) -> None:
+    silent, answered = Judged(0, 0.5, alone=-1.1), Judged(1, 1.0, 0, 0.5, alone=-1.1)
+    usual = [silent] * 100 + [answered] * 28
+    # Applications come half as often, the answers to those before as ever.
+    halved = [silent] * 50 + [answered] * 78
+    assert after(usual * blocks).usual_new == pytest.approx(100 * min(blocks, 64))
+    assert after(usual * blocks, halved * 8).above == 0.0
+
+
 def test_a_new_model_expects_something_else() -> None:
     seldom = [Judged(int(number % 4 == 0), alone=-1.1) for number in range(BLOCK)]
     often = [Judged(int(number % 4 != 0), alone=-1.1) for number in range(BLOCK)]

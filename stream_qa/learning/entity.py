@@ -31,6 +31,8 @@ _CONTRIBUTION_ORDER = struct.Struct(">Iq")
 _MODEL: tuple[str, str, tuple[int, ...]] = ("model", "<u4", ())
 #: The account of what an entity's part has done to scores: format 3 had all before it and not this.
 _ACCOUNT: Fields = [("harm", "<u2", ()), ("surprise", "<u2", ()), ("flooded", "<u4", ()), ("harmful", "u1", ())]
+#: Whether it was held back when it moved last; records of before this end without it.
+_WITHHELD: tuple[str, str, tuple[int, ...]] = ("withheld", "u1", ())
 #: Format, rule and number of coefficients: the record of a table's layout, and with what each of its records begins.
 _LAYOUT = struct.Struct("<BBH")
 #: The record of a table's format, rule and number of coefficients.
@@ -125,11 +127,11 @@ def entity_type(rule: Rule, dimension: int) -> RecordType:
     """Return the record type of an entity with ``dimension`` coefficients.
 
     ``decay`` is the sum of all event time over which the entity faded, in time constants. After ``model`` comes the
-    account that :mod:`stream_qa.learning.entity_guard` keeps.
+    account that :mod:`stream_qa.learning.entity_guard` keeps, and whether servers do not know of the last move.
     """
     common: Fields = [("version", "<i8", ()), ("labels", "<i8", ()), ("newest_at", "<i8", ())]
     return RecordType(
-        _dtype([*common, ("decay", "<f8", ()), *rule.learned_fields(dimension), _MODEL, *_ACCOUNT], FORMAT),
+        _dtype([*common, ("decay", "<f8", ()), *rule.learned_fields(dimension), _MODEL, *_ACCOUNT, _WITHHELD], FORMAT),
         _dtype([*common, ("coefficients", "<f8", (dimension,)), ("squares", "<f8", (dimension,))], _FORMAT_1),
         rule.number,
         dimension,

@@ -45,18 +45,13 @@ class EntityLabels(NamedTuple):
     """Event time (ms)."""
 
 
-def is_held(entities: Records) -> Booleans:
-    """Return which of ``entities``, shape ``(n,)``, are held back, by their records."""
-    return np.asarray(is_harmful(entities) | is_flooded(entities))
-
-
 def is_harmful(entities: Records) -> Booleans:
-    """Return which of ``entities`` have made scores worse, and not made up for it."""
+    """Return which of ``entities``, shape ``(n,)``, have made scores worse, and not made up for it."""
     return np.asarray(entities["harmful"] > 0)
 
 
 def is_flooded(entities: Records) -> Booleans:
-    """Return which of ``entities`` were flooded with answers not long ago, by the event time of their newest labels."""
+    """Return which of ``entities``, shape ``(n,)``, were flooded of late, by the event time of their newest labels."""
     flooded = entities["flooded"].astype(np.int64)
     return np.asarray((flooded > 0) & (entities["newest_at"] // DAY < flooded + FLOOD_DAYS))
 

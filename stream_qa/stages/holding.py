@@ -16,8 +16,8 @@ import numpy as np
 from stream_qa.coefficients import Publisher
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Booleans, Integers
-from stream_qa.learning.entity import Records, entity_key, entity_type, unpack_many
-from stream_qa.learning.entity_guard import EntityPolicy, is_flooded, is_harmful, is_held
+from stream_qa.learning.entity import Records, entity_key, entity_type, pack_many, unpack_many
+from stream_qa.learning.entity_guard import EntityPolicy, is_flooded, is_harmful
 from stream_qa.learning.guard import GUARD, Standing
 from stream_qa.learning.whitening import Whitenings
 from stream_qa.stages.state import Outcome, StateReader
@@ -93,7 +93,8 @@ class Holding:
         Parameters
         ----------
         entity_ids, before, after
-            Who has moved, from where, to where.
+            Who has moved, from where, to where. That one is held back is noted in ``after``, in place: what the policy
+            is may change before it moves again.
         shown
             Of which the side is published.
         whitenings
@@ -112,11 +113,13 @@ class Holding:
         if standing.held:
             marked[:] = [mark is not None for mark in state.get_many([held_key(entity_id) for entity_id in entity_ids])]
         was, now = self.held(before, whitenings), self.held(after, whitenings)
-        was_held, now_held = _any(was), _any(now)
-        not_known = marked | was_held | is_held(before)
+        was_held, now_held, withheld = _any(was), _any(now), before["withheld"] > 0
+        # Records of before it was noted say it by their accounts alone.
+        not_known = marked | withheld | was_held
         if shown.all() and not (not_known | now_held).any():
             outcome.messages.extend(self.publisher.publish(entity_ids, before, after, whitenings))
             return Published(everybody, [])
+        after["withheld"] = now_held
         known = before.copy()
         known[not_known] = np.zeros(1, before.dtype)
         rows = np.flatnonzero(shown & ~now_held)
@@ -124,13 +127,14 @@ class Holding:
             self.publisher.publish([entity_ids[row] for row in rows.tolist()], known[rows], after[rows], whitenings)
         )
         # One that is held back for another reason already is served as it was before that.
-        withdrawn = np.flatnonzero(shown & now["harm"] & ~was_held & (before["version"] > 0))
+        withdrawn = np.flatnonzero(shown & now["harm"] & ~withheld & (before["version"] > 0))
         outcome.messages.extend(self.publisher.drop([entity_ids[row] for row in withdrawn.tolist()]))
         released, added = np.flatnonzero(shown & marked), np.flatnonzero(~shown & ~marked)
         outcome.changes.update(dict.fromkeys(held_key(entity_ids[row]) for row in released.tolist()))
         outcome.changes.update((held_key(entity_ids[row]), _MARK) for row in added.tolist())
         standing.held += len(added) - len(released)
-        changed = {why: now[why] & ~was[why] for why in now} | {"released": was_held & ~now_held}
+        changed = {why: now[why] & ~(was[why] & withheld) for why in now}
+        changed["released"] = (withheld | was_held) & ~now_held
         held_back = [(entity_ids[row], why) for why in changed for row in np.flatnonzero(changed[why]).tolist()]
         return Published(rows, held_back)
 
@@ -172,13 +176,19 @@ class Holding:
         entities = unpack_many(entity_type(effect.rule, len(whitenings.newest.scale)), stored)
         # Of one that is over meanwhile servers know that.
         is_there, held = entities["version"] > 0, self.held(entities, whitenings)
-        rows, withdrawn = np.flatnonzero(is_there & ~_any(held)), np.flatnonzero(is_there & held["harm"])
+        now_held = _any(held)
+        rows, withdrawn = np.flatnonzero(is_there & ~now_held), np.flatnonzero(is_there & held["harm"])
         nothing = np.zeros(len(rows), entities.dtype)
         outcome.messages.extend(
             self.publisher.publish([ids[row] for row in rows.tolist()], nothing, entities[rows], whitenings)
         )
         outcome.messages.extend(self.publisher.drop([ids[row] for row in withdrawn.tolist()]))
         outcome.changes.update(dict.fromkeys(keys))
+        # Another policy than that of the last move may say something else.
+        differs = np.flatnonzero(is_there & (entities["withheld"] != now_held))
+        entities["withheld"] = now_held
+        noted = [entity_keys[row] for row in differs.tolist()]
+        outcome.changes.update(zip(noted, pack_many(entities[differs]), strict=True))
         standing.held -= len(keys)
         outcome.changes[GUARD] = standing.pack()
         return standing.held > 0

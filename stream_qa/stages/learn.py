@@ -283,11 +283,11 @@ class LearnStage(Generic[L]):
         standing.take_up(whitenings.newest.model_number)
         shown = self._judge(standing, fresh, batch, seen, entities=after, newest_at=newest_at)
         (moved,) = (after["version"] != before["version"]).nonzero()
-        places = moved.tolist()
+        places, now = moved.tolist(), after[moved]
         published = self.holding.publish_shown(
             [entity_ids[place] for place in places],
             before[moved],
-            after[moved],
+            now,
             shown[moved],
             whitenings=whitenings,
             state=state,
@@ -297,7 +297,7 @@ class LearnStage(Generic[L]):
         held_back += published.held_back
         if published.rows.size:
             delta_times.append(_newest(len(entity_ids), batch, seen.learned)[moved[published.rows]])
-        outcome.changes.update(zip([entity_keys[place] for place in places], pack_many(after[moved]), strict=True))
+        outcome.changes.update(zip([entity_keys[place] for place in places], pack_many(now), strict=True))
         (touched,) = np.bincount(application_of[rows]).nonzero()
         outcome.changes.update(
             zip([applications[place] for place in touched.tolist()], pack_many(contributions[touched]), strict=True)

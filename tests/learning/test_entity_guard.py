@@ -15,7 +15,6 @@ from stream_qa.learning.entity_guard import (
     EntityPolicy,
     is_flooded,
     is_harmful,
-    is_held,
     judge_entities,
 )
 
@@ -44,11 +43,11 @@ def new(count: int = 2) -> Records:
 def test_one_whose_part_makes_scores_worse_is_held_back_until_it_has_made_up_for_it() -> None:
     entities = new()
     assert judged(entities, [(0, 1.0, 0.0, START)] * 24 + [(1, -1.0, 0.0, START)]) == [False] * 23 + [True, False]
-    assert is_harmful(entities).tolist() == is_held(entities).tolist() == [True, False]
+    assert is_harmful(entities).tolist() == [True, False]
     # However bad it was, no more than that is to be won back.
     judged(entities, [(0, 10.0, 0.0, START)] * 9)
     assert judged(entities, [(0, -1.0, 0.0, START)] * 24) == [True] * 23 + [False]
-    assert is_held(entities).tolist() == [False, False]
+    assert is_harmful(entities).tolist() == [False, False]
 
 
 def test_one_that_gets_far_more_answers_on_a_day_than_expected_is_held_back_for_two_weeks() -> None:
@@ -58,7 +57,7 @@ def test_one_that_gets_far_more_answers_on_a_day_than_expected_is_held_back_for_
     assert is_flooded(entities).tolist() == [True, False]
     assert judged(entities, [(0, -1.0, 0.0, START + (FLOOD_DAYS - 1) * DAY)]) == [True]
     assert judged(entities, [(0, -1.0, 0.0, START + FLOOD_DAYS * DAY)]) == [False]
-    assert is_held(entities).tolist() == [False, False]
+    assert is_flooded(entities).tolist() == [False, False]
 
 
 def test_as_many_answers_over_several_days_are_no_flood() -> None:
@@ -106,4 +105,4 @@ def test_a_record_from_before_there_were_accounts_has_done_no_harm() -> None:
     read = unpack_many(KIND, [b"\x03" + packed[1:]])
     assert read.tobytes() == before.tobytes()
     assert pack_many(read) == [packed]
-    assert not is_held(read).any()
+    assert not (is_harmful(read) | is_flooded(read)).any()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_qa.coefficients import CoefficientStore, read_delta, read_snapshot
-from stream_qa.events import Example, Message, TopicNames, wire
+from stream_qa.events import Delta, Example, Message, TopicNames, wire
 from stream_qa.learning.entity import entity_key, entity_range, entity_type, unpack_many
 from stream_qa.learning.entity_guard import EntityPolicy
 from stream_qa.learning.guard import BLOCK, GUARD, GuardPolicy, Standing
@@ -333,6 +333,58 @@ def test_a_vector_beyond_the_bound_is_not_published() -> None:
         "held back one by one: bound 1",
         "held back one by one: released 1",
     ]
+
+
+BOUND = replace(ONE_BY_ONE, guard=GuardPolicy(0.0, 0.0, EntityPolicy(0.0, 0.0, bound=0.5)))
+WIDER = replace(ONE_BY_ONE, guard=GuardPolicy(0.0, 0.0, EntityPolicy(0.0, 0.0, bound=8.0)))
+
+
+@pytest.mark.parametrize("after", [NEVER, WIDER], ids=["switched off", "a wider bound"])
+def test_one_that_was_held_back_is_published_in_full_by_a_guard_that_has_changed(after: LearnStage[Any]) -> None:
+    partition = Partition(BOUND)
+    partition.take(answers("job-1", 1, since=START))
+    partition.take(answers("job-1", 3, since=START, first=1))
+    assert partition.served(partition.server) != partition.known()
+
+    partition.stage = after
+    sent = [message for number in (4, 5) for message in partition.take(answers("job-1", 1, since=START, first=number))]
+    deltas = [Delta.model_validate_json(m.value or b"") for m in sent if m.topic == TOPICS.coefficients]
+    assert [(delta.base_version, delta.version) for delta in deltas] == [(0, 5), (5, 6)]
+    assert partition.served(partition.server) == partition.known()
+    assert partition.server.metrics.gaps == 0
+    assert partition.notices == ["held back one by one: bound 1", "held back one by one: released 1"]
+
+
+def test_one_that_was_held_back_with_its_side_and_is_beyond_its_bound_then_is_so_for_a_guard_that_has_changed() -> None:
+    partition = Partition(replace(BOUND, guard=None))
+    partition.take(answers("job-1", 1, since=START))
+    partition.state.apply({GUARD: Standing(harm=64.0, is_harmful=True).pack()})
+    both = GuardPolicy(64.0, 0.0, EntityPolicy(0.0, 0.0, bound=0.5))
+    partition.stage = replace(BOUND, guard=both)
+    partition.take(answers("job-1", 3, since=START, first=1))
+    assert partition.held() == {"job-1"}
+    partition.stage = BOUND
+    partition.state.apply({GUARD: Standing(held=1).pack()})
+    partition.take([])
+    assert partition.held() == set()
+    partition.stage = WIDER
+    partition.take(answers("job-1", 1, since=START, first=4))
+    assert partition.served(partition.server) == partition.known()
+    assert partition.server.metrics.gaps == 0
+
+
+def test_one_that_was_published_while_the_guard_was_off_is_taken_from_servers_when_it_is_on() -> None:
+    partition = Partition(ONE_BY_ONE)
+    partition.take(answers("job-1", 20, since=START))
+    for number in range(20, 28):
+        partition.take(answers("job-1", 1, since=START + DAY, value=0, first=number))
+    assert "job-1" not in partition.served(partition.server)
+    partition.stage = NEVER
+    partition.take(answers("job-1", 1, since=START + DAY, value=0, first=28))
+    assert partition.served(partition.server) == partition.known()
+    partition.stage = ONE_BY_ONE
+    partition.take(answers("job-1", 1, since=START + DAY, value=0, first=29))
+    assert "job-1" not in partition.served(partition.server)
 
 
 @given(st.lists(st.integers(0, 160), max_size=6))

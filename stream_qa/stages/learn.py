@@ -142,7 +142,9 @@ class LearnStage(Generic[L]):
         clocks = dict(reached)
         for start, end, today in parts_of(labels, whitenings.newest.model_number, clocks, share.partitions):
             if labels[start].model_number > whitenings.newest.model_number:
-                self._start(whitenings, today, state, outcome, share=share, most=None)
+                self._start(
+                    whitenings, today, state, outcome, standing=standing, held_back=held_back, share=share, most=None
+                )
                 whitenings = self._followed(whitenings, labels[start])
             steps += self._learn(
                 labels[start:end],
@@ -157,14 +159,16 @@ class LearnStage(Generic[L]):
                 delta_times=delta_times,
             )
         today = day_of(clocks, share.partitions)
-        unfinished = self._start(whitenings, today, state, outcome, share=share, most=AT_A_TIME)
+        unfinished = self._start(
+            whitenings, today, state, outcome, standing=standing, held_back=held_back, share=share, most=AT_A_TIME
+        )
         unfinished |= self.expiry.sweep(self.effect, self.publisher, state, outcome, today=today, dimension=dimension)
         if (labels or self.warm_start) and (packed := whitenings.pack()) != scales:
             outcome.changes[WHITENINGS] = packed
         was = Standing.unpack(judged)
         if standing != was:
             outcome.changes[GUARD] = standing.pack()
-        if self.guard is None or not standing.reasons:
+        if self._shows(standing):
             unfinished |= self.holding.release_some(self.effect, whitenings, state, outcome, standing=standing)
         outcome.messages.extend(self.forward(partition, steps))
         said = (*notices(was, standing), *told(held_back))
@@ -185,16 +189,27 @@ class LearnStage(Generic[L]):
         state: StateReader,
         outcome: Outcome,
         *,
+        standing: Standing,
+        held_back: list[tuple[str, str]],
         share: Share,
         most: int | None,
     ) -> bool:
         """Let entities start that the newest model knows; return whether some are left."""
         if not self.warm_start:
             return False
-        effect = self._effect(whitenings)
-        since = self.expiry.since(today)
-        written = Overlay(state, outcome.changes)
-        return start_some(effect, self.publisher, whitenings, written, outcome, share=share, most=most, since=since)
+        return start_some(
+            self._effect(whitenings),
+            self.holding,
+            whitenings,
+            Overlay(state, outcome.changes),
+            outcome,
+            standing=standing,
+            shown=self._shows(standing),
+            held_back=held_back,
+            share=share,
+            most=most,
+            since=self.expiry.since(today),
+        )
 
     def _effect(self, whitenings: Whitenings) -> RandomEffect:
         """Return how the entities learn by the newest model."""
@@ -325,7 +340,7 @@ class LearnStage(Generic[L]):
 
         An entity is shown where publishing was on after its last label: how labels are cut into chunks changes nothing.
         """
-        shown = np.full(len(entities), self.guard is None or not standing.reasons)
+        shown = np.full(len(entities), self._shows(standing))
         if self.guard is None:
             return shown
         (rows,) = seen.learned.nonzero()
@@ -351,6 +366,10 @@ class LearnStage(Generic[L]):
         # Of several rows of an entity the last one decides.
         shown[batch.entity[rows]] = standing.judge(self.guard, sums)
         return shown
+
+    def _shows(self, standing: Standing) -> bool:
+        """Return whether a side of such a standing is published."""
+        return self.guard is None or not standing.reasons
 
     @property
     def holding(self) -> Holding:

@@ -1,16 +1,18 @@
 """Entities that a bundle's training knew start from what it says of them, before any label of theirs.
 
 All of a model's entities start, by definition, when the model is taken up. Really they do so some at a time, and one
-that a label touches before its turn then: either way it starts from the same, and is published.
+that a label touches before its turn then: either way it starts from the same, and is published where it may be.
 """
 
 import msgspec
+import numpy as np
 
-from stream_qa.coefficients import Publisher
 from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.learning import RandomEffect
 from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
+from stream_qa.learning.guard import Standing
 from stream_qa.learning.whitening import Whitenings
+from stream_qa.stages.holding import Holding
 from stream_qa.stages.share import ALL, Share
 from stream_qa.stages.state import Outcome, StateReader
 
@@ -21,11 +23,14 @@ _STARTED = b"started"
 
 def start_some(
     effect: RandomEffect,
-    publisher: Publisher,
+    holding: Holding,
     whitenings: Whitenings,
     state: StateReader,
     outcome: Outcome,
     *,
+    standing: Standing,
+    shown: bool,
+    held_back: list[tuple[str, str]],
     share: Share = ALL,
     most: int | None = AT_A_TIME,
     since: int = NOT_BEGUN,
@@ -36,7 +41,7 @@ def start_some(
     ----------
     effect
         That of the newest model.
-    publisher
+    holding
         Tells servers.
     whitenings
         Those of the table.
@@ -44,6 +49,12 @@ def start_some(
         The table, what ``outcome`` changes included.
     outcome
         Gets the changes and messages.
+    standing
+        Counts those that were not published because their side is not, in place.
+    shown
+        Whether their side is.
+    held_back
+        Gets who is held back alone, each with why.
     share
         The table's partition: entities of others do not start here.
     most
@@ -68,7 +79,17 @@ def start_some(
     started = after["version"] > 0
     new = [entity_id for entity_id, has_started in zip(new, started.tolist(), strict=True) if has_started]
     before, after = before[started], after[started]
-    outcome.messages.extend(publisher.publish(new, before, after, whitenings))
+    published = holding.publish_shown(
+        new,
+        before,
+        after,
+        np.full(len(new), shown),
+        whitenings=whitenings,
+        state=state,
+        outcome=outcome,
+        standing=standing,
+    )
+    held_back += published.held_back
     outcome.changes.update(zip(map(entity_key, new), pack_many(after), strict=True))
     outcome.changes[_STARTED] = _encode((whitenings.newest.model_number, min(until, len(ids))))
     return until < len(ids)

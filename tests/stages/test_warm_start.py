@@ -13,8 +13,11 @@ from label_partition import items
 from stream_qa.events import Delta, Label, Message, Score, Snapshot, TopicNames, wire
 from stream_qa.learning import BaseRate, FeatureSchema, Prior, RandomEffect, Standardisation
 from stream_qa.learning.entity import entity_key, entity_type, unpack_many
+from stream_qa.learning.entity_guard import EntityPolicy
+from stream_qa.learning.guard import GUARD, GuardPolicy, Standing
 from stream_qa.learning.starting import StartingCoefficients
 from stream_qa.settings import Settings
+from stream_qa.stages.holding import held_key
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.models import Model, Models
 from stream_qa.stages.pipeline import build_pipeline
@@ -108,6 +111,33 @@ def test_every_entity_that_the_model_knows_is_published_as_its_version_1_with_a_
     for number, (delta, snapshot) in enumerate(zip(deltas(messages), snapshots, strict=True)):
         assert np.array(delta.change) == pytest.approx(np.array([1.0 + number, 1.0]), abs=1e-6)
         assert list(snapshot.coefficients) == list(delta.change)
+
+
+def test_while_publishing_stops_nobody_is_published_who_starts_but_afterwards_is() -> None:
+    stage, state = replace(learner(), guard=GuardPolicy()), MemoryState()
+    state.apply({GUARD: Standing(harm=64.0, is_harmful=True).pack()})
+    _, messages = run(stage, [], state=state)
+    assert messages == []
+    held = [held_key(f"member-{number}") for number in range(3)]
+    assert held == [key for key, _ in state.scan(b"held/", b"held0")]
+    stopped = Standing.unpack(*state.get_many([GUARD]))
+    assert (stopped.held, stopped.reasons) == (3, ["harm"])
+
+    stopped.is_harmful = False
+    state.apply({GUARD: stopped.pack()})
+    _, messages = run(stage, [], state=state)
+    assert [(d.entity_id, d.base_version, d.version) for d in deltas(messages)] == [
+        (f"member-{number}", 0, 1) for number in range(3)
+    ]
+    assert list(state.scan(b"held/", b"held0")) == []
+
+
+def test_one_who_starts_beyond_the_bound_is_held_back() -> None:
+    stage, state = replace(learner(), guard=GuardPolicy(entities=EntityPolicy(bound=2.5))), MemoryState()
+    outcome = stage.process(0, [], state)
+    assert [delta.entity_id for delta in deltas(outcome.messages)] == ["member-0", "member-1"]
+    assert list(outcome.held_back) == [("member-2", "bound")]
+    assert list(outcome.notices) == ["held back one by one: bound 1"]
 
 
 def test_only_those_of_the_partition_start_there() -> None:

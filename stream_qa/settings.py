@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream_qa.errors import SettingsError
 from stream_qa.events.decoding import DEFAULT_MAX_MESSAGE_BYTES
+from stream_qa.events.fields import FeatureBound, Precision
 from stream_qa.events.topics import FIRST_GENERATION, TopicNames, generation_suffix
 from stream_qa.kafka_access import KafkaAccess, SaslMechanism, SecurityProtocol
 from stream_qa.logs import LogFormat, LogLevel
@@ -105,21 +106,11 @@ class Settings(BaseSettings):
             description="days of event time without a label after which members and jobs are dropped; 0 for never",
         ),
     ] = 730.0
-    feature_bound: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="features are clipped to plus and minus this")
-    ] = 20.0
-    member_intercept_precision: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="prior precision of a member's intercept")
-    ] = 4.0
-    member_slope_precision: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="prior precision of a member's slope")
-    ] = 16.0
-    job_intercept_precision: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="prior precision of a job's intercept")
-    ] = 2.0
-    job_slope_precision: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="prior precision of a job's slope")
-    ] = 16.0
+    feature_bound: Annotated[FeatureBound, Field(description="features are clipped to plus and minus this")] = 20.0
+    member_intercept_precision: Annotated[Precision, Field(description="prior precision of a member's intercept")] = 4.0
+    member_slope_precision: Annotated[Precision, Field(description="prior precision of a member's slope")] = 16.0
+    job_intercept_precision: Annotated[Precision, Field(description="prior precision of a job's intercept")] = 2.0
+    job_slope_precision: Annotated[Precision, Field(description="prior precision of a job's slope")] = 16.0
     snapshot_every: Annotated[int, Field(ge=1, description="label steps of an entity between two full snapshots")] = 20
     snapshot_seconds: Annotated[
         float,

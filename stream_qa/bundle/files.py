@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stream_qa.events.fields import Identifier
+from stream_qa.events.fields import FeatureBound, Identifier, Precision
 
 MANIFEST = "manifest.json"
 
@@ -67,7 +67,7 @@ class LinearFile(_File):
     intercept: Finite
     member: Side
     job: Side
-    bound: Positive
+    bound: FeatureBound
 
 
 class Checks(_File):
@@ -92,7 +92,7 @@ class OnnxFile(_File):
     """Where the model has no finite number."""
     member: Scale
     job: Scale
-    bound: Positive
+    bound: FeatureBound
     checks: Checks
     """The model must say so again wherever the bundle is read."""
 
@@ -103,9 +103,9 @@ GlobalFile = LinearFile | OnnxFile
 class PriorsFile(_File):
     """``priors.json``: the precisions of each random effect's coefficients, the intercept first."""
 
-    member: Annotated[list[Positive], Field(min_length=1)]
+    member: Annotated[list[Precision], Field(min_length=1)]
     """Over the job's features."""
-    job: Annotated[list[Positive], Field(min_length=1)]
+    job: Annotated[list[Precision], Field(min_length=1)]
     """Over the member's features."""
 
 

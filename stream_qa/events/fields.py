@@ -52,6 +52,14 @@ Origin = Annotated[
 Number = Annotated[float, Field(allow_inf_nan=False)]
 #: Wide enough for anything a bounded score can be, narrow enough that sums stay finite.
 LogOdds = Annotated[float, Field(ge=-1e9, le=1e9), Meta(ge=-1e9, le=1e9)]
+#: How far features may be clipped, and how wide and narrow priors may be. No coefficient is larger than 20 standard
+#: deviations of its prior, which are 10 at most: with ``MAX_FEATURES`` features of 1,000 and an intercept a side's part
+#: of a score is within 20 * 10 * 1,024,001 = 2.05e8, and the sum of both and of the global 30 within ``LogOdds``.
+#: Standard deviations of two models are at most 10,000 times as large as each other, so that squares stay finite.
+MOST_FEATURE_BOUND = 1_000.0
+LEAST_PRECISION, MOST_PRECISION = 0.01, 1_000_000.0
+FeatureBound = Annotated[float, Field(gt=0, le=MOST_FEATURE_BOUND, allow_inf_nan=False)]
+Precision = Annotated[float, Field(ge=LEAST_PRECISION, le=MOST_PRECISION, allow_inf_nan=False)]
 Features = Annotated[
     list[Number],
     Field(max_length=MAX_FEATURES, description="in the order of the feature schema, without the intercept"),

@@ -10,6 +10,7 @@ import pytest
 from builders import DAY, START, as_record, as_records, example, label
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from stream_qa.errors import RuleMismatchError, StateFormatError
 from stream_qa.events import (
@@ -25,8 +26,10 @@ from stream_qa.events import (
     Snapshot,
     TopicNames,
 )
+from stream_qa.events.fields import LEAST_PRECISION, MAX_FEATURES, MOST_FEATURE_BOUND, LogOdds
 from stream_qa.learning.arrays import Floats
 from stream_qa.learning.entity import FORMAT, clock_key, contribution_key, entity_key, entity_type, unpack_many
+from stream_qa.learning.global_model import LOG_ODDS_BOUND
 from stream_qa.learning.rule import Columns, Fields, Labels
 from stream_qa.settings import Settings
 from stream_qa.stages.learn import LearnStage
@@ -95,6 +98,24 @@ every_rule = pytest.mark.parametrize(
     ],
     ids=["member", "job", "member by sgd", "job by window"],
 )
+
+
+def widest(kind: EntityKind, rule: str) -> Side:
+    """Return a side by the settings that let scores grow most."""
+    settings = Settings.model_validate(
+        {
+            "guard": False,
+            "learning_rule": rule,
+            "learning_rate": 10.0,
+            "feature_bound": MOST_FEATURE_BOUND,
+            "member_intercept_precision": LEAST_PRECISION,
+            "member_slope_precision": LEAST_PRECISION,
+            "job_intercept_precision": LEAST_PRECISION,
+            "job_slope_precision": LEAST_PRECISION,
+        }
+    )
+    pipeline = build_pipeline(settings)
+    return Side(kind, pipeline.member if kind == "member" else pipeline.job, (10.0, 10.0, 10.0))
 
 
 class Learner:
@@ -690,3 +711,29 @@ def test_without_decay_nothing_fades() -> None:
         learner.take(learner.side.event("another", value=0, weight=0.0, happened_at=later, watermark=later))
     assert np.array_equal(lasting.entity()["coefficients"], before)
     assert fading.entity()["coefficients"] == pytest.approx(before * np.exp(-20 / 365), abs=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["adaptive-sgd", "sgd", "window"])
+@pytest.mark.parametrize("kind", ["member", "job"])
+def test_as_far_as_settings_go_labels_are_learned_and_taken_back_and_what_is_sent_can_be_read(
+    kind: EntityKind, rule: str
+) -> None:
+    learner = Learner(widest(kind, rule))
+    for number, far in enumerate((1e300, -1e300, 1e160, 1.7e12)):
+        for revision, value in enumerate((0, 1, 0, None), start=1):
+            event = learner.side.event(
+                f"application-{number}", features=[far, -far] * 8, revision=revision, value=value
+            )
+            assert learner.take(event).reasons == {}
+    assert len(learner.deltas()) == 16
+    assert len(learner.sent(TOPICS.examples, Example)) == (16 if kind == "member" else 0)
+    assert len(learner.sent(TOPICS.scores, Score)) == (4 if kind == "member" else 0)
+
+
+def test_no_score_can_be_beyond_what_can_be_read() -> None:
+    largest = LOG_ODDS_BOUND
+    for kind in ("member", "job"):
+        effect = widest(kind, "adaptive-sgd").stage.effect
+        (whitened,) = effect.whiten(np.full((1, MAX_FEATURES), 1e300))
+        largest += effect.rule.coefficient_bound * np.abs(whitened).sum()
+    assert TypeAdapter(LogOdds).validate_python(largest) > 1e8

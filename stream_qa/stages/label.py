@@ -103,7 +103,8 @@ class LabelStage:
         left = len(records) - chunk.process(usable, events)
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
         messages = [*rejected, *self._labels(model, partition, chunk.revisions, jobs)]
-        chunk.counted.update(refused)
+        # Said with what is counted, which is said once; no input is in vain by it.
+        chunk.counted.update(dict.fromkeys(refused, 0))
         return Outcome(
             chunk.changes | taking_up,
             messages,

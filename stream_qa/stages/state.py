@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     unfinished: bool = False
     """Whether there is more to do that needs no further records: then the stage is to be called again."""
     counted: Mapping[str, int] = MappingProxyType({})
-    """How much of the input was used and changes nothing, by why."""
+    """How much of the input was used and changes nothing, by why; 0 where something is only to be said once."""
     lessons: int = 0
     """How many of the messages are labels that change what is learned, so that examples of them will come."""
     reasons: Mapping[str, int] = MappingProxyType({})

@@ -132,7 +132,7 @@ class LearnStage(Generic[L]):
         labels, vectors, _, dimension = self._read(records, layout, of_format_1, outcome)
         if dimension is None:
             return outcome
-        whitenings = self.effect.whitenings(scales, dimension)
+        known = whitenings = self.effect.whitenings(scales, dimension)
         standing = Standing.unpack(judged)
         features = np.array(vectors, np.float64)
         steps: list[Step[L]] = []
@@ -163,8 +163,8 @@ class LearnStage(Generic[L]):
             whitenings, today, state, outcome, standing=standing, held_back=held_back, share=share, most=AT_A_TIME
         )
         unfinished |= self.expiry.sweep(self.effect, self.publisher, state, outcome, today=today, dimension=dimension)
-        if (labels or self.warm_start) and (packed := whitenings.pack()) != scales:
-            outcome.changes[WHITENINGS] = packed
+        if (labels or self.warm_start) and (scales is None or whitenings is not known):
+            outcome.changes[WHITENINGS] = whitenings.pack()
         was = Standing.unpack(judged)
         if standing != was:
             outcome.changes[GUARD] = standing.pack()

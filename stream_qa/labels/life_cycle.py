@@ -159,7 +159,9 @@ class LifeCycle(Struct, gc=False, array_like=True):
         OrphanEngagementError
             Too many wait for this application already.
         """
-        if _seen(known, [waiting.engagement for waiting in self.waiting]):
+        # Those about another job are refused once the application is there: they must take no id from this one.
+        others = [waiting.engagement for waiting in self.waiting if waiting.engagement.job_id == known.job_id]
+        if _seen(known, others):
             return False
         if len(self.waiting) >= policy.orphan_count:
             raise OrphanEngagementError(f"{len(self.waiting)} engagements wait for this application already")

@@ -150,6 +150,21 @@ def test_any_interleaving_of_the_topics_gives_the_same_labels_in_the_end(
     assert {name: without_moment_of_silence(outcome) for name, outcome in found.items()} == expected
 
 
+@given(topics_in_order(), st.data())
+@PROPERTY
+def test_engagements_about_other_jobs_change_no_label_in_the_end_whatever_the_interleaving(
+    topics: tuple[list[Application], list[Engagement]], data: st.DataObject
+) -> None:
+    """Each of them with the id of one about the job, and at its moment."""
+    own = [each.model_copy(update={"engagement_id": f"{each.kind}-{each.engaged_at}"}) for each in topics[1]]
+    elsewhere = [each.model_copy(update={"job_id": "other"}) for each in own]
+    end = application("clock", applied_at=100), engagement("note", application_id="clock", engaged_at=100)
+    engaged = sorted(data.draw(st.permutations([*own, *elsewhere])), key=lambda each: each.engaged_at)
+    events = data.draw(interleaved([*topics[0], end[0]], [*engaged, end[1]]))
+    expected = expected_outcomes([*topics[0], *own, *end], WAITS_FOR_ANY_NUMBER)
+    assert last_outcomes(after(events, WAITS_FOR_ANY_NUMBER).history) == expected
+
+
 @given(ANYTHING, st.integers(1, 5), st.sampled_from([None, CURVES]), st.data())
 @PROPERTY
 def test_doing_what_falls_due_in_parts_gives_the_same_labels_and_leaves_the_same_state(

@@ -1,5 +1,7 @@
 """The label stage: applications and engagements of a partition in, revisions of labels and dead letters out."""
 
+from itertools import permutations
+
 import orjson
 import pytest
 from builders import DAY, START, application, as_record, engagement
@@ -717,6 +719,16 @@ def test_an_engagement_about_another_job_than_its_application_is_a_dead_letter()
     partition.take(engagement(application_id="early", job_id="job-2"), application("early"))
     assert reasons_of(partition.messages) == ["MismatchedJobError"] * 2
     assert [history[-1].kind for history in partition.history.values()] == ["open", "open"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_an_engagement_about_another_job_takes_no_id_from_one_about_the_job(order: tuple[int, ...]) -> None:
+    partition = LabelPartition()
+    wrong, right = (engagement(job_id=job_id, engagement_id="1") for job_id in ("job-2", "job-1"))
+    events = (application(), wrong, right)
+    partition.take(*(events[index] for index in order))
+    assert reasons_of(partition.messages) == ["MismatchedJobError"]
+    assert partition.labels[-1].kind == "positive"
 
 
 def test_an_event_that_does_not_belong_into_the_partition_is_a_dead_letter() -> None:

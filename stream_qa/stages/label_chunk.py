@@ -45,6 +45,7 @@ Event = wire.Application | wire.Engagement | wire.Tick
 
 _OTHER_JOB = "it is about another job than its application"
 _TOO_LATE = "engagement after the window"
+_TOO_EARLY = "engagement long before its application"
 _FOREIGN_TICK = "tick of another partition"
 
 
@@ -260,6 +261,8 @@ class LabelChunk:
             self.changes[index_key(WAITING, waited.engagement.engaged_at, application.application_id)] = None
             if waited.engagement.job_id != application.job_id:
                 self._reject(waited, MismatchedJobError(_OTHER_JOB))
+            else:
+                self._count(waited.engagement, application)
         self._send(life_cycle, life_cycle.open())
         self._keep(application.application_id, life_cycle)
         self._due.remind(APPLIED, application.applied_at, application.application_id, application.job_id)
@@ -299,12 +302,18 @@ class LabelChunk:
             raise MismatchedJobError(_OTHER_JOB)
         may_answer = self._silence is not None and self._deciding(life_cycle) is None
         if life_cycle.engage(engagement, self._policy):
-            if engagement.engaged_at >= life_cycle.closes_at(self._policy):
-                self.counted[_TOO_LATE] += 1
+            self._count(engagement, application)
             self._step(life_cycle)
             self._keep(event.application_id, life_cycle)
             if may_answer:
                 self._hear(life_cycle)
+
+    def _count(self, engagement: KnownEngagement, application: KnownApplication) -> None:
+        """Count an engagement that was taken and is out of time, so that it decides nothing."""
+        if engagement.engaged_at >= application.applied_at + self._policy.window:
+            self.counted[_TOO_LATE] += 1
+        elif engagement.engaged_at <= application.applied_at - self._policy.orphan_wait:
+            self.counted[_TOO_EARLY] += 1
 
     def _deciding(self, life_cycle: LifeCycle) -> KnownEngagement | None:
         application = life_cycle.application

@@ -647,6 +647,28 @@ def test_kinds_of_no_list_and_answers_that_come_too_late_are_counted() -> None:
     assert partition.counted["engagement after the window"] == 2
 
 
+@pytest.mark.parametrize("application_first", [True, False])
+@pytest.mark.parametrize(
+    ("engaged_at", "why"),
+    [
+        (CLOSES_AT, "engagement after the window"),
+        (START - 14 * DAY, "engagement long before its application"),
+        # In seconds instead of milliseconds.
+        (START // 1000, "engagement long before its application"),
+        (CLOSES_AT - 1, None),
+        (START - 14 * DAY + 1, None),
+    ],
+)
+def test_an_engagement_out_of_time_is_counted_whatever_comes_first(
+    engaged_at: int, why: str | None, *, application_first: bool
+) -> None:
+    partition = LabelPartition()
+    events = application(), engagement("offer", engaged_at=engaged_at)
+    partition.take(*(events if application_first else reversed(events)))
+    assert partition.counted == ({why: 1} if why else {})
+    assert partition.labels[-1].kind == ("open" if why else "positive")
+
+
 # Event time.
 
 

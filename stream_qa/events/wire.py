@@ -6,7 +6,8 @@ is valid is decided by the schemas of record; ``decoding.py`` asks them wherever
 The stages make them of positions, in the order of the fields: naming each would take longer than writing the JSON.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -61,24 +62,34 @@ def length(text: bytes) -> int:
     return text.count(b",") + 1 if text.strip(b"[] \t\r\n") else 0
 
 
-class _Times(Struct, gc=False):
-    """The times of an application, an engagement or a tick, whichever it is."""
-
-    applied_at: EventTime = 0
-    engaged_at: EventTime = 0
-    reached_at: EventTime = 0
+class _AppliedAt(Struct, gc=False):
+    time: EventTime = msgspec.field(default=0, name="applied_at")
 
 
-_times = msgspec.json.Decoder(_Times).decode
+class _EngagedAt(Struct, gc=False):
+    time: EventTime = msgspec.field(default=0, name="engaged_at")
 
 
-def event_time(value: bytes | None) -> int:
-    """Return when an input's event happened (ms), without judging it; 0 where it does not say."""
+class _ReachedAt(Struct, gc=False):
+    time: EventTime = msgspec.field(default=0, name="reached_at")
+
+
+TimeField = Literal["applied_at", "engaged_at", "reached_at"]
+"""The field that says when an application, an engagement or a tick happened."""
+
+_times: dict[TimeField, Callable[[bytes], _AppliedAt | _EngagedAt | _ReachedAt]] = {
+    "applied_at": msgspec.json.Decoder(_AppliedAt).decode,
+    "engaged_at": msgspec.json.Decoder(_EngagedAt).decode,
+    "reached_at": msgspec.json.Decoder(_ReachedAt).decode,
+}
+
+
+def event_time(value: bytes | None, field: TimeField) -> int:
+    """Return when an input's event happened (ms), without judging it; 0 where its field does not say."""
     try:
-        times = _times(value or b"")
+        return _times[field](value or b"").time
     except (msgspec.MsgspecError, RecursionError):
         return 0
-    return times.applied_at or times.engaged_at or times.reached_at
 
 
 class Application(Struct, frozen=True, gc=False):

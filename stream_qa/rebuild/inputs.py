@@ -83,7 +83,8 @@ async def read_inputs(settings: Settings) -> Inputs:
         while left:
             for place, records in (await consumer.getmany(*left, timeout_ms=_POLL_MILLISECONDS)).items():
                 arrived.append(records[0].timestamp)
-                times += [time for record in records if (time := wire.event_time(record.value))][:1]
+                field: wire.TimeField = "applied_at" if place.topic == topics.applications else "engaged_at"
+                times += [time for record in records if (time := wire.event_time(record.value, field))][:1]
                 left.discard(place)
             left = {place for place in left if await consumer.position(place) < ends[place]}
         return Inputs(

@@ -9,7 +9,7 @@ import orjson
 from stream_qa.durations import HOUR
 from stream_qa.errors import RejectedError, UnknownApplicationError
 from stream_qa.events import Decoder, Label, Message, TopicNames, wire
-from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE
+from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, TOPIC
 from stream_qa.replay.in_process import InProcessReplay
 from stream_qa.replay.log import LogEvent, chunks
 from stream_qa.replay.report import text
@@ -75,7 +75,8 @@ class _Life:
         if message.topic == self._topics.dead_letters:
             headers = dict(message.headers)
             reason = (headers[EXCEPTION_CLASS] or b"").decode().rpartition(".")[2]
-            moment = wire.event_time(message.value)
+            is_application = headers[TOPIC] == self._topics.applications.encode()
+            moment = wire.event_time(message.value, "applied_at" if is_application else "engaged_at")
             self.steps.append(
                 {"what": "dead letter", "at": moment, "reason": reason, "why": text(headers[EXCEPTION_MESSAGE])}
             )

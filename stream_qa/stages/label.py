@@ -123,7 +123,12 @@ class LabelStage:
 
     def event_times(self, records: Sequence[SourceRecord]) -> list[int]:
         """Return when each record happened (ms); 0 for one that does not say, which is no event."""
-        return [wire.event_time(record.value) for record in records]
+        field_of: dict[str, wire.TimeField] = {
+            self.topics.applications: "applied_at",
+            self.topics.engagements: "engaged_at",
+            self.topics.ticks: "reached_at",
+        }
+        return [wire.event_time(record.value, field_of[record.topic]) for record in records]
 
     def watermark(self, state: StateReader) -> int:
         """Return the event time (ms) of a partition; ``NOT_BEGUN`` before both inputs have begun."""

@@ -54,6 +54,13 @@ def test_a_life_has_what_was_read_and_each_revision_with_its_cause(tmp_path: Pat
     assert [step.get("final") for step in steps if step["what"].startswith("revision")] == [False, False, False, True]
 
 
+def test_a_dead_letter_stands_where_its_event_happened_whatever_else_it_brings(tmp_path: Path) -> None:
+    path = log(tmp_path / "log.jsonl", LIFE)
+    path.write_bytes(path.read_bytes().replace(b'"engaged_at"', b'"applied_at":"2026-01-05","engaged_at"'))
+    steps = explain(build_pipeline(Settings()), read_log([path], TopicNames()).events, "application-1", partitions=4)
+    assert [step["at"] for step in steps if step["what"] == "dead letter"] == [START + 4 * DAY]
+
+
 def test_an_application_that_the_log_does_not_have_is_said_so(tmp_path: Path) -> None:
     events = read_log([log(tmp_path / "log.jsonl", LIFE)], TopicNames()).events
     with pytest.raises(UnknownApplicationError, match="no application elsewhere"):

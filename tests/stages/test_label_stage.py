@@ -672,6 +672,24 @@ def test_an_engagement_out_of_time_is_counted_whatever_comes_first(
 # Event time.
 
 
+@pytest.mark.parametrize("extra", [START, "2026-01-05"])
+def test_a_record_happened_when_its_own_topic_says_whatever_else_it_brings(extra: int | str) -> None:
+    engaged = {**engagement(engaged_at=START + 10 * DAY).model_dump(), "applied_at": extra, "reached_at": extra}
+    applied = {**application(applied_at=START + 10 * DAY).model_dump(), "engaged_at": extra, "reached_at": extra}
+    moved = {**tick(START + 10 * DAY).model_dump(), "applied_at": extra, "engaged_at": extra}
+    records = [
+        Record(topic, 0, 0, b"job-1", orjson.dumps(fields))
+        for topic, fields in (("applications", applied), ("engagements", engaged), ("ticks", moved))
+    ]
+    assert label_stage(LabelPolicy()).event_times(records) == [START + 10 * DAY] * 3
+
+
+def test_what_is_no_event_says_no_time() -> None:
+    values = [None, b"", b"{", b"[" * 100_000, b'{"applied_at": -1}', b'{"applied_at": 1.5}', b'{"engaged_at": 1}']
+    records = [Record("applications", 0, 0, None, value) for value in values]
+    assert label_stage(LabelPolicy()).event_times(records) == [0] * len(values)
+
+
 def test_event_time_stays_behind_by_the_lateness_that_is_allowed() -> None:
     partition = LabelPartition(LabelPolicy(lateness_minutes=10))
     partition.take(application(), *until(CLOSES_AT + 599_999))

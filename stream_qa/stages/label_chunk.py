@@ -350,7 +350,7 @@ class LabelChunk:
 
     def _advance(self, until: int) -> None:
         """Move event time on, stopping on the way at everything that falls due, in order."""
-        until = min(until, self._due.until)
+        until = max(self._now, min(until, self._due.until))
         while (item := self._due.take(until)) is not None:
             moment, application_id, due, job_id = item
             self._now = max(self._now, moment)

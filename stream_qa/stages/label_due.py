@@ -56,7 +56,8 @@ class LabelDue:
 
     def load(self, now: int, until: int) -> tuple[list[str], list[str]]:
         """Find what falls due after ``now`` and not after ``until`` (ms); return whose life cycles and which jobs."""
-        self.until = until
+        # With more lateness than before, event time stands still until the inputs have come so far again.
+        self.until = max(now, until)
         for item in heapq.merge(*(self._scan(index, now, *at) for index, ats in self._ages.items() for at in ats)):
             if len(self._heap) >= self._most and item.moment > self._heap[-1].moment:
                 self.until = self._heap[-1].moment

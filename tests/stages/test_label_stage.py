@@ -750,6 +750,17 @@ def test_what_falls_due_at_one_moment_is_done_together() -> None:
     assert [len(history) for history in partition.history.values()] == [2] * 25 + [1]
 
 
+def test_more_lateness_than_before_strands_no_engagement_that_waits() -> None:
+    partition = LabelPartition(LabelPolicy())
+    partition.take(application(), *until(START))
+    partition.policy = LabelPolicy(lateness_minutes=60)
+    partition.take(engagement(application_id="missing", engaged_at=START - 14 * DAY - 60_000))
+    for days in range(1, 60):
+        partition.take(*until(START + days * DAY))
+    assert reasons_of(partition.messages) == ["OrphanEngagementError"]
+    assert kept(partition, "missing") == []
+
+
 # Jobs.
 
 

@@ -395,7 +395,7 @@ class LabelChunk:
         """Keep no more of an application than that its id was used."""
         self._keep(application_id, LifeCycle(over=True))
         if self._silence is not None:
-            self._silence.end(job_id, applied_at, application_id)
+            self._silence.end(job_id, applied_at, application_id, self._now - self._policy.window)
 
     def _step(self, life_cycle: LifeCycle) -> None:
         before, verdict = life_cycle.verdict, life_cycle.step(self._now, self._policy)

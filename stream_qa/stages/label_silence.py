@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from itertools import islice
 
+from stream_qa.events.fields import MAX_EVENT_TIME
 from stream_qa.labels.event_time import (
     activity_key,
     sent_to_entry,
@@ -99,10 +100,22 @@ class LabelSilence:
         """Return what silence says of an unanswered application at ``moment`` (ms); ``None`` for nothing new."""
         return self._says.says(self._activities[application.job_id], application.applied_at, moment, said)
 
-    def end(self, job_id: str, applied_at: int, application_id: str) -> None:
-        """Forget an application that is over; and the job, with the answered application that was sent last."""
+    def end(self, job_id: str, applied_at: int, application_id: str, open_since: int) -> None:
+        """Forget an application that is over; and the job, where that says nothing of any that is left.
+
+        Parameters
+        ----------
+        job_id, applied_at, application_id
+            The application; those of its job that were sent before it are over already.
+        open_since
+            Applications sent until then (ms) are closed.
+        """
         self._changes[sent_to_key(job_id, applied_at, application_id)] = None
-        if self._activities[job_id].answered <= applied_at:
+        activity = self._activities[job_id]
+        # An answer may be younger than applications that are open: then a later one is the last to need it.
+        if activity.answered <= applied_at and (
+            activity.newest <= open_since or self._is_last(job_id, applied_at, application_id)
+        ):
             self._activities[job_id] = Activity()
             self._changed.add(job_id)
 
@@ -115,6 +128,11 @@ class LabelSilence:
                 self._changes[visiting_key(job_id)] = b""
             elif job_id in self._visiting:
                 self._changes[visiting_key(job_id)] = None
+
+    def _is_last(self, job_id: str, applied_at: int, application_id: str) -> bool:
+        """Return whether no application of a job was sent after this one."""
+        stored = self._state.scan(*sent_to_range(job_id, applied_at, MAX_EVENT_TIME + 1, application_id))
+        return next(stored, None) is None and max(self._sent[job_id], default=(0, "")) <= (applied_at, application_id)
 
     def _visit(self, job_id: str, open_since: int) -> list[Sent]:
         """Return the applications of a job that are to be visited, as many as may be."""

@@ -562,6 +562,36 @@ def test_answers_before_an_application_say_nothing_of_it() -> None:
     assert weights(partition, "application-30") == []
 
 
+@pytest.mark.parametrize("revision_days", [1, 14])
+def test_what_others_heard_counts_as_long_as_an_application_is_open(revision_days: float) -> None:
+    """However soon the application that was answered is over: the answer is younger than that."""
+    curves = SilenceCurves(
+        ages=(0, 4 * DAY, 5 * DAY, 14 * DAY),
+        by_age=(0.0, 0.1, 0.2, 0.3),
+        activities=(0, 1),
+        by_activity=((0.0, 0.1, 0.2, 0.3), (0.0, 0.1, 0.6, 0.7)),
+    )
+    partition = LabelPartition(LabelPolicy(revision_days=revision_days), curves=curves)
+    partition.take(application("answered"), application(applied_at=START + 12 * DAY))
+    partition.take(engagement(application_id="answered", engaged_at=START + 13 * DAY), *until(START + 15 * DAY))
+    partition.take(*until(START + 18 * DAY))
+    assert weights(partition)[-1] == 0.6
+
+
+@pytest.mark.parametrize("answered_at", [START + DAY, START + 13 * DAY])
+@pytest.mark.parametrize("together", [True, False])
+def test_what_others_heard_is_forgotten_with_the_last_application(answered_at: int, *, together: bool) -> None:
+    partition = LabelPartition(LabelPolicy(revision_days=1), curves=CURVES)
+    partition.take(
+        application(job_id="job-2"),
+        application("application-2", job_id="job-2"),
+        engagement(job_id="job-2", engaged_at=answered_at),
+        *(until(START + 15 * DAY) if together else ()),
+    )
+    partition.take(*until(START + 15 * DAY))
+    assert [key for key in items(partition.state) if b"job-2" in key and not key.startswith(b"applied/")] == []
+
+
 def test_an_application_that_comes_late_is_weighed_at_once() -> None:
     partition = LabelPartition(curves=ONE_AGE_ONLY)
     partition.take(application("application-2"), *until(START + 10 * DAY), application())

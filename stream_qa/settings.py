@@ -10,7 +10,6 @@ from pydantic import Field, SecretStr, ValidationError, field_serializer, field_
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream_qa.errors import SettingsError
-from stream_qa.events.decoding import DEFAULT_MAX_MESSAGE_BYTES
 from stream_qa.events.fields import FeatureBound, Precision
 from stream_qa.events.topics import FIRST_GENERATION, TopicNames, generation_suffix
 from stream_qa.kafka_access import KafkaAccess, SaslMechanism, SecurityProtocol
@@ -165,9 +164,9 @@ class Settings(BaseSettings):
         ),
     ] = 8.0
 
-    max_message_bytes: Annotated[int, Field(ge=1_000, description="larger input goes to the dead letters")] = (
-        DEFAULT_MAX_MESSAGE_BYTES
-    )
+    max_message_bytes: Annotated[
+        int, Field(ge=1_000, description="larger applications and engagements go to the dead letters")
+    ] = 1_000_000
     chunk_records: Annotated[
         int, Field(ge=1, description="records after which a transaction of a lane takes no further chunk")
     ] = 5_000

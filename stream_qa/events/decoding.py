@@ -1,5 +1,6 @@
 """Bytes to events, a chunk at a time; what is no event comes back as the error that says why."""
 
+import sys
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
@@ -8,8 +9,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from stream_qa.errors import InvalidEventError, MessageTooLargeError, NotJSONError, RejectedError
 from stream_qa.events.fields import Event
-
-DEFAULT_MAX_MESSAGE_BYTES = 1_000_000
 
 E = TypeVar("E", bound=Event)
 W = TypeVar("W", bound=msgspec.Struct)
@@ -53,10 +52,11 @@ class Decoder(Generic[E]):
     model
         The schema of record.
     max_message_bytes
-        A larger value is not even parsed.
+        A larger value is not even parsed. For what comes from outside; what the stages tell each other is larger than
+        what they read, and needs no limit.
     """
 
-    def __init__(self, model: type[E], max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> None:
+    def __init__(self, model: type[E], max_message_bytes: int = sys.maxsize) -> None:
         # The compiled validator itself: the adapter around it costs as much again.
         self._validate_json = TypeAdapter(model).validator.validate_json
         self.max_message_bytes = max_message_bytes

@@ -77,7 +77,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             models=models,
             applications=WireDecoder(wire.Application, Decoder(Application, settings.max_message_bytes)),
             engagements=WireDecoder(wire.Engagement, Decoder(Engagement, settings.max_message_bytes)),
-            ticks=WireDecoder(wire.Tick, Decoder(Tick, settings.max_message_bytes)),
+            ticks=WireDecoder(wire.Tick, Decoder(Tick)),
             most_due=settings.due_applications,
         ),
         member=LearnStage(
@@ -85,7 +85,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             models=models,
             source=LearnerInput(
                 effect=lambda model: model.member_effect,
-                decoder=WireDecoder(wire.Label, Decoder(Label, settings.max_message_bytes)),
+                decoder=WireDecoder(wire.Label, Decoder(Label)),
                 entity_id=lambda label: label.member_id,
                 features=lambda label: label.job_features,
                 offset=learn_member.offset,
@@ -103,7 +103,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
             models=models,
             source=LearnerInput(
                 effect=lambda model: model.job_effect,
-                decoder=WireDecoder(wire.Example, Decoder(Example, settings.max_message_bytes)),
+                decoder=WireDecoder(wire.Example, Decoder(Example)),
                 entity_id=lambda example: example.job_id,
                 features=lambda example: example.member_features,
                 offset=learn_job.offset,
@@ -190,7 +190,7 @@ def _notify(settings: Settings) -> NotifyStage | None:
         policy=NotificationPolicy(
             settings.notify_per_job_and_day, settings.notify_probability, settings.notify_least_steps
         ),
-        scores=WireDecoder(wire.Score, Decoder(Score, settings.max_message_bytes)),
+        scores=WireDecoder(wire.Score, Decoder(Score)),
     )
 
 

@@ -57,7 +57,7 @@ async def label_batches(
     BrokerUnavailableError
         No broker answers.
     """
-    decode = WireDecoder(wire.Label, Decoder(Label, settings.max_message_bytes)).decode
+    decode = WireDecoder(wire.Label, Decoder(Label)).decode
     topic = settings.topics.labels
     async with reader(settings.kafka, topic) as consumer:
         begin, ends = await _range(consumer, next_offsets or {}, until)

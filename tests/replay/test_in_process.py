@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from builders import DAY, START
+from builders import DAY, START, application, engagement
 from label_oracle import Outcome, event_of, expected_outcomes, last_outcomes, without_moment_of_silence
 
 from stream_qa.events import Application, Decoder, Engagement, Label, Record, TopicNames
@@ -128,6 +128,21 @@ def test_records_without_a_key_are_dead_letters_of_the_first_partition_each_with
         ("applications", "0", "1"),
         ("engagements", "0", "0"),
     ]
+
+
+def test_an_application_as_large_as_may_be_is_labelled_scored_and_learned_from() -> None:
+    """What the stages tell each other is larger than the application, and has no limit."""
+    applied = application(member_features=[0.25] * 300).model_dump_json().encode()
+    answered = engagement().model_dump_json().encode()
+    with Report(TOPICS) as report:
+        pipeline = build_pipeline(Settings(max_message_bytes=len(applied), notify_per_job_and_day=1))
+        stages = InProcessReplay(pipeline, 1, report)
+        stages.run([LogEvent(START, 0, applied, b"job-1", TOPICS.applications)])
+        stages.run([LogEvent(START + DAY, 0, answered, b"job-1", TOPICS.engagements)])
+        stages.run([LogEvent(START + DAY, 0, applied + b" ", b"job-1", TOPICS.applications)])
+    counts = report.counts()
+    assert counts["dead_letters_by_reason"] == {"MessageTooLargeError": 1}
+    assert (counts["scores"], counts["examples"], counts["deltas"]) == (1, 1, 2)
 
 
 def test_each_partition_of_each_stage_has_a_table_of_its_own() -> None:

@@ -25,6 +25,7 @@
     │       ├── FencedError
     │       ├── OutcomeUnknownError
     │       ├── HangingTransactionError
+    │       ├── OffsetsTakenError     the worker makes it again by itself
     │       └── TransactionRefusedError
     ├── StateError                    the worker stops before anything is committed
     │   ├── PolicyChangedError
@@ -51,6 +52,8 @@
     ├── MissingExtraError
     ├── UnknownApplicationError
     ├── UnknownEntityError
+    ├── UnknownLetterError
+    ├── NothingChosenError
     ├── ReplayStalledError
     ├── RequestError                  the scoring service says so to the client, and goes on
     │   ├── UnfitRequestError

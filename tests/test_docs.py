@@ -132,3 +132,14 @@ def test_the_topics_page_says_for_how_long_records_stay(declaration: TopicDeclar
 
 def test_every_topic_is_in_the_topics_page() -> None:
     assert set(TopicNames().all()) - first_cells(TEXTS[REPOSITORY / "docs" / "topics.md"]) == set()
+
+
+def test_the_tree_of_errors_in_their_module_is_that_of_the_classes() -> None:
+    above = [errors.StreamQAError.__name__]
+    tree = set()
+    for branches, name in re.findall(r"^ {4}([│├└─ ]+── )(\w+)", errors.__doc__ or "", re.MULTILINE):
+        depth = len(branches) // 4
+        above[depth:] = [name]
+        tree.add((above[depth - 1], name))
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not errors.StreamQAError]
+    assert tree == {(kind.__base__.__name__, kind.__name__) for kind in classes if kind.__base__}

@@ -34,7 +34,9 @@ class Label(Event):
     value: Annotated[Value | None, Field(description="1 heard back, 0 did not, null not known yet")]
     weight: Weight
     final: Annotated[bool, Field(description="no engagement still to come can change it; a late one may")]
-    reason: Annotated[str, Field(description="opened, explicit:<kind>, window-closed, late-engagement:<kind>")]
+    reason: Annotated[
+        str, Field(description="opened, silence:<rule>, explicit:<kind>, window-closed, late-engagement:<kind>")
+    ]
     happened_at: Annotated[EventTime, Field(description="event time of what caused this revision")]
     applied_at: EventTime
     feature_schema: Identifier

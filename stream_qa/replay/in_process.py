@@ -86,16 +86,9 @@ class InProcessReplay:
         )
 
         for learner, states in ((pipeline.member, self._member), (pipeline.job, self._job)):
-            for partition, state in enumerate(states):
-                self._start(learner, partition, state)
-
-    def _start(self, learner: LearnStage[Any], partition: int, state: State) -> None:
-        """Let a learner do what it does without records: entities may start from what a bundle knows of them."""
-        unfinished = learner.warm_start
-        while unfinished:
-            outcome = learner.process(partition, [], state, share_of(partition, self._partitions))
-            self._commit(state, outcome)
-            unfinished = outcome.unfinished
+            if learner.warm_start:
+                for partition, state in enumerate(states):
+                    self._learn(learner, partition, [], state)
 
     def run(self, chunk: Sequence[LogEvent]) -> None:
         """Take a chunk of events, in order, through all stages."""
@@ -119,7 +112,14 @@ class InProcessReplay:
     def _learn(
         self, learner: LearnStage[Any], partition: int, records: Sequence[SourceRecord], state: State
     ) -> list[Message]:
-        return self._commit(state, learner.process(partition, records, state, share_of(partition, self._partitions)))
+        """Let a learner take a chunk of a partition and do all that it brings about; return what it sends."""
+        share = share_of(partition, self._partitions)
+        outcome = learner.process(partition, records, state, share)
+        messages = [*self._commit(state, outcome)]
+        while outcome.unfinished:
+            outcome = learner.process(partition, [], state, share)
+            messages += self._commit(state, outcome)
+        return messages
 
     def _commit(self, state: State, outcome: Outcome) -> list[Message]:
         state.apply(outcome.changes)

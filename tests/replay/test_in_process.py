@@ -12,7 +12,7 @@ import pytest
 from builders import DAY, START, application, engagement
 from label_oracle import Outcome, event_of, expected_outcomes, last_outcomes, without_moment_of_silence
 
-from stream_qa.events import Application, Decoder, Engagement, Label, Record, TopicNames
+from stream_qa.events import Application, Decoder, Engagement, Label, Message, Record, TopicNames
 from stream_qa.events.fields import Event
 from stream_qa.labels import LabelPolicy
 from stream_qa.replay.in_process import InProcessReplay, label_to_the_end
@@ -143,6 +143,42 @@ def test_an_application_as_large_as_may_be_is_labelled_scored_and_learned_from()
     counts = report.counts()
     assert counts["dead_letters_by_reason"] == {"MessageTooLargeError": 1}
     assert (counts["scores"], counts["examples"], counts["deltas"]) == (1, 1, 2)
+
+
+def test_what_the_last_chunk_brings_about_is_in_the_output_however_much_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here: members of whom nothing was heard for long are dropped, a few at a time."""
+    monkeypatch.setattr("stream_qa.stages.expiry.AT_A_TIME", 3)
+    emitted = Emitted()
+    stages = InProcessReplay(build_pipeline(Settings(idle_days=30)), 1, emitted)
+    members = {f"member-{number}" for number in range(20)}
+    for member_id in members:
+        stages.run(heard_back(member_id, START))
+    for days in (25, 50, 75):
+        stages.run(heard_back("another", START + days * DAY))
+    assert {key.removeprefix("member:") for key in emitted.dropped} & members == members
+
+
+def heard_back(member_id: str, moment: int) -> list[LogEvent]:
+    """Return an application of a member and a positive engagement, both of a moment (ms)."""
+    name = f"{member_id}-{moment}"
+    return [
+        LogEvent(moment, order, event.model_dump_json().encode(), b"job-1", topic)
+        for order, event, topic in (
+            (0, application(name, member_id=member_id, applied_at=moment), TOPICS.applications),
+            (1, engagement(application_id=name, engaged_at=moment), TOPICS.engagements),
+        )
+    ]
+
+
+class Emitted:
+    """Keeps whose coefficients servers were told to drop."""
+
+    def __init__(self) -> None:
+        self.dropped: set[str] = set()
+
+    def add(self, message: Message) -> None:
+        if message.topic == TOPICS.coefficient_snapshots and message.value is None:
+            self.dropped.add((message.key or b"").decode())
 
 
 def test_each_partition_of_each_stage_has_a_table_of_its_own() -> None:

@@ -142,7 +142,7 @@ class LifeCycle(Struct, gc=False, array_like=True):
             self.application = application
             for waiting in self.waiting:
                 if waiting.engagement.job_id == application.job_id:
-                    self._take(waiting.engagement, policy)
+                    self.engage(waiting.engagement, policy)
             self.waiting = []
             return True
         if not self.application.says_the_same_as(application):
@@ -184,7 +184,14 @@ class LifeCycle(Struct, gc=False, array_like=True):
         ConflictingDuplicateError
             Another engagement was sent under this id.
         """
-        return self._take(engagement, policy)
+        if _seen(engagement, self.engagements):
+            return False
+        self.engagements.append(engagement)
+        if len(self.engagements) > MAX_ENGAGEMENTS:
+            deciding = policy.deciding(self.engagements, self._known_application().applied_at)
+            oldest = next(index for index, other in enumerate(self.engagements) if other is not deciding)
+            del self.engagements[oldest]
+        return True
 
     def awaits_answer(self, policy: LabelPolicy) -> bool:
         """Return whether silence can say something: the application is there, unanswered, and its window open."""
@@ -234,16 +241,6 @@ class LifeCycle(Struct, gc=False, array_like=True):
         if self.silence is not None:
             return Verdict(0, self.silence.weight, False, f"silence:{self.silence.rule}", self.silence.since)  # noqa: FBT003
         return _open(applied_at)
-
-    def _take(self, engagement: KnownEngagement, policy: LabelPolicy) -> bool:
-        if _seen(engagement, self.engagements):
-            return False
-        self.engagements.append(engagement)
-        if len(self.engagements) > MAX_ENGAGEMENTS:
-            deciding = policy.deciding(self.engagements, self._known_application().applied_at)
-            oldest = next(index for index, other in enumerate(self.engagements) if other is not deciding)
-            del self.engagements[oldest]
-        return True
 
     def _known_application(self) -> KnownApplication:
         if self.application is None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import orjson
+
 from stream_qa.bundle import MANIFEST
 from stream_qa.errors import RetrainingError
 from stream_qa.training.train import Training
@@ -94,13 +96,16 @@ class Shelf:
         return paths[0]
 
     def versions(self) -> list[str]:
-        """Return the versions of the bundles here, the newest first, by when they were written."""
-        manifests = self.directory.glob(f"*/{MANIFEST}")
-        written = [(path.stat().st_mtime_ns, path.parent.name) for path in manifests if path.parent.name != _ASIDE]
+        """Return the versions of the bundles that were put here, the newest first, by when they were written.
+
+        Those that somebody else put into the directory, under another name than their version, are not among them.
+        """
+        manifests = [path for path in self.directory.glob(f"*/{MANIFEST}") if _was_put_here(path)]
+        written = [(path.stat().st_mtime_ns, path.parent.name) for path in manifests]
         return [version for _, version in sorted(written, reverse=True)]
 
     def clear(self, keep: int, needed: AbstractSet[str], published: AbstractSet[str]) -> list[str]:
-        """Delete bundles, and return the versions of those that are gone.
+        """Delete bundles that were put here, and return the versions of those that are gone.
 
         Parameters
         ----------
@@ -110,20 +115,26 @@ class Shelf:
             Those that stay in any case.
         published
             Those that were published.
+
+        Raises
+        ------
+        RetrainingError
+            The directory cannot be read or written.
         """
-        found = self.versions()
-        newest = [
-            *[version for version in found if version in published][:keep],
-            *[version for version in found if version not in published][:keep],
-        ]
-        gone = [version for version in found if version not in {*newest, *needed}]
-        for version in gone:
-            # A bundle under its version is whole, also if this is killed.
-            aside = self.directory / _ASIDE
-            if aside.exists():
+        with _written(self.directory):
+            found = self.versions()
+            newest = [
+                *[version for version in found if version in published][:keep],
+                *[version for version in found if version not in published][:keep],
+            ]
+            gone = [version for version in found if version not in {*newest, *needed}]
+            for version in gone:
+                # A bundle under its version is whole, also if this is killed.
+                aside = self.directory / _ASIDE
+                if aside.exists():
+                    shutil.rmtree(aside)
+                (self.directory / version).rename(aside)
                 shutil.rmtree(aside)
-            (self.directory / version).rename(aside)
-            shutil.rmtree(aside)
         return gone
 
 
@@ -138,3 +149,11 @@ def _written(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RetrainingError(f"{directory} cannot be written: {error}") from error
+
+
+def _was_put_here(manifest: Path) -> bool:
+    """Return whether a bundle, of whatever format its manifest is, is in a directory of its version's name."""
+    try:
+        return bool(orjson.loads(manifest.read_bytes())["version"] == manifest.parent.name)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False

@@ -1,10 +1,15 @@
 """Where bundles and reports are kept: whole or not there, and for as long as they are needed."""
 
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stream_qa.bundle import MANIFEST
+import pytest
+from evaluation_ground import EvaluationGround
+
+from stream_qa.bundle import MANIFEST, load_bundle
+from stream_qa.errors import RetrainingError
 from stream_qa.retraining.shelf import Shelf, report_name
 
 
@@ -13,7 +18,7 @@ def shelf_with(directory: Path, *versions: str) -> Shelf:
     shelf = Shelf(directory)
     for moment, version in enumerate(versions):
         (directory / version).mkdir()
-        (directory / version / MANIFEST).touch()
+        (directory / version / MANIFEST).write_text(f'{{"version": "{version}"}}')
         os.utime(directory / version / MANIFEST, (moment, moment))
     return shelf
 
@@ -32,10 +37,29 @@ def test_what_is_needed_stays_however_old(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_one_has_left_is_no_bundle(tmp_path: Path) -> None:
-    shelf = shelf_with(tmp_path, "a", "b", ".aside")
+    shelf = shelf_with(tmp_path, "a", "b", "c")
+    (tmp_path / "c").rename(tmp_path / ".aside")
     assert shelf.versions() == ["b", "a"]
     assert shelf.clear(1, set(), set()) == ["a"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "reports"]
+
+
+def test_a_bundle_that_somebody_put_here_is_not_cleared_away(
+    tmp_path: Path, evaluation_ground: EvaluationGround
+) -> None:
+    shutil.copytree(evaluation_ground.bundle.directory, tmp_path / "bundle")
+    os.utime(tmp_path / "bundle" / MANIFEST, (0, 0))
+    shelf = shelf_with(tmp_path, *"abcdefgh")
+    assert shelf.clear(1, {evaluation_ground.bundle.version}, set()) == list("gfedcba")
+    assert shelf.versions() == ["h"]
+    assert load_bundle(tmp_path / "bundle").version == evaluation_ground.bundle.version
+
+
+def test_what_cannot_be_cleared_away_is_said(tmp_path: Path) -> None:
+    shelf = shelf_with(tmp_path, "a", "b")
+    (tmp_path / ".aside").touch()
+    with pytest.raises(RetrainingError, match="cannot be written"):
+        shelf.clear(1, set(), set())
 
 
 def test_reports_are_in_the_order_of_their_times(tmp_path: Path) -> None:

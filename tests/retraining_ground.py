@@ -17,7 +17,7 @@ from stream_qa.settings import Settings
 from stream_qa.simulation import Marketplace, simulate
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.label_topic import LabelBatch, PlacedLabel
-from stream_qa.training.label_files import LabelFiles
+from stream_qa.training.label_files import open_export
 
 #: No application brings a score, and the base rate is far off: a bundle's global model is worth something.
 MARKET = Marketplace(members=90, jobs=30, days=56, applications=2_400, features=2, global_variance=1.0)
@@ -98,5 +98,6 @@ def poisoned(labels: Sequence[wire.Label], until: int) -> list[wire.Label]:
 def write_export(labels: Iterable[wire.Label], directory: Path, topic: str) -> Path:
     """Write labels as an export of a topic."""
     placed = [PlacedLabel(0, offset, label) for offset, label in enumerate(labels)]
-    LabelFiles(directory, topic).add(LabelBatch(placed, {0: len(placed)}, 0, 0))
+    with open_export(directory, topic) as files:
+        files.add(LabelBatch(placed, {0: len(placed)}, 0, 0))
     return directory

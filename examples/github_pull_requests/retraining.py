@@ -30,7 +30,7 @@ from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.label_topic import LabelBatch, PlacedLabel
 from stream_qa.streaming.publications import Publication, Publications
-from stream_qa.training.label_files import LabelFiles, exported_labels
+from stream_qa.training.label_files import LabelFiles, exported_labels, open_export
 from stream_qa.training.label_log import LabelLog
 
 HERE = Path(__file__).parent
@@ -91,13 +91,14 @@ def prepared(table: Path, place: Path) -> Settings:
         subprocess.run([str(STREAM_QA), "train", str(log), *options], check=True)
     settings = Settings(bundle=first, policy=POLICY)
     if not labels.exists():
-        sink = _Labels(LabelFiles(labels, settings.topics.labels), settings.topics.labels)
-        stages = InProcessReplay(build_pipeline(settings), 1, sink)
         end = _milliseconds(DATES[-1])
         known = [event for event in read_log([log], settings.topics).events if event.time < end]
-        for part in chunks(known, 1_000, HOUR):
-            stages.run(part)
-        sink.write()
+        with open_export(labels, settings.topics.labels) as files:
+            sink = _Labels(files, settings.topics.labels)
+            stages = InProcessReplay(build_pipeline(settings), 1, sink)
+            for part in chunks(known, 1_000, HOUR):
+                stages.run(part)
+            sink.write()
     return settings
 
 

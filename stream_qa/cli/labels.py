@@ -19,7 +19,7 @@ from stream_qa.replay.log import read_log
 from stream_qa.settings import Settings, load_settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.label_topic import label_batches
-from stream_qa.training.label_files import LabelFiles
+from stream_qa.training.label_files import LabelFiles, open_export
 
 commands = typer.Typer(no_args_is_help=True, help="Labels and what they follow from.")
 
@@ -75,10 +75,10 @@ def export_labels(
     """
     quieten_client()
     settings = load_settings()
-    files = LabelFiles(directory, settings.topics.labels)
-    before = files.manifest.labels
-    refused = asyncio.run(_export(settings, files, None if until is None else milliseconds(until)))
-    after = files.manifest
+    with open_export(directory, settings.topics.labels) as files:
+        before = files.manifest.labels
+        refused = asyncio.run(_export(settings, files, None if until is None else milliseconds(until)))
+        after = files.manifest
     if as_json:
         document = {
             "added": after.labels - before,

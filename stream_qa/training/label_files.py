@@ -9,8 +9,10 @@ A batch is written beside its place and renamed; it counts when the manifest say
 nothing that counts half, and whoever comes next removes what does not count.
 """
 
+import fcntl
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +31,8 @@ MANIFEST = "_manifest.json"
 _ASIDE = ".aside-"
 _TIMES = ("happened_at", "applied_at", "watermark")
 _VECTORS = ("member_features", "job_features")
+_FILES = "day=*/labels-*.parquet"
+_LOCK = ".lock"
 _AT_ONCE = 20_000
 
 Whole = Annotated[int, Field(ge=0)]
@@ -49,34 +53,19 @@ class Manifest(BaseModel):
 
 
 class LabelFiles:
-    """A directory of exported labels.
+    """A directory of exported labels that can be added to; :func:`open_export` gives one.
 
     Parameters
     ----------
     directory
-        Where it is; made where it does not exist.
-    topic
-        The topic whose labels are in it.
-
-    Raises
-    ------
-    ExportError
-        It cannot be read or written, or has the labels of another topic.
-    MissingExtraError
-        The extra ``parquet`` is not installed.
+        Where it is.
+    manifest
+        What is in it.
     """
 
-    def __init__(self, directory: Path, topic: str) -> None:
-        check_parquet()
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
         self._directory = directory
-        self.manifest = read_manifest(directory) if (directory / MANIFEST).exists() else Manifest(topic=topic)
-        if self.manifest.topic != topic:
-            raise ExportError(f"{directory} has the labels of the topic {self.manifest.topic}, not of {topic}")
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._clear()
-        except OSError as error:
-            raise ExportError(f"{directory} cannot be written: {error}") from error
+        self.manifest = manifest
 
     def add(self, batch: LabelBatch) -> None:
         """Write a batch; when this returns it counts.
@@ -90,21 +79,25 @@ class LabelFiles:
         by_day: defaultdict[int, list[PlacedLabel]] = defaultdict(list)
         for placed in batch.labels:
             by_day[placed.label.happened_at // DAY].append(placed)
-        try:
+        after = Manifest(
+            topic=before.topic,
+            batches=before.batches + bool(batch.labels),
+            labels=before.labels + len(batch.labels),
+            next_offsets=batch.next_offsets,
+        )
+        with _written(self._directory):
+            if not (self._directory / MANIFEST).exists():
+                # Before there are labels: labels without a manifest are those of an export that has lost it.
+                self._write_manifest(before)
             for day, labels in sorted(by_day.items()):
                 self._write(day, before.batches, labels)
-            after = Manifest(
-                topic=before.topic,
-                batches=before.batches + bool(batch.labels),
-                labels=before.labels + len(batch.labels),
-                next_offsets=batch.next_offsets,
-            )
-            aside = self._directory / f"{_ASIDE}{MANIFEST}"
-            aside.write_text(after.model_dump_json(indent=2), encoding="utf-8")
-            aside.rename(self._directory / MANIFEST)
-        except OSError as error:
-            raise ExportError(f"{self._directory} cannot be written: {error}") from error
+            self._write_manifest(after)
         self.manifest = after
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        aside = self._directory / f"{_ASIDE}{MANIFEST}"
+        aside.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        aside.rename(self._directory / MANIFEST)
 
     def _write(self, day: int, batch: int, labels: Sequence[PlacedLabel]) -> None:
         from pyarrow import parquet  # noqa: PLC0415 # an extra: not everybody has it
@@ -116,14 +109,62 @@ class LabelFiles:
         parquet.write_table(_table(labels), aside, compression="zstd")
         aside.rename(path)
 
-    def _clear(self) -> None:
-        """Remove what a killed export has left."""
-        whole = {_name(batch) for batch in range(self.manifest.batches)}
-        for path in [*self._directory.glob(f"{_ASIDE}*"), *self._directory.glob(f"day=*/{_ASIDE}*")]:
+
+@contextmanager
+def open_export(directory: Path, topic: str) -> Iterator[LabelFiles]:
+    """Give a directory of exported labels to add to; nobody else adds to it meanwhile.
+
+    Parameters
+    ----------
+    directory
+        Where it is; made where it does not exist.
+    topic
+        The topic whose labels are in it.
+
+    Raises
+    ------
+    ExportError
+        It cannot be read or written, has the labels of another topic or labels without a manifest, or another export
+        writes into it.
+    MissingExtraError
+        The extra ``parquet`` is not installed.
+    """
+    check_parquet()
+    with ExitStack() as stack:
+        with _written(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((directory / _LOCK).open("w"))
+        try:
+            # Released with the file, also where this process is killed.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ExportError(f"another export writes into {directory}") from error
+        manifest = _standing(directory, topic)
+        with _written(directory):
+            _clear(directory, manifest)
+        yield LabelFiles(directory, manifest)
+
+
+def _standing(directory: Path, topic: str) -> Manifest:
+    """Return what a directory has of a topic, and refuse one that has something else."""
+    if not (directory / MANIFEST).exists():
+        if any(directory.glob(_FILES)):
+            raise ExportError(f"{directory} has labels but no {MANIFEST}; restore it, or take an empty directory")
+        return Manifest(topic=topic)
+    manifest = read_manifest(directory)
+    if manifest.topic != topic:
+        raise ExportError(f"{directory} has the labels of the topic {manifest.topic}, not of {topic}")
+    return manifest
+
+
+def _clear(directory: Path, manifest: Manifest) -> None:
+    """Remove what a killed export has left."""
+    whole = {_name(batch) for batch in range(manifest.batches)}
+    for path in [*directory.glob(f"{_ASIDE}*"), *directory.glob(f"day=*/{_ASIDE}*")]:
+        path.unlink()
+    for path in directory.glob(_FILES):
+        if path.name not in whole:
             path.unlink()
-        for path in self._directory.glob("day=*/labels-*.parquet"):
-            if path.name not in whole:
-                path.unlink()
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -175,6 +216,14 @@ def check_parquet() -> None:
     """
     if find_spec("pyarrow") is None:
         raise MissingExtraError("exports of labels need pyarrow: pip install 'stream-qa[parquet]'")
+
+
+@contextmanager
+def _written(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"{directory} cannot be written: {error}") from error
 
 
 def _name(batch: int) -> str:

@@ -342,7 +342,9 @@ class Settings(BaseSettings):
 
 def without_password(location: str) -> str:
     """Return a URL as it may be shown."""
-    return re.sub(r"(?<=://)[^@]*@", "**********@", location)
+    hidden = "**********"
+    # A password may have an @ itself: clients take all up to the last one.
+    return re.sub(r"(?<=://).*(?=@)", hidden, re.sub(r"(?<=[?&]password=)[^&]*", hidden, location))
 
 
 def load_settings() -> Settings:

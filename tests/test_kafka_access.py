@@ -139,6 +139,20 @@ def test_secrets_are_in_no_print_of_the_settings(monkeypatch: pytest.MonkeyPatch
     assert kafka.options()["sasl_plain_password"] == PASSWORD
 
 
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("redis://user:p@ss@redis:6379/0", "redis://**********@redis:6379/0"),
+        ("redis://user:p@s/s?@redis:6379/0", "redis://**********@redis:6379/0"),
+        ("redis://redis:6379/0?password=p@ss&db=1", "redis://redis:6379/0?password=**********&db=1"),
+        ("redis://redis:6379/0", "redis://redis:6379/0"),
+        ("coefficients/a@b", "coefficients/a@b"),
+    ],
+)
+def test_no_part_of_a_password_is_shown_with_its_location(location: str, shown: str) -> None:
+    assert without_password(location) == shown
+
+
 def test_every_client_is_made_with_the_options_of_the_access() -> None:
     makers = {"AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient", "AIOKafkaClient", "Member", "create_conn"}
     # The development broker asks itself, at its plain listener.

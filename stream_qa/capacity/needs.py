@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stream_qa.capacity.sample import Sample, Sent
 from stream_qa.durations import DAY
+from stream_qa.events import TopicNames
 from stream_qa.labels import LabelPolicy
 from stream_qa.topics import TopicDeclaration
 
@@ -95,8 +96,15 @@ class Needs:
         return sum(self.broker_disk.values())
 
 
+_TOPICS = TopicNames()
+
+
 def needs(
-    load: Load, sample: Sample, policy: LabelPolicy, declarations: Sequence[TopicDeclaration], prefix: str = ""
+    load: Load,
+    sample: Sample,
+    policy: LabelPolicy,
+    declarations: Sequence[TopicDeclaration],
+    topics: TopicNames = _TOPICS,
 ) -> Needs:
     """Return what a load needs.
 
@@ -110,8 +118,8 @@ def needs(
         For how long an application is open, and for how long its id is remembered.
     declarations
         The topics, for how long each keeps what it has.
-    prefix
-        In front of the topics' names in the sample.
+    topics
+        Their names in the sample.
     """
     a_second = load.applications_per_day / DAY_SECONDS * load.peak
     events = a_second * (1 + sample.engagements)
@@ -127,15 +135,15 @@ def needs(
     partitions = math.ceil(max(workers * PARTITIONS_A_WORKER, load.groups) / load.groups) * load.groups
     tables = math.ceil(partitions / workers) * _STAGES
     written = sum(sent.bytes for sent in sample.sent.values())
-    read = {f"{prefix}{name}" for name in ("applications", "engagements", "labels", "examples", "ticks")}
-    served = {f"{prefix}{name}" for name in ("coefficients", "coefficient-snapshots")}
+    read = {topics.applications, topics.engagements, topics.labels, topics.examples, topics.ticks}
+    served = {topics.coefficients, topics.coefficient_snapshots}
     return Needs(
         events_a_second=events,
         worker_events_a_second=a_worker,
         workers_for_events=for_events,
         workers_for_restoring=for_restoring,
         partitions=partitions,
-        broker_disk=_disk(load, sample.sent, declarations, prefix, state=state),
+        broker_disk=_disk(load, sample.sent, declarations, topics, state=state),
         broker_bytes_in=a_second * written * load.replication,
         broker_bytes_out=a_second * (_bytes(sample.sent, read) + load.servers * _bytes(sample.sent, served)),
         state=state,
@@ -151,14 +159,15 @@ def _bytes(sent: Mapping[str, Sent], topics: set[str]) -> float:
 
 
 def _disk(
-    load: Load, sent: Mapping[str, Sent], declarations: Sequence[TopicDeclaration], prefix: str, *, state: float
+    load: Load, sent: Mapping[str, Sent], declarations: Sequence[TopicDeclaration], topics: TopicNames, *, state: float
 ) -> dict[str, float]:
     """Return the bytes of each topic: as long as it keeps its records, or what is left of them when compacted."""
     disk: dict[str, float] = {}
     entities = load.members + load.jobs
-    changelogs = {name: of_topic.bytes for name, of_topic in sent.items() if name.endswith("-changelog")}
+    of_state = (topics.label_changelog, topics.member_changelog, topics.job_changelog, topics.notify_changelog)
+    changelogs = {name: sent[name].bytes for name in of_state if name in sent}
     for declaration in declarations:
-        name = f"{prefix}{declaration.name}"
+        name = topics.of_declared(declaration.name)
         if name not in sent:
             continue
         if (retention := declaration.config.get("retention.ms")) is not None:

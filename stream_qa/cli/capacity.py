@@ -74,7 +74,7 @@ def capacity(
         cache_bytes=settings.state_cache_bytes,
         write_buffer_bytes=settings.state_write_buffer_bytes,
     )
-    needed = needs(load, sample, pipeline.label.policy, load_declarations(), settings.topic_prefix)
+    needed = needs(load, sample, pipeline.label.policy, load_declarations(), settings.topics)
     if as_json:
         document = {"load": asdict(load), "sample": asdict(sample), "needs": asdict(needed)}
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))

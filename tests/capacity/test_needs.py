@@ -6,6 +6,7 @@ import pytest
 
 from stream_qa.capacity.needs import Load, needs
 from stream_qa.capacity.sample import Held, Sample, Sent
+from stream_qa.events import TopicNames
 from stream_qa.labels import LabelPolicy
 from stream_qa.topics import load_declarations
 
@@ -67,12 +68,13 @@ def test_the_broker_by_hand() -> None:
     assert needed.broker_disk_total == sum(needed.broker_disk.values())
 
 
-def test_topics_with_a_prefix_are_the_same_topics() -> None:
-    prefixed = replace(SAMPLE, sent={f"eu-{name}": sent for name, sent in SAMPLE.sent.items()})
+@pytest.mark.parametrize("topics", [TopicNames.with_prefix("eu-"), TopicNames.with_prefix("eu-", 2)])
+def test_topics_with_a_prefix_or_of_a_later_generation_are_the_same_topics(topics: TopicNames) -> None:
+    named_so = replace(SAMPLE, sent={topics.of_declared(name): sent for name, sent in SAMPLE.sent.items()})
     plain = needs(LOAD, SAMPLE, POLICY, DECLARATIONS)
-    named = needs(LOAD, prefixed, POLICY, DECLARATIONS, "eu-")
+    named = needs(LOAD, named_so, POLICY, DECLARATIONS, topics)
     assert named.broker_bytes_out == plain.broker_bytes_out
-    assert named.broker_disk == {f"eu-{name}": size for name, size in plain.broker_disk.items()}
+    assert named.broker_disk == {topics.of_declared(name): size for name, size in plain.broker_disk.items()}
 
 
 @pytest.mark.parametrize(("applications", "workers"), [(1, 1), (86_400 * 2_759, 1), (86_400 * 2_761, 2)])

@@ -81,8 +81,11 @@ async def note(settings: Settings, generation: Generation) -> None:
 
 
 def serving(known: Generations, settings: Settings) -> int:
-    """Return which generation serves."""
-    return settings.generation if known.serving is None else known.serving.generation
+    """Return which generation serves: before the first switch the one that the group began with."""
+    if known.serving is not None:
+        return known.serving.generation
+    # With a second one the first is noted. The settings may be those of the second one's workers.
+    return min((each.generation for each in known.begun.values() if not each.ended), default=settings.generation)
 
 
 def newest(known: Generations, settings: Settings) -> int:

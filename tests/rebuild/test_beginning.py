@@ -54,9 +54,13 @@ def test_the_number_is_beyond_that_of_the_settings() -> None:
     assert next_number(known(), Settings(generation=4), A) == 5
 
 
-def test_before_the_first_switch_the_generation_of_the_settings_serves() -> None:
-    assert serving(known((1, A), (2, B)), Settings()) == 1
-    assert serving(known((1, A), (2, B)), Settings(generation=2)) == 2
+def test_before_the_first_switch_the_generation_serves_that_the_group_began_with() -> None:
+    assert serving(known(), Settings(generation=4)) == 4
+    assert serving(known((4, A), (5, B)), Settings(generation=4)) == 4
+    # Wherever it is asked: a shell may have the variables of the new one's workers, or none.
+    assert serving(known((4, A), (5, B)), Settings(generation=5)) == 4
+    assert serving(known((4, A), (5, B)), Settings()) == 4
+    assert serving(known((1, A), (2, B), (3, B), ended=1), Settings(generation=3)) == 2
     assert serving(known((1, A), (2, B), serves=2), Settings()) == 2
 
 

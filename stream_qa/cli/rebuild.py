@@ -349,3 +349,5 @@ def _print_comparison(found: Comparison) -> None:
         f"{found.applications} applications of {found.jobs} jobs since {in_words(found.since)}, "
         f"{found.positives} of them answered; {found.differing} more are not labelled alike: {found.verdict}"
     )
+    if found.refused:
+        typer.echo(f"{found.refused} records that are no scores or no labels were left out")

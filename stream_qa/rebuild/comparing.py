@@ -5,12 +5,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from stream_qa.bundle import load_published
-from stream_qa.errors import BundleError, EvaluationError
-from stream_qa.events import PublishedModel, wire
+from stream_qa.errors import BundleError, EvaluationError, RejectedError
+from stream_qa.events import Decoder, Label, PublishedModel, Score, WireDecoder, wire
 from stream_qa.labels import load_policy
 from stream_qa.rebuild.beginning import newest, serving
 from stream_qa.rebuild.comparison import Comparison, Scores, compare
@@ -21,8 +20,8 @@ from stream_qa.streaming.topic_range import reader, records_between
 
 _NEVER = -1
 
-_score = msgspec.json.Decoder(wire.Score).decode
-_label = msgspec.json.Decoder(wire.Label).decode
+_scores_of = WireDecoder(wire.Score, Decoder(Score)).decode
+_labels_of = WireDecoder(wire.Label, Decoder(Label)).decode
 
 
 class Said(NamedTuple):
@@ -52,15 +51,23 @@ class Seen:
     labels: dict[str, Became] = field(default_factory=dict)
     reached: dict[int, int] = field(default_factory=dict)
     """The event time that each partition has come to (ms)."""
+    refused: int = 0
+    """Records that are no scores, or no labels."""
 
     def add_score(self, value: bytes) -> None:
         """Take in a score."""
-        score = _score(value)
+        [score] = _scores_of([value])
+        if isinstance(score, RejectedError):
+            self.refused += 1
+            return
         self.scores[score.application_id] = Said(score.job_id, score.applied_at, score.log_odds, score.global_log_odds)
 
     def add_label(self, value: bytes) -> None:
         """Take in a revision of a label."""
-        label = _label(value)
+        [label] = _labels_of([value])
+        if isinstance(label, RejectedError):
+            self.refused += 1
+            return
         self.reached[label.origin] = max(self.reached.get(label.origin, _NEVER), label.watermark)
         known = self.labels.get(label.application_id)
         if known is None or label.revision > known.revision:
@@ -131,7 +138,15 @@ async def compare_generations(
             differing += 1
     _, job = np.unique([first.scores[each].job_id for each in ids], return_inverse=True)
     scores = _scores(first, ids), _scores(second, ids)
-    return compare((older, newer), scores, np.array(values, np.float64), job, since=since, differing=differing)
+    return compare(
+        (older, newer),
+        scores,
+        np.array(values, np.float64),
+        job,
+        since=since,
+        differing=differing,
+        refused=first.refused + second.refused,
+    )
 
 
 def _scores(seen: Seen, ids: Sequence[str]) -> Scores:

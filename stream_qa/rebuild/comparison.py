@@ -64,6 +64,8 @@ class Comparison:
     positives: int
     differing: int
     """Applications that would count, had both generations labelled them alike."""
+    refused: int
+    """Records of both that are no scores, or no labels, and were left out."""
     older_quality: Quality
     newer_quality: Quality
     log_loss_difference: Bracketed
@@ -87,6 +89,7 @@ def compare(
     *,
     since: int,
     differing: int,
+    refused: int = 0,
 ) -> Comparison:
     """Compare two generations on the same ``n`` applications.
 
@@ -104,6 +107,8 @@ def compare(
         From when on applications count (ms).
     differing
         How many are left out as the generations labelled them differently.
+    refused
+        How many records are no scores, or no labels.
 
     Raises
     ------
@@ -122,6 +127,7 @@ def compare(
         jobs=int(job.max()) + 1,
         positives=int(values.sum()),
         differing=differing,
+        refused=refused,
         older_quality=_quality(values, scores[0], job, aucs[0]),
         newer_quality=_quality(values, scores[1], job, aucs[1]),
         log_loss_difference=_mean(losses[1] - losses[0], job),

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import cast
 
-import orjson
 from aiokafka.errors import KafkaError
 
-from stream_qa.errors import StreamQAError
+from stream_qa.errors import RejectedError, StreamQAError
+from stream_qa.events import Decoder, Label, WireDecoder, wire
 from stream_qa.events.dead_letter import read_letter
 from stream_qa.settings import Settings
 from stream_qa.streaming.group_offsets import group_offsets
@@ -124,16 +124,21 @@ async def _event_time(settings: Settings) -> Finding:
     """Say how far behind the clock the slowest partition is, by its newest labels, and which are ahead of the clock."""
     watermarks: dict[int, int] = {}
     newest: dict[int, int] = {}
+    decode = WireDecoder(wire.Label, Decoder(Label, settings.max_message_bytes)).decode
+    refused = 0
     async with reader(settings.kafka, settings.topics.labels) as consumer:
         places = sorted(consumer.assignment())
         beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         begin = {place: max(beginnings[place], ends[place] - _LAST_OFFSETS) for place in places}
         async with aclosing(records_between(consumer, begin, ends)) as records:
             async for record in records:
-                label = orjson.loads(record.value)
-                origin, moment = label["origin"], label["watermark"]
+                [label] = decode([record.value])
+                if isinstance(label, RejectedError):
+                    refused += 1
+                    continue
+                origin, moment = label.origin, label.watermark
                 # One input that runs ahead moves no watermark yet.
-                newest[origin] = max(moment, label["applied_at"], newest.get(origin, moment))
+                newest[origin] = max(moment, label.applied_at, newest.get(origin, moment))
                 if moment > 0:  # else some input of the partition has never brought anything
                     watermarks[origin] = max(moment, watermarks.get(origin, moment))
     now = time.time()
@@ -147,6 +152,9 @@ async def _event_time(settings: Settings) -> Finding:
         figures: dict[str, object] = {"watermark": slowest, "behind_seconds": behind}
     else:
         says, figures = "it has not begun", {}
+    if refused:
+        says += f"; {refused} of its last records are no labels"
+        figures["not_labels"] = refused
     if not any(seconds > _MOST_AHEAD_SECONDS for seconds in ahead.values()):
         return Finding("event time", is_well=True, says=says, figures=figures)
     farthest = max(ahead, key=ahead.__getitem__)

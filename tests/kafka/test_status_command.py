@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from builders import DAY, START, application, engagement
+from builders import DAY, START, application, engagement, label
 from ground import Ground, job_in
 from typer.testing import CliRunner, Result
 
@@ -103,6 +103,14 @@ def test_events_of_a_clock_that_is_ahead_are_not_well(on_ground: Ground) -> None
     both = found("--most-lag", "1000", exit_code=UNWELL)["event time"]
     assert "ahead of the clock, of the slowest partition; events of partition 1 are" in both["says"]
     assert both["ahead_seconds"] > 364 * DAY / 1000 > -both["behind_seconds"] - 2 * DAY / 1000
+
+
+def test_records_of_another_writer_that_are_no_labels_are_counted_and_hide_nothing(on_ground: Ground) -> None:
+    values = [b"no json", b"[]", b"{}", label(watermark=START).model_dump_json().encode()]
+    asyncio.run(on_ground.produce(on_ground.settings.topics.labels, [(b"member-1", value) for value in values], 1))
+    event_time = found(exit_code=UNWELL)["event time"]
+    assert (event_time["watermark"], event_time["not_labels"]) == (START, 3)
+    assert "3 of its last records are no labels" in event_time["says"]
 
 
 def test_where_no_broker_answers_it_says_so_and_asks_the_workers_all_the_same(

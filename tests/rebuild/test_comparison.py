@@ -117,3 +117,11 @@ def test_the_newest_revision_counts_in_whatever_order_they_are_read() -> None:
     for revision, value in ((1, None), (3, 0), (2, 1)):
         seen.add_label(label("application", revision, value, final=revision > 1, watermark=START + WINDOW))
     assert seen.outcome("application", WINDOW) == 0
+
+
+def test_what_is_no_score_or_no_label_is_counted_and_left_out() -> None:
+    seen = Seen()
+    for value in (b"no json", b"[]", b"{}"):
+        seen.add_score(value)
+        seen.add_label(value)
+    assert (seen.refused, seen.scores, seen.labels) == (6, {}, {})

@@ -13,6 +13,8 @@ from stream_qa.retraining.gate import Judgement, ModelFigures
 class Verdict(StrEnum):
     """How a retraining ended."""
 
+    PASSED = "passed"
+    """It ended while the candidate was being published: ``stream-qa models list`` says whether it is."""
     PROMOTED = "promoted"
     REFUSED = "refused"
 

@@ -111,12 +111,14 @@ class Retraining:
             except Refused as refusal:
                 outcome.reason = str(refusal)
             else:
-                outcome.verdict = Verdict.PROMOTED
+                outcome.verdict = Verdict.PASSED
                 self._report(outcome)
                 location = self._options.location
                 seen = None if location is None else location / candidate.version
                 outcome.number = self._publish(published_model(candidate, seen))
+                outcome.verdict = Verdict.PROMOTED
                 self._done("published", outcome)
+            self._report(outcome)
             self._clear(outcome)
             self._report(outcome)
         return outcome

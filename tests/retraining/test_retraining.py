@@ -12,7 +12,7 @@ from retraining_ground import BASE_RATE, HELD_BACK_DAYS, RetrainingGround, poiso
 
 from stream_qa.bundle import load_bundle
 from stream_qa.durations import DAY
-from stream_qa.errors import RetrainingError
+from stream_qa.errors import BrokerUnavailableError, RetrainingError
 from stream_qa.events import PublishedModel, wire
 from stream_qa.labels import LabelPolicy
 from stream_qa.retraining.gate import Gate
@@ -152,11 +152,26 @@ def test_killed_after_any_step_the_incumbent_stays_and_it_can_be_done_again(
         assert all(load_bundle(tmp_path / version).version == version for version in Shelf(tmp_path).versions())
     with pytest.raises(Killed):
         group.retrain(retraining_ground.labels, told=killed_after("published"))
-    # It was published, and its report was there before.
-    [report] = [one for one in group.reports() if one["verdict"] == "promoted"][-1:]
+    # It was published, and its report was there before, which does not say more than was done then.
+    [report] = [one for one in group.reports() if one["verdict"] == "passed"][-1:]
     assert (group.in_use, len(group.published)) == (report["candidate"], 1)
     again = group.retrain(retraining_ground.labels)
     assert (again.verdict, again.candidate, len(group.published)) == (Verdict.REFUSED, None, 1)
+
+
+def test_one_that_could_not_be_published_is_not_reported_as_promoted(
+    retraining_ground: RetrainingGround, tmp_path: Path
+) -> None:
+    class WithoutBroker(Group):
+        def publish(self, _model: PublishedModel) -> int:
+            raise BrokerUnavailableError("nobody answers")
+
+    with pytest.raises(BrokerUnavailableError):
+        WithoutBroker(tmp_path).retrain(retraining_ground.labels)
+    [report] = WithoutBroker(tmp_path).reports()
+    assert (report["verdict"], report["number"]) == ("passed", None)
+    [readable] = tmp_path.glob("reports/*.md")
+    assert readable.read_text().startswith(f"# Passed: {report['candidate']}")
 
 
 def test_what_was_rolled_back_is_not_promoted_again(retraining_ground: RetrainingGround, tmp_path: Path) -> None:

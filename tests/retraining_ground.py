@@ -20,7 +20,7 @@ from stream_qa.streaming.label_topic import LabelBatch, PlacedLabel
 from stream_qa.training.label_files import open_export
 
 #: No application brings a score, and the base rate is far off: a bundle's global model is worth something.
-MARKET = Marketplace(members=90, jobs=30, days=56, applications=2_400, features=2, global_variance=1.0)
+MARKET = Marketplace(members=90, jobs=60, days=56, applications=2_400, features=2, global_variance=1.0)
 BASE_RATE = 0.95
 HELD_BACK_DAYS = 10
 

@@ -8,6 +8,9 @@ from stream_qa.evaluation.metrics import auc_interval, mean_interval
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.metrics import auc, log_loss
 
+_LEAST_JOBS = 20
+"""Below which draws of whole jobs say little of how sure a difference is; of a single one they say nothing."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -16,7 +19,7 @@ class Trial:
     value: Floats
     """The final label, 0 or 1, shape ``(n,)``."""
     job: Integers
-    """From 0, shape ``(n,)``."""
+    """From 0 without gaps, shape ``(n,)``."""
     incumbent: Floats
     """Log-odds, shape ``(n,)``."""
     candidate: Floats
@@ -74,7 +77,7 @@ def judge(trial: Trial, gate: Gate) -> Judgement:
     gate
         What is asked.
     """
-    count, positives = len(trial.value), int(trial.value.sum())
+    count, positives, jobs = len(trial.value), int(trial.value.sum()), int(trial.job.max()) + 1
     saved = _losses(trial.value, trial.incumbent) - _losses(trial.value, trial.candidate)
     low, high = mean_interval(saved, trial.job)
     improvement = float(saved.mean())
@@ -84,6 +87,8 @@ def judge(trial: Trial, gate: Gate) -> Judgement:
         better, reason = False, f"{count} applications are held back, where {gate.least_applications} are needed"
     elif fewest < gate.least_of_a_label:
         better, reason = False, f"{fewest} labels of a kind are held back, where {gate.least_of_a_label} are needed"
+    elif jobs < _LEAST_JOBS:
+        better, reason = False, f"applications to {jobs} jobs are held back, where {_LEAST_JOBS} are needed"
     elif low > gate.margin:
         better, reason = True, f"the log-loss is lower by {interval}, more than {gate.margin:g} for sure"
     else:
@@ -93,7 +98,7 @@ def judge(trial: Trial, gate: Gate) -> Judgement:
         reason=reason,
         applications=count,
         positives=positives,
-        jobs=int(trial.job.max()) + 1,
+        jobs=jobs,
         incumbent=_figures(trial, trial.incumbent),
         candidate=_figures(trial, trial.candidate),
         improvement=improvement,

@@ -75,6 +75,15 @@ def test_too_little_decides_nothing(gate: Gate, said: str) -> None:
     assert said in judgement.reason
 
 
+@pytest.mark.parametrize(("jobs", "enough"), [(1, False), (19, False), (20, True)])
+def test_what_a_few_jobs_say_is_not_sure(jobs: int, enough: bool) -> None:
+    """Draws of one job are always that one: the interval has no width at all."""
+    judgement = judge(trial(2.0, jobs=jobs), GATE)
+    assert judgement.improvement_low > GATE.margin
+    assert judgement.is_better is enough
+    assert enough or judgement.reason == f"applications to {jobs} jobs are held back, where 20 are needed"
+
+
 def test_the_interval_of_a_mean_holds_it_as_often_as_it_should() -> None:
     """Clusters whose members are alike: an interval by single values would be far too narrow."""
     random = np.random.default_rng(0)

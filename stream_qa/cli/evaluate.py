@@ -104,7 +104,11 @@ def evaluate(
         truth = rows.final
         if target is Target.OUTCOME:
             truth = eventual_outcomes(
-                rows.ids, log.events, settings.topics.engagements, pipeline.label.policy, settings.max_message_bytes
+                [(name, rows.jobs.ids[job]) for name, job in zip(rows.ids, rows.jobs.of.tolist(), strict=True)],
+                log.events,
+                settings.topics.engagements,
+                pipeline.label.policy,
+                settings.max_message_bytes,
             )
         scored = Scored.of(rows, truth, first)
         ground = Ground(log.events, pipeline, trained, rows, truth, first, end, longest)

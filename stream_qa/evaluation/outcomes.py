@@ -1,6 +1,6 @@
 """What became of applications in the end: whether a positive engagement came at all, as far as a log goes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,14 +11,19 @@ from stream_qa.replay.log import LogEvent
 
 
 def eventual_outcomes(
-    ids: list[str], events: Iterable[LogEvent], engagements: str, policy: LabelPolicy, max_message_bytes: int
+    applications: Sequence[tuple[str, str]],
+    events: Iterable[LogEvent],
+    engagements: str,
+    policy: LabelPolicy,
+    max_message_bytes: int,
 ) -> Floats:
     """Return 1 for each of the applications that got a positive engagement whenever, else 0, shape ``(n,)``.
 
     Parameters
     ----------
-    ids
-        Of ``n`` applications.
+    applications
+        The ids of ``n`` applications, each with that of its job: as workers do, an engagement that names another job is
+        refused.
     events
         The whole log.
     engagements
@@ -31,6 +36,8 @@ def eventual_outcomes(
     decoder = WireDecoder(wire.Engagement, Decoder(Engagement, max_message_bytes))
     decoded = decoder.decode(event.value for event in events if event.topic == engagements)
     positive = {
-        one.application_id for one in decoded if isinstance(one, wire.Engagement) and policy.value(one.kind) == 1
+        (one.application_id, one.job_id)
+        for one in decoded
+        if isinstance(one, wire.Engagement) and policy.value(one.kind) == 1
     }
-    return np.array([float(application_id in positive) for application_id in ids])
+    return np.array([float(both in positive) for both in applications])

@@ -188,7 +188,7 @@ def drawn_aucs(values: Floats, scores: Floats, job: Integers, seed: int = 0, rep
 def drawn_means(each: Floats, job: Integers, seed: int = 0, replicates: int = REPLICATES) -> Floats:
     """Return the mean of ``each``, shape ``(n,)``, in each draw of whole jobs, shape ``(replicates,)``.
 
-    See :func:`auc_interval`.
+    See :func:`auc_interval`. Of the differences of two models on the same rows it is a paired comparison.
     """
     sums, counts = np.bincount(job, weights=each), np.bincount(job)
     return np.array([(drawn @ sums) / (drawn @ counts) for drawn in _draws(job, seed, replicates)])
@@ -199,38 +199,6 @@ def _draws(job: Integers, seed: int, replicates: int) -> Iterator[Integers]:
     drawn, count = np.random.default_rng(seed), int(job.max()) + 1
     for _ in range(replicates):
         yield np.bincount(drawn.integers(count, size=count), minlength=count)
-
-
-def mean_interval(
-    values: Floats, cluster: Integers, seed: int = 0, replicates: int = 4 * REPLICATES
-) -> tuple[float, float]:
-    """Return the 95% interval of a mean where not single values but whole clusters are drawn anew.
-
-    Of the differences of two models on the same rows it is the interval of a paired comparison.
-
-    Parameters
-    ----------
-    values
-        Shape ``(n,)``, n above 0.
-    cluster
-        Which cluster each is of, from 0 without gaps, shape ``(n,)``.
-    seed
-        Of the draws.
-    replicates
-        How many draws.
-
-    References
-    ----------
-    Efron (1979), Bootstrap methods: percentiles of the cluster bootstrap.
-    """
-    sums, counts = np.bincount(cluster, weights=values), np.bincount(cluster)
-    drawn = np.random.default_rng(seed)
-    means = []
-    for _ in range(replicates):
-        chosen = drawn.integers(len(counts), size=len(counts))
-        means.append(sums[chosen].sum() / counts[chosen].sum())
-    low, high = np.quantile(means, _TAILS)
-    return float(low), float(high)
 
 
 def _best_first(values: Floats, scores: Floats, group: Integers) -> tuple[Floats, Integers, Integers, Integers]:

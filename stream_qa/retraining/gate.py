@@ -1,13 +1,15 @@
 """The gate: whether a candidate is better than the incumbent, by enough, and for sure. Pure arithmetic."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from stream_qa.evaluation.metrics import auc_interval, mean_interval
+from stream_qa.evaluation.metrics import auc_interval, drawn_means, interval
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.metrics import auc, log_loss
 
+_DRAWS = 2_000
 _LEAST_JOBS = 20
 """Below which draws of whole jobs say little of how sure a difference is; of a single one they say nothing."""
 
@@ -79,9 +81,9 @@ def judge(trial: Trial, gate: Gate) -> Judgement:
     """
     count, positives, jobs = len(trial.value), int(trial.value.sum()), int(trial.job.max()) + 1
     saved = _losses(trial.value, trial.incumbent) - _losses(trial.value, trial.candidate)
-    low, high = mean_interval(saved, trial.job)
+    low, high = interval(drawn_means(saved, trial.job, replicates=_DRAWS)) or (math.nan, math.nan)
     improvement = float(saved.mean())
-    interval = f"{improvement:+.5f} ({low:+.5f} to {high:+.5f})"
+    bracketed = f"{improvement:+.5f} ({low:+.5f} to {high:+.5f})"
     fewest = min(positives, count - positives)
     if count < gate.least_applications:
         better, reason = False, f"{count} applications are held back, where {gate.least_applications} are needed"
@@ -90,9 +92,9 @@ def judge(trial: Trial, gate: Gate) -> Judgement:
     elif jobs < _LEAST_JOBS:
         better, reason = False, f"applications to {jobs} jobs are held back, where {_LEAST_JOBS} are needed"
     elif low > gate.margin:
-        better, reason = True, f"the log-loss is lower by {interval}, more than {gate.margin:g} for sure"
+        better, reason = True, f"the log-loss is lower by {bracketed}, more than {gate.margin:g} for sure"
     else:
-        better, reason = False, f"the log-loss is lower by {interval}, and not by more than {gate.margin:g} for sure"
+        better, reason = False, f"the log-loss is lower by {bracketed}, and not by more than {gate.margin:g} for sure"
     return Judgement(
         is_better=better,
         reason=reason,

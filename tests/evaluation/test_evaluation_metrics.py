@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from stream_qa.evaluation.metrics import BINS, auc_interval, calibration, calibration_error, ndcg, pair_auc
+from stream_qa.evaluation.metrics import (
+    BINS,
+    auc_interval,
+    calibration,
+    calibration_error,
+    drawn_means,
+    interval,
+    ndcg,
+    pair_auc,
+)
 from stream_qa.learning import probability
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 
@@ -100,3 +109,16 @@ def test_where_all_are_alike_there_is_nothing_to_say_of_their_order(value: float
     assert ndcg(values, scores, zeros) is None
     assert pair_auc(values, scores, zeros) is None
     assert auc_interval(values, scores, zeros) is None
+
+
+def test_the_interval_of_a_mean_holds_it_as_often_as_it_should() -> None:
+    """Clusters whose members are alike: an interval by single values would be far too narrow."""
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        sizes = random.integers(5, 50, 60)
+        cluster = np.repeat(np.arange(60), sizes)
+        values = random.normal(0.0, 1.0, 60)[cluster] + random.normal(0.0, 0.1, len(cluster))
+        low, high = interval(drawn_means(values, cluster, replicates=400)) or (np.nan, np.nan)
+        held += low <= 0.0 <= high
+    assert 0.90 <= held / 200 <= 0.99

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from stream_qa.evaluation.metrics import mean_interval
 from stream_qa.learning import probability
 from stream_qa.learning.metrics import log_loss
 from stream_qa.retraining.gate import Gate, Trial, judge
@@ -82,16 +81,3 @@ def test_what_a_few_jobs_say_is_not_sure(jobs: int, enough: bool) -> None:
     assert judgement.improvement_low > GATE.margin
     assert judgement.is_better is enough
     assert enough or judgement.reason == f"applications to {jobs} jobs are held back, where 20 are needed"
-
-
-def test_the_interval_of_a_mean_holds_it_as_often_as_it_should() -> None:
-    """Clusters whose members are alike: an interval by single values would be far too narrow."""
-    random = np.random.default_rng(0)
-    held = 0
-    for _ in range(200):
-        sizes = random.integers(5, 50, 60)
-        cluster = np.repeat(np.arange(60), sizes)
-        values = random.normal(0.0, 1.0, 60)[cluster] + random.normal(0.0, 0.1, len(cluster))
-        low, high = mean_interval(values, cluster, replicates=400)
-        held += low <= 0.0 <= high
-    assert 0.90 <= held / 200 <= 0.99

@@ -25,7 +25,7 @@ _number = count()
 
 
 @contextmanager
-def service(ground: Ground, *, ends_by: signal.Signals = signal.SIGTERM, **settings: str) -> Iterator[httpx.Client]:
+def service(ground: Ground, ends_by: signal.Signals = signal.SIGTERM, /, **settings: str) -> Iterator[httpx.Client]:
     """Run ``stream-qa serve`` until the context is left, and check that it ends in order."""
     port = free_port()
     environment = {

@@ -124,7 +124,7 @@ async def _event_time(settings: Settings) -> Finding:
     """Say how far behind the clock the slowest partition is, by its newest labels, and which are ahead of the clock."""
     watermarks: dict[int, int] = {}
     newest: dict[int, int] = {}
-    decode = WireDecoder(wire.Label, Decoder(Label, settings.max_message_bytes)).decode
+    decode = WireDecoder(wire.Label, Decoder(Label)).decode
     refused = 0
     async with reader(settings.kafka, settings.topics.labels) as consumer:
         places = sorted(consumer.assignment())

@@ -119,7 +119,7 @@ def test_a_published_model_scores_from_then_on_and_one_that_does_not_fit_is_refu
         publish(other_scales)
         publish(third)
         scoring(client, third.version)
-    with service(ground, ends_by=signal.SIGINT) as client:
+    with service(ground, signal.SIGINT) as client:
         while not ready(client):
             time.sleep(POLL_SECONDS)
         assert client.get("/v1/model").json()["model_version"] == third.version

@@ -4,10 +4,12 @@ import ast
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
+from aiokafka import codec
 from secure_broker import PASSWORD, certificate
 from typer.testing import CliRunner
 
@@ -39,6 +41,11 @@ def access(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> KafkaA
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return load_settings().kafka
+
+
+@pytest.mark.parametrize("has_codec", [codec.has_gzip, codec.has_snappy, codec.has_lz4, codec.has_zstd])
+def test_the_client_has_every_codec_that_a_producer_may_use(has_codec: Callable[[], bool]) -> None:
+    assert has_codec()
 
 
 def test_without_settings_connections_are_plain() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from ground import PARTITIONS, PROGRAM, Ground
 from service_process import END_SECONDS
 
@@ -145,6 +145,28 @@ def test_what_it_cannot_use_is_kept_untouched_with_the_reason_and_the_partition_
         assert headers[STAGE] == b"label"
         assert headers[EXCEPTION_CLASS] == f"stream_qa.errors.{reason}".encode()
         assert headers[EXCEPTION_MESSAGE]
+
+
+def test_it_reads_what_producers_compress_with_any_codec(ground: Ground) -> None:
+    topics = ground.settings.topics
+    job_id = "job-1"
+
+    async def produce(codec: str) -> None:
+        producer = AIOKafkaProducer(**ground.settings.kafka.options(), compression_type=codec)
+        # A batch that compression makes no smaller is sent as it is.
+        value = orjson.dumps(application(codec, job_id)) + b" " * 1000
+        async with producer:
+            await producer.send_and_wait(
+                topics.applications, value, job_id.encode(), partition_of(job_id.encode(), PARTITIONS)
+            )
+
+    codecs = ["gzip", "snappy", "lz4", "zstd"]
+    for codec in codecs:
+        asyncio.run(produce(codec))
+    with ground.worker():
+        labels = asyncio.run(ground.read(topics.labels, until=lambda found: len(found) == len(codecs)))
+    opened = [orjson.loads(record.value)["application_id"] for found in labels.values() for record in found]
+    assert sorted(opened) == sorted(codecs)
 
 
 def test_killed_and_restarted_again_and_again_it_loses_nothing(

@@ -25,6 +25,7 @@ from stream_qa.cli import (
     train,
 )
 from stream_qa.cli.failures import tell
+from stream_qa.streaming.record_batches import read_what_brokers_take
 
 TRACEBACK = "--traceback"
 
@@ -43,6 +44,7 @@ def _every_command(
 
     Exit codes of all commands: 0 done; 1 an error; 2 the command line is wrong; 70 a bug. Some have more.
     """  # noqa: D401 # what people read when they ask for help
+    read_what_brokers_take()
 
 
 application.add_typer(broker.commands, name="broker", help="A real Kafka for development: stream-qa broker up")

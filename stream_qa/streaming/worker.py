@@ -20,6 +20,7 @@ from stream_qa.logs import set_up_logs
 from stream_qa.settings import Settings
 from stream_qa.streaming.garbage import collect_rarely
 from stream_qa.streaming.lost_connections import expect_lost_connections
+from stream_qa.streaming.record_batches import read_what_brokers_take
 from stream_qa.streaming.topic_check import check_topics
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Worker(faust.Worker):  # type: ignore[misc] # Faust is not typed for subcl
             sys.exit(EXIT_REFUSED)
         collect_rarely()
         expect_lost_connections()
+        read_what_brokers_take()
         with lock:
             super().execute_from_commandline()
         raise SystemExit

@@ -14,13 +14,17 @@ from pathlib import Path
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.record.util import calc_crc32c
 from ground import PARTITIONS, PROGRAM, Ground
 from service_process import END_SECONDS
 
 from stream_qa.broker.ports import free_port
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, PARTITION, STAGE, TOPIC
 from stream_qa.kafka_access import KafkaAccess
+from stream_qa.streaming.batches import Batch, Batches
+from stream_qa.streaming.connections import Connections
 from stream_qa.streaming.partitioner import partition_of
+from stream_qa.streaming.transactions import Transactions
 from stream_qa.streaming.worker import EXIT_FAILED
 from stream_qa.topics import apply
 
@@ -167,6 +171,38 @@ def test_it_reads_what_producers_compress_with_any_codec(ground: Ground) -> None
         labels = asyncio.run(ground.read(topics.labels, until=lambda found: len(found) == len(codecs)))
     opened = [orjson.loads(record.value)["application_id"] for found in labels.values() for record in found]
     assert sorted(opened) == sorted(codecs)
+
+
+def test_it_reads_headers_whose_names_are_no_text(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker takes them from any producer that is no Java program."""
+    topics = ground.settings.topics
+    place = (topics.applications, partition_of(b"job-1", PARTITIONS))
+    finish = Batch.finish
+
+    def spoilt(batch: Batch, *ours: int) -> bytes:
+        built = bytearray(finish(batch, *ours).replace(b"name", b"na\xffe"))
+        built[17:21] = calc_crc32c(built[21:]).to_bytes(4)
+        return bytes(built)
+
+    monkeypatch.setattr(Batch, "finish", spoilt)
+
+    async def produce() -> None:
+        connections = Connections(ground.settings.kafka, "test", [topics.applications])
+        transactions = Transactions(connections, topics.applications, 30)
+        batches = Batches()
+        for value in (b"no json", orjson.dumps(application("good", "job-1"))):
+            batches.add(place, b"job-1", value, [("name", b"abc")])
+        await transactions.initialise()
+        await transactions.write(batches)
+        await transactions.commit()
+        await connections.stop()
+
+    with ground.worker():
+        asyncio.run(produce())
+        asyncio.run(ground.read(topics.labels, until=lambda found: len(found) == 1))
+        dead = asyncio.run(ground.read(topics.dead_letters, until=lambda found: len(found) == 1))
+    (letter,) = (record for found in dead.values() for record in found)
+    assert letter.headers[0] == ("na\\xffe", b"abc")
 
 
 def test_killed_and_restarted_again_and_again_it_loses_nothing(

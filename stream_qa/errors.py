@@ -369,7 +369,10 @@ class OversizedRequestError(RequestError):
 
 
 class RejectedError(StreamQAError):
-    """Input that cannot be used. It is in the dead letters with its bytes, key, headers and the reason."""
+    """Input that cannot be used. It is in the dead letters with its bytes, key, headers and the reason.
+
+    Of a record over 10 MB, which can have come compressed, only the reason is there, which says where the record is.
+    """
 
 
 class NotJSONError(RejectedError):

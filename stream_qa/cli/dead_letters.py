@@ -152,6 +152,7 @@ def redrive_letters(
             "left": done.left,
             "redriven_before": done.redriven_before,
             "not_ours": done.not_ours,
+            "too_large": done.too_large,
         }
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
         return
@@ -168,6 +169,8 @@ def _in_words(done: Redrive, *, dry_run: bool) -> str:
         said.append(f"{done.redriven_before} were sent again before")
     if done.not_ours:
         said.append(f"{done.not_ours} come from no topic that workers read")
+    if done.too_large:
+        said.append(f"{done.too_large} are without their record, which is too large: it is where it came from")
     return ", ".join(said)
 
 

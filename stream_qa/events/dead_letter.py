@@ -4,12 +4,13 @@ The headers have the names that Kafka Connect gives them, so that existing tools
 again is noted in its partition, behind it: retention, which deletes from the front, forgets the letter first.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from stream_qa.errors import RejectedError
-from stream_qa.events.record import Message, SourceRecord
+from stream_qa.events.record import Message, SourceRecord, bytes_of
 
 PREFIX = "__connect.errors."
 TOPIC = f"{PREFIX}topic"
@@ -29,10 +30,18 @@ HEADERS = {
 """What each of these headers says."""
 #: Of a note: the offset, in its own partition, of the letter that was sent again.
 REDRIVEN = "stream_qa.redriven.offset"
+#: Of a letter without its record, which is too large for the topic: how many bytes that has.
+LEFT_OUT = "stream_qa.left.out.bytes"
+#: Of a record that is kept: what the topic takes (``max.message.bytes``), less room for the reason.
+_MOST_BYTES = 10_000_000
 
 
 def dead_letter(topic: str, stage: str, record: SourceRecord, error: RejectedError) -> Message:
-    """Return the message for ``topic`` that keeps ``record`` and says why ``stage`` could not use it."""
+    """Return the message for ``topic`` that keeps ``record`` and says why ``stage`` could not use it.
+
+    Of a record over 10 MB it says only where that is. A broker takes such a one compressed; ``topic`` would not, as
+    workers do not compress.
+    """
     reason = {
         TOPIC: record.topic,
         PARTITION: str(record.partition),
@@ -41,8 +50,14 @@ def dead_letter(topic: str, stage: str, record: SourceRecord, error: RejectedErr
         EXCEPTION_CLASS: f"{type(error).__module__}.{type(error).__qualname__}",
         EXCEPTION_MESSAGE: str(error),
     }
-    headers = [*record.headers, *((name, text.encode()) for name, text in reason.items())]
-    return Message(topic, record.key, record.value, headers)
+    size = bytes_of(record)
+    if size > _MOST_BYTES:
+        return Message(topic, None, b"", _headers({**reason, LEFT_OUT: str(size)}))
+    return Message(topic, record.key, record.value, [*record.headers, *_headers(reason)])
+
+
+def _headers(said: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    return [(name, text.encode()) for name, text in said.items()]
 
 
 class DeadLetter(Struct, frozen=True):
@@ -64,6 +79,8 @@ class DeadLetter(Struct, frozen=True):
     """How often it was put there: 1 for one that was never sent again."""
     bytes: int
     """The size of its value."""
+    left_out: int = 0
+    """The size of the record that it is without, being too large for the topic: key, value and headers."""
 
     @property
     def name(self) -> str:
@@ -88,6 +105,7 @@ def read_letter(record: SourceRecord) -> DeadLetter | None:
             message=said[EXCEPTION_MESSAGE],
             failures=sum(name == TOPIC for name, _ in record.headers),
             bytes=len(record.value or b""),
+            left_out=int(said.get(LEFT_OUT, 0)) if record.value == b"" else 0,
         )
     except (KeyError, ValueError):
         return None

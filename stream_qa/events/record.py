@@ -41,6 +41,16 @@ class SourceRecord(Protocol):
         """When the topic says that it came, or was sent (ms); 0 where it was never in one."""
 
 
+#: The lengths of a header's name and value, each at most.
+_LENGTH_BYTES = 5
+
+
+def bytes_of(record: SourceRecord) -> int:
+    """Return how many bytes the key, the value and the headers of a record take at most, uncompressed."""
+    headers = sum(len(name.encode()) + len(value or b"") + 2 * _LENGTH_BYTES for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
 class Record(Struct, frozen=True, gc=False):
     """A source record that did not come from a broker: a line of a log, a record put aside."""
 

@@ -17,6 +17,7 @@ from msgspec import Struct, field, structs
 
 from stream_qa.errors import ConflictingDuplicateError, OrphanEngagementError
 from stream_qa.events import SourceRecord, Value, wire
+from stream_qa.events.record import bytes_of
 from stream_qa.labels.policy import LabelPolicy
 
 #: Engagements remembered of one application. Beyond it only those that could decide replace others.
@@ -165,7 +166,7 @@ class LifeCycle(Struct, gc=False, array_like=True):
             return False
         if len(self.waiting) >= policy.orphan_count:
             raise OrphanEngagementError(f"{len(self.waiting)} engagements wait for this application already")
-        if sum(map(_bytes_of, [*self.waiting, record])) > MAX_WAITING_BYTES:
+        if sum(map(bytes_of, [*self.waiting, record])) > MAX_WAITING_BYTES:
             raise OrphanEngagementError("it came before its application and is too large to wait for it")
         self.waiting.append(WaitingEngagement.of(known, record))
         return True
@@ -255,11 +256,6 @@ class LifeCycle(Struct, gc=False, array_like=True):
 
 def _open(applied_at: int) -> Verdict:
     return Verdict(value=None, weight=0.0, final=False, reason="opened", happened_at=applied_at)
-
-
-def _bytes_of(record: SourceRecord) -> int:
-    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def _seen(engagement: KnownEngagement, others: list[KnownEngagement]) -> bool:

@@ -63,6 +63,8 @@ class Redrive:
     redriven_before: int = 0
     not_ours: int = 0
     """Letters whose source is no topic that the stages read, such as a line of a replayed log."""
+    too_large: int = 0
+    """Letters without their record, which was too large for the dead letters."""
 
 
 async def lying(settings: Settings, chosen: Selection) -> Lying:
@@ -188,13 +190,15 @@ def _sources(settings: Settings) -> list[str]:
 def _plan(settings: Settings, found: Lying, most: int | None) -> Redrive:
     sources = set(_sources(settings))
     ours = [letter for letter in found.letters if letter.source_topic in sources]
-    waiting = [letter for letter in ours if not found.is_redriven(letter)]
+    whole = [letter for letter in ours if not letter.left_out]
+    waiting = [letter for letter in whole if not found.is_redriven(letter)]
     sent = sorted(waiting, key=lambda letter: (letter.kept_at, letter.partition, letter.offset))[:most]
     return Redrive(
         sent=sorted(sent, key=lambda letter: (letter.partition, letter.offset)),
         left=len(waiting) - len(sent),
-        redriven_before=len(ours) - len(waiting),
+        redriven_before=len(whole) - len(waiting),
         not_ours=len(found.letters) - len(ours),
+        too_large=len(ours) - len(whole),
     )
 
 

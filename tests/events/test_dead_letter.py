@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_qa.errors import InvalidEventError, NotJSONError, RejectedError
+from stream_qa.errors import InvalidEventError, MessageTooLargeError, NotJSONError, RejectedError
 from stream_qa.events import Decoder, Engagement, Headers, Record, dead_letter
-from stream_qa.events.dead_letter import DeadLetter, Selection, read_letter, redriven_note, redriven_offset
+from stream_qa.events.dead_letter import LEFT_OUT, DeadLetter, Selection, read_letter, redriven_note, redriven_offset
 
 ORIGINAL: Headers = [("trace", b"\x00\xff"), ("trace", b"again"), ("empty", b""), ("null", None)]
 
@@ -37,6 +37,33 @@ def test_key_and_value_are_untouched() -> None:
     for key, value in ((b"job-1", b"\xffno json"), (None, b""), (b"\xff", None)):
         message = dead_letter("dead-letters", "label", record(key, value), RejectedError("whatever"))
         assert (message.key, message.value) == (key, value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Record("eu-applications", 3, 42, b"job-1", b"x" * 11_000_000, ORIGINAL),
+        Record("eu-applications", 3, 42, b"x" * 11_000_000, b"{}", ORIGINAL),
+        Record("eu-applications", 3, 42, b"job-1", b"{}", [("", None)] * 1_100_000),
+    ],
+    ids=["value", "key", "headers"],
+)
+def test_what_is_too_large_for_the_dead_letters_is_left_out_and_the_reason_says_where_it_is(source: Record) -> None:
+    message = dead_letter("dead-letters", "label", source, MessageTooLargeError("11000000 bytes"))
+    assert (message.key, message.value) == (None, b"")
+    assert sum(len(name) + len(value or b"") for name, value in message.headers) < 1_000
+    letter = read_letter(kept(MessageTooLargeError("11000000 bytes"), source))
+    assert letter is not None
+    assert (letter.source_topic, letter.source_partition, letter.source_offset) == ("eu-applications", 3, 42)
+    assert letter.reason == "MessageTooLargeError"
+    assert letter.left_out > 10_000_000
+
+
+def test_only_a_letter_itself_says_that_something_is_left_out() -> None:
+    source = Record("eu-applications", 3, 42, b"job-1", b"{}", [(LEFT_OUT, b"11000000"), ("empty", b"")])
+    letter = read_letter(kept(InvalidEventError("applied_at: Field required"), source))
+    assert letter is not None
+    assert (letter.left_out, letter.bytes) == (0, 2)
 
 
 def test_a_dead_letter_that_is_sent_again_and_fails_again_keeps_both_reasons() -> None:

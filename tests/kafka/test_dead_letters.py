@@ -13,7 +13,14 @@ from ground import PARTITIONS, Ground
 from typer.testing import CliRunner, Result
 
 from stream_qa.cli import application
-from stream_qa.errors import InvalidEventError, NotJSONError, RejectedError, UnknownLetterError, WrongPartitionError
+from stream_qa.errors import (
+    InvalidEventError,
+    MessageTooLargeError,
+    NotJSONError,
+    RejectedError,
+    UnknownLetterError,
+    WrongPartitionError,
+)
 from stream_qa.events import Message, Record, dead_letter
 from stream_qa.events.dead_letter import REDRIVEN, Selection
 from stream_qa.streaming import dead_letter_topic
@@ -79,6 +86,12 @@ def test_letters_are_listed_shown_and_sent_again_once(on_ground: Ground) -> None
         letter(topics.applications, 2, WrongPartitionError("not here")),
         letter(topics.labels, 3, InvalidEventError("weight: Field required"), stage="member"),
         letter("log.jsonl", 4, NotJSONError("the line is not JSON"), stage="replay"),
+        dead_letter(
+            topics.dead_letters,
+            "label",
+            Record(topics.applications, 3, 5, b"job-5", bytes(11_000_000)),
+            MessageTooLargeError("11000000 bytes"),
+        ),
     ]
     asyncio.run(keep(on_ground, letters))
 
@@ -89,20 +102,23 @@ def test_letters_are_listed_shown_and_sent_again_once(on_ground: Ground) -> None
         ("0:2", "WrongPartitionError", False),
         ("0:3", "InvalidEventError", False),
         ("0:4", "NotJSONError", False),
+        ("0:5", "MessageTooLargeError", False),
     ]
     last = json.loads(
         printed("list", "--limit", "1", "--topic", topics.applications, "--until", "2099-01-01", "--json")
     )
-    assert [each["letter"] for each in last] == ["0:2"]
+    assert [each["letter"] for each in last] == ["0:5"]
     assert "InvalidEventError: weight: Field required" in printed("list", "--stage", "member")
     shown = json.loads(printed("show", "0:1", "--json"))
     assert (shown["key"], shown["value"], shown["source_topic"]) == ("job-1", "\\xffbytes 1", topics.engagements)
     assert shown["headers"][0] == ["trace", "abc"]
     assert CliRunner().invoke(application, ["dead-letters", "show", "0:1", "--raw"]).stdout_bytes == b"\xffbytes 1"
-    assert isinstance(run("show", "0:5").exception, UnknownLetterError)
+    assert isinstance(run("show", "0:6").exception, UnknownLetterError)
     assert isinstance(run("show", "7:0").exception, UnknownLetterError)
 
-    assert "4 would be sent again, 1 come from no topic that workers read" in printed("redrive", "--all", "--dry-run")
+    planned = printed("redrive", "--all", "--dry-run")
+    assert "4 would be sent again, 1 come from no topic that workers read, 1 are without their record" in planned
+    assert printed("redrive", "0:5").startswith("0 sent again, 1 are without their record, which is too large")
     assert sent(on_ground, topics.applications) == {}
 
     assert run("redrive").exit_code == 1
@@ -120,8 +136,8 @@ def test_letters_are_listed_shown_and_sent_again_once(on_ground: Ground) -> None
         ]
         for partition, records in found.items():
             assert {partition_of(key, PARTITIONS) for key, _ in records} == {partition}
-    assert [each["redriven"] for each in json.loads(printed("list", "--json"))] == [True, True, True, True, False]
-    assert [each["letter"] for each in json.loads(printed("list", "--waiting", "--json"))] == ["0:4"]
+    assert [each["redriven"] for each in json.loads(printed("list", "--json"))] == [True] * 4 + [False] * 2
+    assert [each["letter"] for each in json.loads(printed("list", "--waiting", "--json"))] == ["0:4", "0:5"]
 
 
 def test_ended_at_any_moment_and_begun_again_it_sends_each_letter_once(

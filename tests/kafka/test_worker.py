@@ -173,6 +173,29 @@ def test_it_reads_what_producers_compress_with_any_codec(ground: Ground) -> None
     assert sorted(opened) == sorted(codecs)
 
 
+def test_what_is_too_large_for_the_dead_letters_when_unpacked_is_told_and_left_where_it_is(ground: Ground) -> None:
+    """A broker looks at the size of a batch as it is compressed."""
+    topics = ground.settings.topics
+    place = (b"job-1", partition_of(b"job-1", PARTITIONS))
+
+    async def produce() -> None:
+        async with AIOKafkaProducer(
+            **ground.settings.kafka.options(), compression_type="gzip", max_request_size=20_000_000
+        ) as producer:
+            for value in (bytes(11_000_000), orjson.dumps(application("good", "job-1"))):
+                await producer.send_and_wait(topics.applications, value, *place)
+
+    asyncio.run(produce())
+    with ground.worker():
+        asyncio.run(ground.read(topics.labels, until=lambda found: len(found) == 1))
+        dead = asyncio.run(ground.read(topics.dead_letters, until=lambda found: len(found) == 1))
+    (letter,) = (record for found in dead.values() for record in found)
+    assert (letter.key, letter.value) == (None, b"")
+    headers = dict(letter.headers)
+    assert headers[EXCEPTION_CLASS] == b"stream_qa.errors.MessageTooLargeError"
+    assert (headers[TOPIC], headers[OFFSET]) == (topics.applications.encode(), b"0")
+
+
 def test_it_reads_headers_whose_names_are_no_text(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker takes them from any producer that is no Java program."""
     topics = ground.settings.topics

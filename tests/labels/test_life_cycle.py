@@ -319,6 +319,13 @@ def test_what_waits_for_an_application_stays_small_enough_for_one_message_of_the
     assert len(pack(life_cycle)) < 1_000_000
 
 
+def test_headers_count_too_of_what_waits_though_they_are_empty() -> None:
+    early = engagement(engaged_at=START)
+    record = structs.replace(record_of(early, 0), headers=[("", None)] * MAX_WAITING_BYTES)
+    with pytest.raises(OrphanEngagementError, match="too large"):
+        LifeCycle().wait(early, record, POLICY)
+
+
 def test_an_application_remembers_so_many_engagements_and_always_the_deciding_one() -> None:
     deciding = engagement("message", engaged_at=START + 1)
     life_cycle = opened(deciding)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_qa.streaming import partitioner
 from stream_qa.streaming.partitioner import partition_of
 
 # From UtilsTest.testMurmur2 of Kafka's Java client.
@@ -28,8 +29,16 @@ def test_the_partition_is_that_of_the_java_client(key: bytes, hashed: int, parti
 def test_every_key_has_a_partition_and_always_the_same(key: bytes, partitions: int) -> None:
     partition = partition_of(key, partitions)
     assert 0 <= partition < partitions
-    partition_of.cache_clear()
+    partitioner._remembered.cache_clear()
     assert partition_of(key, partitions) == partition
+
+
+def test_keys_that_are_no_ids_are_not_remembered() -> None:
+    """A dead letter has the key that its producer gave it, which can be a thousand times as long as an id."""
+    partition_of(b"x" * 256, 4)
+    remembered = partitioner._remembered.cache_info().currsize
+    assert [partition_of(b"x" * 257, partitions) for partitions in (1, 4)] == [0, 2]
+    assert partitioner._remembered.cache_info().currsize == remembered
 
 
 def test_what_has_no_key_goes_to_the_first_partition() -> None:

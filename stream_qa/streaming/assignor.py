@@ -48,7 +48,8 @@ class TogetherAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # aioka
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """Return what each member gets; called on the member that leads the group."""
-        topics = sorted({topic for metadata in members.values() for topic in metadata.subscription})
+        read = {member: sorted(metadata.subscription) for member, metadata in members.items()}
+        topics = {topic for own in read.values() for topic in own}
         partitions = {partition for topic in topics for partition in cluster.partitions_for_topic(topic) or ()}
         groups = {group_of(partition, self._groups) for partition in partitions}
         claims = {member: _read(metadata.user_data) for member, metadata in members.items()}
@@ -58,7 +59,9 @@ class TogetherAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # aioka
             for member, dealt in deal(groups, claims).items()
         }
         return {
-            member: ConsumerProtocolMemberAssignment(self.version, [(topic, numbers) for topic in topics], following)
+            member: ConsumerProtocolMemberAssignment(
+                self.version, [(topic, numbers) for topic in read[member]], following
+            )
             for member, numbers in assigned.items()
         }
 

@@ -66,6 +66,15 @@ def test_a_topic_that_nobody_reads_is_not_assigned() -> None:
     assert "scores" not in assign(4, ["only"])["only"]
 
 
+def test_a_member_gets_of_the_topics_that_it_reads_itself() -> None:
+    """In a rolling update the new members can read one more; the client refuses what it has not asked for."""
+    read = {"old": TOPICS, "new": (*TOPICS, "scores")}
+    subscriptions = {member: TogetherAssignor(GROUPS).metadata(topics) for member, topics in read.items()}
+    assignments = TogetherAssignor(GROUPS).assign(cluster(4), subscriptions)
+    for member, topics in read.items():
+        assert sorted(topic for topic, _ in assignments[member].assignment) == sorted(topics)
+
+
 def test_topics_that_are_not_there_yet_are_nobodys() -> None:
     metadata = ClusterMetadata()
     assignments = TogetherAssignor(GROUPS).assign(metadata, {"only": TogetherAssignor(GROUPS).metadata(TOPICS)})

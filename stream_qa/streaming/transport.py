@@ -79,6 +79,11 @@ class LoopConsumerThread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[m
         """Pass on which partitions are this worker's."""
         await self.consumer.on_partitions_assigned(assigned, generation_id)
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit group offsets, and raise what refuses them: Faust would end the worker, to which they mean nothing."""
+        await self._ensure_consumer().commit({TopicPartition(*place): offset for place, offset in offsets.items()})
+        return True
+
     def _create_worker_consumer(self, transport: "ChunkTransport") -> AIOKafkaConsumer:
         settings: Settings = transport.app.stream_qa_settings
         session = int(settings.session_timeout_seconds * 1000)

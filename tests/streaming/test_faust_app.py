@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import GroupAuthorizationFailedError
 from faust.types import TP
 
 from stream_qa.settings import Settings
@@ -53,3 +54,24 @@ async def test_offsets_that_could_not_be_shown_are_shown_later(app: ChunkApp, mo
     assert consumer._should_commit(place, 5)
     assert await consumer._commit_offsets({place: 5})
     assert not consumer._should_commit(place, 5)
+
+
+async def test_offsets_that_the_broker_refuses_are_told_and_end_no_worker(
+    app: ChunkApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Faust would let every error of its own commit crash the worker."""
+    consumer, place = app.consumer, TP("applications", 0)
+
+    class Refusing:
+        def assignment(self) -> set[TP]:
+            return {place}
+
+        async def commit(self, _offsets: object) -> None:
+            raise GroupAuthorizationFailedError("not for you")
+
+    monkeypatch.setattr(consumer._thread, "_consumer", Refusing())
+    consumer.show_offsets(consumer.revocations)
+    assert not await consumer._commit({place: 5})
+    assert "could not be shown" in caplog.text
+    assert not consumer._thread.crashed
+    assert not consumer.crashed

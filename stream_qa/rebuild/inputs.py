@@ -70,8 +70,8 @@ async def read_inputs(settings: Settings) -> Inputs:
         # Retention goes on while this reads.
         auto_offset_reset="earliest",
     )
-    await consumer.start()
     try:
+        await consumer.start()
         beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         left = {place for place in places if beginnings[place] < ends[place]}
         if left:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from itertools import chain
 from typing import Any
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from stream_qa.coefficients import entity_key
 from stream_qa.events import Message
@@ -18,10 +18,8 @@ from stream_qa.settings import Settings
 from stream_qa.stages.holding import held_key, is_held_key
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import Pipeline
-from stream_qa.streaming.changelog import ISOLATION_LEVEL
-from stream_qa.topics import existing_counts
+from stream_qa.streaming.topic_range import reader, records_between
 
-_POLL_MILLISECONDS = 200
 _ENTITIES = 1_000
 _OF_THE_TABLE = (LAYOUT, DIMENSION, WHITENINGS)
 
@@ -71,8 +69,8 @@ async def publish_snapshots(settings: Settings, pipeline: Pipeline, keys: Collec
 @asynccontextmanager
 async def _producer(kafka: KafkaAccess) -> AsyncIterator[AIOKafkaProducer]:
     producer = AIOKafkaProducer(**kafka.options(), acks="all", enable_idempotence=True)
-    await producer.start()
     try:
+        await producer.start()
         yield producer
     finally:
         await producer.stop()
@@ -80,35 +78,22 @@ async def _producer(kafka: KafkaAccess) -> AsyncIterator[AIOKafkaProducer]:
 
 async def _read(kafka: KafkaAccess, changelog: str) -> list[Table]:
     """Return what a learner's changelog says of entities and of the table, by partition."""
-    count = (await existing_counts(kafka, [changelog]))[changelog]
-    consumer = AIOKafkaConsumer(
-        **kafka.options(),
-        isolation_level=ISOLATION_LEVEL,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(changelog, partition) for partition in range(count)]
-        ends = await consumer.end_offsets(places)
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
+    async with reader(kafka, changelog) as consumer:
+        places = sorted(consumer.assignment())
+        begin, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         tables: list[Table] = [{} for _ in places]
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for place, records in (await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)).items():
-                _fold(tables[place.partition], records)
+        async with aclosing(records_between(consumer, begin, ends)) as records:
+            async for record in records:
+                _fold(tables[record.partition], record)
         return tables
-    finally:
-        await consumer.stop()
 
 
-def _fold(table: Table, records: list[Any]) -> None:
-    for record in records:
-        if record.key in _OF_THE_TABLE or entity_of(record.key) is not None or is_held_key(record.key):
-            if record.value is None:
-                table.pop(record.key, None)
-            else:
-                table[record.key] = record.value
+def _fold(table: Table, record: ConsumerRecord) -> None:
+    if record.key in _OF_THE_TABLE or entity_of(record.key) is not None or is_held_key(record.key):
+        if record.value is None:
+            table.pop(record.key, None)
+        else:
+            table[record.key] = record.value
 
 
 def snapshots_of(

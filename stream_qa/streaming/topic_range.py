@@ -32,8 +32,8 @@ async def reader(
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign([TopicPartition(topic, partition) for partition in range(count)])
         yield consumer
     finally:

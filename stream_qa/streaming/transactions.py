@@ -110,11 +110,6 @@ class Transactions:
         self._sequences: dict[Destination, int] = {}
         self._is_open = False
 
-    @property
-    def has_epoch_a_transaction(self) -> bool:
-        """Whether it was initialised with a broker that gives every transaction an epoch of its own."""
-        return self._producer is not None and self._producer.epoch_a_transaction
-
     async def initialise(self) -> None:
         """Fence all former owners of the id, and return when their last transaction has ended, one way or the other.
 

@@ -122,11 +122,13 @@ async def test_the_protocol_is_the_one_that_the_broker_offers(broker: str, class
     async with topic_on(broker) as topic:
         transactions = topic.transactions()
         await transactions.initialise()
-        assert transactions.has_epoch_a_transaction
+        assert transactions._producer is not None
+        assert transactions._producer.epoch_a_transaction
     async with topic_on(classic_broker) as topic:
         transactions = topic.transactions()
         await transactions.initialise()
-        assert not transactions.has_epoch_a_transaction
+        assert transactions._producer is not None
+        assert not transactions._producer.epoch_a_transaction
 
 
 async def test_what_is_committed_is_read_and_the_offsets_are_those_of_the_log(topic: Topic) -> None:

@@ -118,7 +118,9 @@ def redriven_note(topic: str, record: SourceRecord) -> Message:
 
 def redriven_offset(record: SourceRecord) -> int | None:
     """Return the offset of the letter that was sent again, where ``record`` is a note of that; else ``None``."""
-    value = dict(record.headers).get(REDRIVEN) if record.value is None else None
+    headers = dict(record.headers)
+    # A letter keeps the headers of its record, whoever wrote that.
+    value = headers.get(REDRIVEN) if record.value is None and TOPIC not in headers else None
     return int(value) if value is not None and value.isdigit() else None
 
 

@@ -142,8 +142,9 @@ def test_a_note_says_which_letter_was_sent_again_and_is_no_letter(offset: int, k
 
 def test_a_producer_cannot_make_a_letter_look_like_a_note() -> None:
     """Headers of the source record are kept, whatever they are called."""
-    source = Record("eu-applications", 0, 1, b"key", b"value", [("stream_qa.redriven.offset", b"3")])
-    assert redriven_offset(kept(RejectedError(""), source)) is None
+    for value in (b"value", None):
+        source = Record("eu-applications", 0, 1, b"key", value, [("stream_qa.redriven.offset", b"3")])
+        assert redriven_offset(kept(RejectedError(""), source)) is None
 
 
 @pytest.mark.parametrize(

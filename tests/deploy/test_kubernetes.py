@@ -30,7 +30,10 @@ def objects(name: str) -> list[Object]:
     return [document for document in yaml.safe_load_all((DIRECTORY / name).read_text()) if document]
 
 
-OURS = [document for name in KUSTOMIZATION["resources"] if name != "topics.yaml" for document in objects(name)]
+APPLIED = [document for name in KUSTOMIZATION["resources"] if name != "topics.yaml" for document in objects(name)]
+#: Applied once, by hand.
+CREDENTIALS = objects("credentials.yaml")
+OURS = [*APPLIED, *CREDENTIALS]
 PODS = [document for document in OURS if document["kind"] in {"StatefulSet", "Deployment", "CronJob"}]
 
 
@@ -58,8 +61,15 @@ each = pytest.mark.parametrize("document", OURS, ids=name_of)
 each_pod = pytest.mark.parametrize("document", PODS, ids=name_of)
 
 
-def test_the_kustomization_names_all_files_and_only_those() -> None:
-    assert {*KUSTOMIZATION["resources"], "kustomization.yaml"} == {path.name for path in DIRECTORY.iterdir()}
+def test_the_kustomization_names_all_files_but_the_example_of_a_secret() -> None:
+    named = {*KUSTOMIZATION["resources"], "kustomization.yaml", "credentials.yaml"}
+    assert named == {path.name for path in DIRECTORY.iterdir()}
+
+
+def test_applying_it_again_leaves_the_credentials_alone() -> None:
+    assert [name_of(document) for document in APPLIED if document["kind"] == "Secret"] == []
+    (secret,) = CREDENTIALS
+    assert secret["metadata"]["namespace"] == KUSTOMIZATION["namespace"]
 
 
 @each
@@ -196,7 +206,7 @@ def test_kustomize_builds_it() -> None:
     assert done.returncode == 0, done.stderr
     built = [document for document in yaml.safe_load_all(done.stdout) if document]
     # The ConfigMap of the settings besides.
-    assert len(built) == len(OURS) + len(objects("topics.yaml")) + 1
+    assert len(built) == len(APPLIED) + len(objects("topics.yaml")) + 1
     for document in built:
         if document["kind"] != "KafkaTopic":
             kubernetes_validate.validate(document, KUBERNETES, strict=True)

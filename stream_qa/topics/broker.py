@@ -10,12 +10,15 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     KafkaError,
+    NotCoordinatorForGroupError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
+    for_code,
 )
 
-from stream_qa.errors import BrokerError, TopicMissingError, TopicsError
+from stream_qa.errors import BrokerError, BrokerUnavailableError, TopicMissingError, TopicsError
 from stream_qa.events import TopicNames
 from stream_qa.events.topics import FIRST_GENERATION
 from stream_qa.kafka_access import KafkaAccess
@@ -26,6 +29,8 @@ from stream_qa.topics.refusal import why_unavailable
 ANSWER_SECONDS = 10.0
 #: Between two looks at whether the brokers already show what was applied.
 LOOK_AGAIN_SECONDS = 0.05
+#: The coordinator is coming: the first group of a broker makes it set up what keeps groups, and a restart moves it.
+_COORDINATOR_COMES = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 #: How Kafka's protocol says that a value was set for this one topic and is neither inherited nor a default.
 SET_FOR_THE_TOPIC = 1
 
@@ -193,15 +198,33 @@ async def members(kafka: KafkaAccess, group_id: str) -> int:
 
     Raises
     ------
+    BrokerError
+        The broker refuses to say it.
     BrokerUnavailableError
-        No broker answers.
+        No broker answers, or none that knows the group.
     """
+    last: KafkaError | None = None
     async with _connected(kafka) as admin:
         try:
-            (response,) = await admin.describe_consumer_groups([group_id])
-        except GroupCoordinatorNotAvailableError:
-            return 0  # the first group of a broker makes it set up what keeps groups
-        return sum(len(group["members"]) for group in response.to_object()["groups"])
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while True:
+                    try:
+                        return await _members(admin, group_id)
+                    except _COORDINATOR_COMES as error:
+                        last = error
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        except TimeoutError:
+            if last is None:
+                raise
+            raise BrokerUnavailableError(f"no broker tells the members of the group {group_id}: {last}") from last
+
+
+async def _members(admin: AIOKafkaAdminClient, group_id: str) -> int:
+    (response,) = await admin.describe_consumer_groups([group_id])
+    (group,) = response.to_object()["groups"]
+    if group["error_code"]:
+        raise for_code(group["error_code"])(f"group {group_id}")
+    return len(group["members"])
 
 
 @asynccontextmanager

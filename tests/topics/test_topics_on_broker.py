@@ -2,15 +2,18 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import chain, repeat
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.admin import DescribeGroupsResponse_v0
+from aiokafka.protocol.api import Response
 
-from stream_qa.errors import BrokerUnavailableError, PartitionCountError, TopicsError
+from stream_qa.errors import BrokerError, BrokerUnavailableError, PartitionCountError, TopicsError
 from stream_qa.events import TopicNames
 from stream_qa.kafka_access import KafkaAccess
-from stream_qa.topics import Action, apply, compare, partition_counts
+from stream_qa.topics import Action, apply, compare, members, partition_counts
 from stream_qa.topics import broker as topics_on_broker
 
 
@@ -203,3 +206,45 @@ async def test_a_broker_that_never_answers_is_given_up(monkeypatch: pytest.Monke
             await apply(KafkaAccess((f"127.0.0.1:{port}",)))
         await asyncio.wait_for(hung_up.wait(), 10)
     assert time.monotonic() - started < 30
+
+
+GROUP = "a-group"
+_LOADING, _NOT_COORDINATOR, _FORBIDDEN = 14, 16, 30
+
+
+class Coordinator:
+    """An admin client that is told these error codes of a group, one after the other, the last one again and again."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = chain(codes, repeat(codes[-1]))
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def describe_consumer_groups(self, groups: list[str]) -> list[Response]:
+        (group,), code = groups, next(self._codes)
+        members = [] if code else [("a-member", "", "", b"", b"")]
+        return [DescribeGroupsResponse_v0([(code, group, "", "", "", members)])]
+
+
+def told(monkeypatch: pytest.MonkeyPatch, *codes: int) -> None:
+    monkeypatch.setattr(topics_on_broker, "AIOKafkaAdminClient", lambda **_options: Coordinator(*codes))
+
+
+async def test_members_are_asked_for_again_until_the_coordinator_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, _NOT_COORDINATOR, _LOADING, 0)
+    assert await members(KafkaAccess(("nowhere:9",)), GROUP) == 1
+
+
+async def test_a_coordinator_that_does_not_come_is_no_group_without_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics_on_broker, "ANSWER_SECONDS", 0.2)
+    told(monkeypatch, _LOADING)
+    with pytest.raises(BrokerUnavailableError, match=rf"members of the group {GROUP}: .*GroupLoadInProgressError"):
+        await members(KafkaAccess(("nowhere:9",)), GROUP)
+
+
+async def test_a_group_that_may_not_be_seen_is_no_group_without_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, _FORBIDDEN)
+    with pytest.raises(BrokerError, match=r"refused: .*GroupAuthorizationFailedError"):
+        await members(KafkaAccess(("nowhere:9",)), GROUP)

@@ -180,10 +180,13 @@ async def delete(kafka: KafkaAccess, topics: Sequence[str]) -> None:
             return
         response = (await admin.delete_topics(left)).to_object()
         _raise_refusals(
-            (result["topic"], result["error_code"], None)
-            for result in response["topic_error_codes"]
-            # Somebody else may have deleted it between our look and our request.
-            if result["error_code"] != UnknownTopicOrPartitionError.errno
+            "DeleteTopics",
+            (
+                (result["topic"], result["error_code"], None)
+                for result in response["topic_error_codes"]
+                # Somebody else may have deleted it between our look and our request.
+                if result["error_code"] != UnknownTopicOrPartitionError.errno
+            ),
         )
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -274,14 +277,25 @@ async def _describe_configs(
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    configs = {}
-    for response in await admin.describe_configs(resources):
-        for resource in response.to_object()["resources"]:
-            configs[resource["resource_name"]] = {
-                entry["config_names"]: _ConfigEntry(entry["config_value"], entry["config_source"])
-                for entry in resource["config_entries"]
-            }
-    return configs
+    responses = await admin.describe_configs(resources)
+    results = [
+        result
+        for response in responses
+        for result in response.to_object()["resources"]
+        # A broker that has not heard of it yet, or that it is deleted.
+        if result["error_code"] != UnknownTopicOrPartitionError.errno
+    ]
+    _raise_refusals(
+        "DescribeConfigs",
+        ((result["resource_name"], result["error_code"], result["error_message"]) for result in results),
+    )
+    return {
+        result["resource_name"]: {
+            entry["config_names"]: _ConfigEntry(entry["config_value"], entry["config_source"])
+            for entry in result["config_entries"]
+        }
+        for result in results
+    }
 
 
 async def _create(admin: AIOKafkaAdminClient, plan: Plan) -> None:
@@ -292,10 +306,13 @@ async def _create(admin: AIOKafkaAdminClient, plan: Plan) -> None:
     if topics:
         response = (await admin.create_topics(topics)).to_object()
         _raise_refusals(
-            (result["topic"], result["error_code"], result["error_message"])
-            for result in response["topic_errors"]
-            # Another apply at the same time; what it made is compared before ours returns.
-            if result["error_code"] != TopicAlreadyExistsError.errno
+            "CreateTopics",
+            (
+                (result["topic"], result["error_code"], result["error_message"])
+                for result in response["topic_errors"]
+                # Another apply at the same time; what it made is compared before ours returns.
+                if result["error_code"] != TopicAlreadyExistsError.errno
+            ),
         )
 
 
@@ -304,18 +321,23 @@ async def _change(admin: AIOKafkaAdminClient, plan: Plan) -> None:
     configs = await _describe_configs(admin, [topic.name for topic in topics])
     resources = []
     for topic in topics:
+        if topic.name not in configs:
+            continue  # the caller looks again
         # The request replaces all that was set for the topic, so what others set must be in it again.
         kept = {key: entry.value for key, entry in configs[topic.name].items() if entry.source == SET_FOR_THE_TOPIC}
         resources.append(ConfigResource(ConfigResourceType.TOPIC, topic.name, {**kept, **topic.config}))
     if resources:
         for response in await admin.alter_configs(resources):
             _raise_refusals(
-                (result["resource_name"], result["error_code"], result["error_message"])
-                for result in response.to_object()["resources"]
+                "AlterConfigs",
+                (
+                    (result["resource_name"], result["error_code"], result["error_message"])
+                    for result in response.to_object()["resources"]
+                ),
             )
 
 
-def _raise_refusals(results: Iterable[tuple[str, int, str | None]]) -> None:
+def _raise_refusals(request: str, results: Iterable[tuple[str, int, str | None]]) -> None:
     # What is wrong is mostly the same for many topics: say it once.
     refused: dict[str, list[str]] = {}
     for name, code, message in results:
@@ -323,4 +345,4 @@ def _raise_refusals(results: Iterable[tuple[str, int, str | None]]) -> None:
             refused.setdefault(message or f"error {code}", []).append(name)
     if refused:
         reasons = "; ".join(f"{reason} ({', '.join(names)})" for reason, names in refused.items())
-        raise TopicsError(f"the broker refuses: {reasons}")
+        raise TopicsError(f"the broker refuses {request}: {reasons}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shlex
 import subprocess
 import time
@@ -83,12 +84,23 @@ async def described(admin: AIOKafkaAdminClient, principal: str) -> Any:  # noqa:
 
 def run(environment: dict[str, str], *arguments: str) -> str:
     """Return what a command prints."""
-    ground = Ground(settings_of(environment), Path(), environment)
-    done = subprocess.run(
-        [*PROGRAM, *arguments], env=ground.whole_environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    done = ran(environment, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def refused(environment: dict[str, str], *arguments: str) -> str:
+    """Return what a command prints that does not end well."""
+    done = ran(environment, *arguments)
+    assert done.returncode != 0, done.stdout
+    return done.stdout + done.stderr
+
+
+def ran(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    ground = Ground(settings_of(environment), Path(), environment)
+    return subprocess.run(
+        [*PROGRAM, *arguments], env=ground.whole_environment, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 @pytest.fixture
@@ -136,6 +148,29 @@ def test_each_role_can_do_its_work(of_role: dict[str, dict[str, str]], tmp_path:
         log.write_bytes(orjson.dumps({"type": "application", **later.model_dump()}) + b"\nnonsense")
         counts = operator.replay(log, tmp_path / "emitted")
         assert (counts["applications"], counts["dead_letters"]) == (1, 1)
+
+
+def test_who_only_looks_needs_what_the_page_names_and_is_told_what_is_lacking(
+    secure_broker: SecureBroker, tmp_path: Path
+) -> None:
+    more = {"STREAM_QA_TOPIC_PREFIX": f"looks-{tmp_path.name}-", "STREAM_QA_APP_ID": f"looks-{tmp_path.name}"}
+    onlooker = {**secure_broker.by_password("operator"), **more}
+    run({**secure_broker.by_password(), **more}, "topics", "apply", "--yes", "--partitions", str(PARTITIONS))
+    lines = run(onlooker, "topics", "acls", "operator", "--principal", "User:operator").splitlines()
+    plan = ["topics", "plan", "--partitions", str(PARTITIONS)]
+
+    def may(*operations: str) -> None:
+        less = [re.sub(rf"--operation (?!({'|'.join(operations)}) )\S+ ", "", line) for line in lines[:-1]]
+        asyncio.run(allow(secure_broker, less))
+
+    may("Read", "Describe")
+    assert "the broker refuses DescribeConfigs: Topic authorization failed" in refused(onlooker, *plan)
+    may("Read", "Describe", "DescribeConfigs")
+    run(onlooker, *plan)
+    for looking in ("dead-letters list", "models list", "rebuild status"):
+        run(onlooker, *looking.split())
+    status = json.loads(refused(onlooker, "status", "--json"))
+    assert [each["what"] for each in status["findings"] if not each["well"]] == ["workers"]
 
 
 @pytest.mark.parametrize("role", ROLES)

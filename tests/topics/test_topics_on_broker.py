@@ -157,7 +157,7 @@ async def test_two_at_once_both_succeed(broker: str, prefix: str, admin: AIOKafk
 
 @pytest.mark.kafka
 async def test_what_the_broker_refuses_is_said_once_with_its_reason(broker: str, prefix: str) -> None:
-    with pytest.raises(TopicsError, match=f"the broker refuses: [^;]*{prefix}applications, ") as refused:
+    with pytest.raises(TopicsError, match=f"the broker refuses CreateTopics: [^;]*{prefix}applications, ") as refused:
         await apply(KafkaAccess((broker,)), prefix, replication_factor=100)
     assert ";" not in str(refused.value).partition(prefix)[2]
 

@@ -115,12 +115,24 @@ class Table:
         return Sizes(disk, buffers, records)
 
     def close(self) -> None:
-        """Close the database; its lock is free when this returns."""
-        self._database.close()
+        """Close the database; its lock is free when this returns, and when it raises.
+
+        Raises
+        ------
+        CorruptTableError, DiskError
+            What was written last may not be on the disk.
+        """
+        try:
+            self._database.close()
+        except Exception as error:
+            raise self._translated(error) from error
 
     def clear(self) -> None:
-        """Begin anew with an empty database: the changelog has all of it."""
-        self.close()
+        """Begin anew with an empty database: the changelog has all of it. Nobody may be reading it."""
+        try:
+            self.close()
+        except StateError as error:
+            _log.warning("%s; it was to be cleared", error)
         self._begin_anew()
 
     def _begin_anew(self) -> None:

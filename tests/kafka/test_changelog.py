@@ -11,6 +11,7 @@ import rocksdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import KafkaConnectionError
+from damaged_tables import damage_values
 
 from stream_qa.errors import CorruptTableError, HangingTransactionError, TopicReplacedError
 from stream_qa.kafka_access import KafkaAccess
@@ -234,12 +235,7 @@ async def test_a_table_that_has_met_damage_is_built_anew(changelog: Changelog, t
     await changelog.catch_up()
     whole = changelog.contents()
     changelog.lane.table.close()
-    files = list((tmp_path / "table").glob("*.sst"))
-    assert files
-    for file in files:
-        content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 0xFF
-        file.write_bytes(content)
+    damage_values(tmp_path / "table")
     changelog.lane.table._open()
     with pytest.raises(CorruptTableError):
         changelog.contents()

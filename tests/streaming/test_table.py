@@ -4,9 +4,11 @@ import random
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import rocksdict
+from damaged_tables import damage, damage_values
 
 from stream_qa.errors import CorruptTableError, DiskError
 from stream_qa.streaming.positions import Mark
@@ -115,13 +117,6 @@ def test_the_mark_is_written_with_the_changes_and_read_again(path: Path) -> None
         assert not again.is_empty()
 
 
-def damage(file: Path, offset: int) -> None:
-    """Turn the bits of one byte of a file over."""
-    content = bytearray(file.read_bytes())
-    content[offset] ^= 0xFF
-    file.write_bytes(content)
-
-
 def full_table(path: Path) -> None:
     """Make a table with more than its write buffer holds, so that there are files of all kinds."""
     values = random.Random(0)  # noqa: S311 # bytes that do not compress
@@ -151,8 +146,37 @@ def test_a_table_whose_files_are_damaged_is_opened_empty(
 def test_damage_that_shows_only_when_it_is_read_is_an_error(path: Path, reading: str) -> None:
     """A scan of the binding would end there as if there were no more."""
     full_table(path)
-    for file in path.glob("*.sst"):
-        damage(file, file.stat().st_size // 2)
+    damage_values(path)
     keys = [f"{number:04}".encode() for number in range(300)]
     with closing(open_table(path)) as table, pytest.raises(CorruptTableError, match="is damaged"):
         _ = list(table.scan(b"", b"\xff")) if reading == "scan" else table.get_many(keys)
+
+
+@pytest.fixture
+def spoilt(path: Path) -> Table:
+    """Give an open table whose files were damaged, and that has come to know it in the background."""
+    full_table(path)
+    damage_values(path)
+    table = open_table(path)
+    with pytest.raises(CorruptTableError):
+        write_until_files_are_merged(table)
+    return table
+
+
+def write_until_files_are_merged(table: Table) -> NoReturn:
+    while True:
+        table.apply({f"{number:04}".encode(): bytes(1_000) for number in range(50)})
+
+
+def test_damage_that_shows_when_it_is_closed_is_an_error(spoilt: Table) -> None:
+    with pytest.raises(CorruptTableError, match="is damaged"):
+        spoilt.close()
+
+
+def test_a_table_that_cannot_be_closed_for_damage_can_be_cleared(spoilt: Table) -> None:
+    spoilt.clear()
+    with closing(spoilt):
+        assert not spoilt.is_damaged
+        assert spoilt.is_empty()
+        spoilt.apply({b"a": b"1"})
+        assert spoilt.get_many([b"a"]) == [b"1"]

@@ -255,7 +255,7 @@ class DiskError(StateError):
 
 
 class CorruptTableError(StateError):
-    """The files of a table are damaged. The worker rebuilds it from its changelog by itself."""
+    """The files of a table are damaged. A worker rebuilds it from its changelog by itself, a server from its topics."""
 
 
 class OffsetGapError(StateError):

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from stream_qa.coefficients import Change, CoefficientStore, Place, Reach, Tombstone, read_delta, read_snapshot
 from stream_qa.errors import (
     BrokerUnavailableError,
+    CorruptTableError,
     InvalidEventError,
     PartitionCountError,
     StoreError,
@@ -98,7 +99,7 @@ class Follower:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the store has come to where the topics ended when this was started."""
+        """Whether the store has come to where the topics ended when this was started, or found the store damaged."""
         return self._ready.is_set()
 
     @property
@@ -121,6 +122,8 @@ class Follower:
     async def run(self) -> None:
         """Follow until stopped. Where broker or store do not answer, try again, for as long as it takes.
 
+        A store that is found damaged begins anew, and is filled again.
+
         Raises
         ------
         TopicMissingError
@@ -135,8 +138,10 @@ class Follower:
         while not self._stopping.is_set():
             try:
                 await self._follow()
-            except (KafkaError, BrokerUnavailableError, StoreError, OSError) as error:
+            except (KafkaError, BrokerUnavailableError, StoreError, CorruptTableError, OSError) as error:
                 self.metrics.interruptions += 1
+                if isinstance(error, CorruptTableError):
+                    self._ready.clear()  # until the store is filled again, from nothing
                 _log.warning("following the coefficients was interrupted and begins again: %s", error)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), _RETRY_SECONDS)

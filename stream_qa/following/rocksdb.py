@@ -1,14 +1,18 @@
 """Coefficients in an embedded RocksDB: the server's own, a copy of the topics that may vanish."""
 
+import logging
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 
 from stream_qa.coefficients.backend import Place, Reach, Swap
 from stream_qa.coefficients.record import head
-from stream_qa.errors import StoreBehindError
+from stream_qa.errors import CorruptTableError, StoreBehindError
 from stream_qa.streaming.table import Table, block_cache
+
+_log = logging.getLogger(__name__)
 
 _POSITION = b"\x00position/"
 _OFFSET = struct.Struct(">q")
@@ -22,7 +26,8 @@ class RocksDBBackend:
     Parameters
     ----------
     directory
-        Made where it does not exist. Files that are damaged are thrown away: the topics have all of it.
+        Made where it does not exist. Files that are damaged are thrown away: the topics have all of it. Where that
+        shows only when they are read, they are when a follower sets out the next time, by :meth:`positions`.
     cache_bytes
         Size of the block cache.
     write_buffer_bytes
@@ -37,14 +42,26 @@ class RocksDBBackend:
     def __init__(self, directory: Path, cache_bytes: int = 256 << 20, write_buffer_bytes: int = 8 << 20) -> None:
         self._table = Table(directory, block_cache(cache_bytes), write_buffer_bytes)
         self._swapping = Lock()
+        self._entrance, self._left, self._readers = Lock(), Condition(), 0
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key; ``None`` where there is none."""
-        return self._table.get_many(keys)
+        with self._reading():
+            return self._table.get_many(keys)
 
     def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
-        """Make the swaps whose record before is still there, in one batch; return the keys of the others."""
+        """Make the swaps whose record before is still there, in one batch; return the keys of the others.
+
+        Raises
+        ------
+        CorruptTableError
+            Somebody has met damage since a follower set out the last time.
+        StoreBehindError
+            A position is before its ``since``. Nothing was changed.
+        """
         with self._swapping:
+            if self._table.is_damaged:
+                raise CorruptTableError("a look-up has found the store damaged")
             moved = self._moved_on(positions)
             found = self._table.get_many(list(swaps))
             refused = [
@@ -58,12 +75,15 @@ class RocksDBBackend:
         return refused
 
     def positions(self) -> dict[Place, int]:
-        """Return the next offset of every partition of which something is kept."""
-        found = {}
-        for key, offset in self._table.scan(_POSITION, _FIRST):
-            topic, _, partition = key.removeprefix(_POSITION).decode().rpartition("/")
-            found[Place(topic, int(partition))] = int(_OFFSET.unpack(offset)[0])
-        return found
+        """Return the next offset of every partition of which something is kept, which is nothing after damage."""
+        with self._swapping:
+            if self._table.is_damaged:
+                self._begin_anew()
+            found = {}
+            for key, offset in self._table.scan(_POSITION, _FIRST):
+                topic, _, partition = key.removeprefix(_POSITION).decode().rpartition("/")
+                found[Place(topic, int(partition))] = int(_OFFSET.unpack(offset)[0])
+            return found
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and records, by key."""
@@ -72,6 +92,24 @@ class RocksDBBackend:
     def close(self) -> None:
         """Close the database; its lock is free when this returns."""
         self._table.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._entrance, self._left:
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._left:
+                self._readers -= 1
+                self._left.notify()
+
+    def _begin_anew(self) -> None:
+        """Clear the table, which nobody may be reading: who comes waits, who is in it leaves first."""
+        _log.warning("the store is damaged and begins anew: the topics have all of it")
+        with self._entrance, self._left:
+            self._left.wait_for(lambda: self._readers == 0)
+            self._table.clear()
 
     def _moved_on(self, positions: Mapping[Place, Reach]) -> dict[bytes, bytes]:
         keys = {place: _POSITION + f"{place.topic}/{place.partition}".encode() for place in positions}

@@ -155,10 +155,13 @@ class Table:
     def _check_end(self, last: bytes) -> None:
         """Check that nothing comes after ``last``: the binding takes damage for the end of the table."""
         iterator = self._database.iter()
-        iterator.seek(last)
-        while iterator.valid() and iterator.key() <= last:
-            iterator.next()
-        iterator.status()
+        try:
+            iterator.seek(last)
+            while iterator.valid() and iterator.key() <= last:
+                iterator.next()
+            iterator.status()
+        finally:
+            del iterator  # it keeps the database open, and a traceback would keep it
 
     def _write(self, changes: Changes, mark: Mark | None) -> None:
         batch = rocksdict.WriteBatch(raw_mode=True)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
@@ -22,13 +22,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from changes import delta, snapshot
+from damaged_tables import damage
 from ground import PARTITIONS, Ground, new_ground
 from redis_server import RedisServer
 
 from stream_qa.broker.ports import free_port
-from stream_qa.coefficients import CoefficientStore, MemoryBackend, Place, Verdict, entity_key
+from stream_qa.coefficients import CoefficientStore, MemoryBackend, Place, Reach, Swap, Verdict, entity_key
 from stream_qa.coefficients.messages import key_of
-from stream_qa.errors import TopicMissingError, TopicReplacedError
+from stream_qa.errors import CorruptTableError, TopicMissingError, TopicReplacedError
 from stream_qa.events import EntityKind, TopicNames, wire
 from stream_qa.following import Follower, RocksDBBackend
 from stream_qa.following.redis import RedisBackend
@@ -226,6 +227,40 @@ async def test_several_fill_one_redis_and_what_it_loses_comes_back(learned: Lear
         assert one.metrics.interruptions + other.metrics.interruptions > 0
     for each in stores:
         each.close()
+
+
+@pytest.fixture
+def damaged(learned: Learned, tmp_path: Path) -> Path:
+    """Give the directory of a store that was filled, whose files are damaged from their first byte on."""
+    with closing(CoefficientStore(RocksDBBackend(tmp_path))) as store:
+        asyncio.run(follow_to_the_end(learned.ground, store))
+    (file,) = tmp_path.glob("*.sst")
+    damage(file, 0)
+    return tmp_path
+
+
+async def test_a_store_that_is_damaged_is_filled_again(learned: Learned, damaged: Path) -> None:
+    with closing(CoefficientStore(RocksDBBackend(damaged))) as store:
+        follower = await follow_to_the_end(learned.ground, store)
+        assert follower.metrics.interruptions == 1
+        assert held(store) == learned.tables
+
+
+async def test_one_whose_store_is_found_damaged_is_not_ready_until_it_is_filled_again(
+    learned: Learned, tmp_path: Path
+) -> None:
+    class Damaged(RocksDBBackend):
+        def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
+            if follower.is_ready and not follower.metrics.interruptions:
+                raise CorruptTableError("as a look-up has met it")
+            return super().swap(swaps, positions)
+
+    with closing(CoefficientStore(Damaged(tmp_path))) as store:
+        async with Following(learned.ground, store) as follower:
+            await until(lambda: follower.metrics.interruptions == 1)
+            assert not follower.is_ready
+            await follower.ready()
+        assert held(store) == learned.tables
 
 
 async def test_records_that_are_no_changes_are_counted_and_passed_over(

@@ -152,6 +152,17 @@ def test_damage_that_shows_only_when_it_is_read_is_an_error(path: Path, reading:
         _ = list(table.scan(b"", b"\xff")) if reading == "scan" else table.get_many(keys)
 
 
+def test_the_error_of_a_scan_does_not_keep_the_table_open(path: Path) -> None:
+    full_table(path)
+    damage_values(path)
+    with closing(open_table(path)) as table:
+        with pytest.raises(CorruptTableError) as met:
+            _ = list(table.scan(b"", b"\xff"))
+        table.clear()
+        assert table.is_empty()
+        assert met.tb is not None
+
+
 @pytest.fixture
 def spoilt(path: Path) -> Table:
     """Give an open table whose files were damaged, and that has come to know it in the background."""

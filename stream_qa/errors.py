@@ -37,6 +37,7 @@
     │   ├── CorruptTableError
     │   └── OffsetGapError
     ├── StoreError                    servers score by the global model alone meanwhile
+    │   ├── StoreAheadError
     │   ├── StoreBehindError
     │   └── StoreUnavailableError
     ├── ChunkError                    a bug; the worker stops before anything is committed
@@ -267,6 +268,10 @@ class OffsetGapError(StateError):
 
 class StoreError(StreamQAError):
     """The store of a server's coefficients cannot be used. Its follower tries again by itself."""
+
+
+class StoreAheadError(StoreError):
+    """Another follower has brought the store further. Followers go on from there by themselves."""
 
 
 class StoreBehindError(StoreError):

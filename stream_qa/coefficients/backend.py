@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from stream_qa.coefficients.record import head
-from stream_qa.errors import StoreBehindError
+from stream_qa.errors import StoreAheadError, StoreBehindError
 
 
 class Swap(NamedTuple):
@@ -27,9 +27,9 @@ class Reach(NamedTuple):
     """How far a partition is followed, as its next offset."""
 
     since: int
-    """Where the store must be at least; 0 where nothing is asked of it."""
+    """Where the store must be; 0 where it has nothing of the partition."""
     until: int
-    """Where it is afterwards, if it is not further."""
+    """Where it is afterwards."""
 
 
 class Backend(Protocol):
@@ -48,8 +48,8 @@ class Backend(Protocol):
 
         Raises
         ------
-        StoreBehindError
-            A position is before its ``since``. Nothing was changed.
+        StoreBehindError, StoreAheadError
+            A position is before, or beyond, its ``since``. Nothing was changed.
         """
 
     def positions(self) -> dict[Place, int]:
@@ -75,8 +75,7 @@ class MemoryBackend:
 
     def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
         """Make the swaps whose record before is still there; return the keys of the others."""
-        if any(self._positions.get(place, 0) < reach.since for place, reach in positions.items()):
-            raise StoreBehindError("the store is behind where it was")
+        require(positions, self._positions)
         refused = [key for key, swap in swaps.items() if head(self._records.get(key)) != swap.before]
         for key, swap in swaps.items():
             if key in refused:
@@ -86,8 +85,7 @@ class MemoryBackend:
             else:
                 self._records[key] = swap.after
         if not refused:
-            for place, reach in positions.items():
-                self._positions[place] = max(reach.until, self._positions.get(place, 0))
+            self._positions.update(moved(positions))
         return refused
 
     def positions(self) -> dict[Place, int]:
@@ -100,3 +98,23 @@ class MemoryBackend:
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
+
+
+def require(positions: Mapping[Place, Reach], held: Mapping[Place, int]) -> None:
+    """Raise where a store that is at ``held`` is not where ``positions`` begin.
+
+    Raises
+    ------
+    StoreBehindError, StoreAheadError
+        It is before, or beyond, one of them.
+    """
+    offsets = [(held.get(place, 0), reach.since) for place, reach in positions.items()]
+    if any(offset < since for offset, since in offsets):
+        raise StoreBehindError("the store is behind where it was")
+    if any(offset > since for offset, since in offsets):
+        raise StoreAheadError("another follower has brought the store further")
+
+
+def moved(positions: Mapping[Place, Reach]) -> dict[Place, int]:
+    """Return where a store is after a step, of the partitions that it has moved on in."""
+    return {place: reach.until for place, reach in positions.items() if reach.until > reach.since}

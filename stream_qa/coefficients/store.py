@@ -87,15 +87,17 @@ class CoefficientStore:
     def apply(self, changes: Sequence[Change], positions: Mapping[Place, Reach] | None = None) -> None:
         """Take in changes, in the order in which their topics have them, in one step.
 
-        Others may do the same with the same backend, with repeats, and ahead or behind: each sees to it that no version
-        is applied twice.
+        Others may do the same with the same backend, and repeat what was done: no version is applied twice. What was
+        read before another one got further is not taken: a tombstone among it would end what has come since, and a
+        delta begin again what has ended.
 
         Parameters
         ----------
         changes
             Of any entities.
         positions
-            How far the partitions that they were read from are followed with them, kept in the same step.
+            From where, and how far, the partitions that they were read from are followed with them: kept in the same
+            step.
 
         Raises
         ------
@@ -103,6 +105,8 @@ class CoefficientStore:
             The backend cannot be read or written. The same changes may be given again.
         StoreBehindError
             The backend is behind one of ``positions``, as one that was restored from a copy. Go on from where it is.
+        StoreAheadError
+            Another follower has brought the backend beyond one of ``positions``. Go on from where it is.
         """
         remaining: dict[bytes, list[Change]] = {}
         for change in changes:

@@ -16,6 +16,7 @@ from stream_qa.errors import (
     CorruptTableError,
     InvalidEventError,
     PartitionCountError,
+    StoreAheadError,
     StoreError,
     TopicReplacedError,
 )
@@ -52,14 +53,25 @@ class _Reading:
     consumer: AIOKafkaConsumer
     snapshots: list[TopicPartition]
     deltas: list[TopicPartition]
+    beginnings: dict[TopicPartition, int]
     ends: dict[TopicPartition, int]
     """Where the partitions ended when it began."""
     known: dict[Place, int]
-    """How far the store follows them."""
-    cold: set[int]
-    """Partitions whose deltas are read from the beginning of what is retained."""
+    """How far the store follows each of them; 0 where it has nothing of it."""
     catching_up: bool = True
     """Whether snapshots are read, and deltas wait for them."""
+
+    @property
+    def places(self) -> list[TopicPartition]:
+        return [*self.snapshots, *self.deltas]
+
+    def beginning(self, place: TopicPartition) -> int:
+        """Return where the partition is read on for the store."""
+        return max(self.known[Place(*place)], self.beginnings[place])
+
+    def is_cold(self, deltas: TopicPartition) -> bool:
+        """Whether deltas are read from the beginning of what is retained, and none was before."""
+        return self.known[Place(*deltas)] < max(1, self.beginnings[deltas])
 
     async def has_reached_ends(self, places: Collection[TopicPartition]) -> bool:
         return all([await self.consumer.position(place) >= self.ends[place] for place in places])
@@ -70,7 +82,7 @@ class Follower:
     """Brings a store to the ends of the coefficient topics and keeps it there.
 
     A store that was followed before goes on where it is. Repeats, several followers of one store and a kill at any
-    moment do no harm: vectors and positions are one step.
+    moment do no harm: vectors and positions are one step, from where the store is.
 
     Parameters
     ----------
@@ -175,21 +187,24 @@ class Follower:
         if len(deltas) != len(snapshots):
             raise PartitionCountError("the topics of deltas and snapshots have not the same number of partitions")
         places = [*snapshots, *deltas]
-        held = await asyncio.to_thread(self.store.positions)
-        known = {Place(*place): held[Place(*place)] for place in places if Place(*place) in held}
+        known = await self._known(places)
         beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        reading = _Reading(consumer, snapshots, deltas, beginnings, ends, known)
         for place in places:
-            if known.get(Place(*place), 0) > ends[place]:
+            if known[Place(*place)] > ends[place]:
                 raise TopicReplacedError(
                     f"the store is at offset {known[Place(*place)]} of {place.topic}-{place.partition}, which ends at "
                     f"{ends[place]}: it followed another topic of that name"
                 )
-        cold = {place.partition for place in deltas if known.get(Place(*place), -1) < beginnings[place]}
         consumer.assign(places)
         for place in places:
-            consumer.seek(place, max(known.get(Place(*place), 0), beginnings[place]))
+            consumer.seek(place, reading.beginning(place))
         consumer.pause(*deltas)
-        return _Reading(consumer, snapshots, deltas, ends, known, cold)
+        return reading
+
+    async def _known(self, places: Sequence[TopicPartition]) -> dict[Place, int]:
+        held = await asyncio.to_thread(self.store.positions)
+        return {Place(*place): held.get(Place(*place), 0) for place in places}
 
     async def _step(self, reading: _Reading) -> None:
         await self._move_on(reading)
@@ -200,17 +215,27 @@ class Follower:
             for place, records in fetched.items()
             for change in self._read(records, takes_tombstones=self._takes_tombstones(reading, place))
         ]
-        # Where nothing is new, this still asks whether the store has what it had.
+        # Where nothing is new, this still asks whether the store is where it was.
         reached = {place: Reach(offset, offset) for place, offset in reading.known.items()}
         for place in fetched:
-            known = reading.known.get(Place(*place), 0)
-            reached[Place(*place)] = Reach(known, max(known, await consumer.position(place)))
-        await asyncio.to_thread(self.store.apply, changes, reached)
-        reading.known.update({place: reach.until for place, reach in reached.items()})
-        if changes:
-            self.on_changes(changes)
+            reached[Place(*place)] = Reach(reading.known[Place(*place)], await consumer.position(place))
+        try:
+            await asyncio.to_thread(self.store.apply, changes, reached)
+        except StoreAheadError:
+            await self._go_on_from_the_store(reading, fetched)
+        else:
+            reading.known.update({place: reach.until for place, reach in reached.items()})
+            if changes:
+                self.on_changes(changes)
         if not reading.catching_up:
             await self._look_how_fresh(reading)
+
+    async def _go_on_from_the_store(self, reading: _Reading, fetched: Collection[TopicPartition]) -> None:
+        """Leave to others what they have done, and read again what was fetched and is still to be done."""
+        before, reading.known = reading.known, await self._known(reading.places)
+        for place in reading.places:
+            if place in fetched or reading.known[Place(*place)] != before[Place(*place)]:
+                reading.consumer.seek(place, reading.beginning(place))
 
     async def _move_on(self, reading: _Reading) -> None:
         """From the snapshots to the deltas, and from there to being ready."""
@@ -222,8 +247,8 @@ class Follower:
 
     def _takes_tombstones(self, reading: _Reading, place: TopicPartition) -> bool:
         """Whether tombstones count: those of the snapshots are in no order with deltas that were applied before."""
-        of_deltas = place.topic == self.topics.coefficients
-        return of_deltas or (reading.catching_up and place.partition in reading.cold)
+        deltas = TopicPartition(self.topics.coefficients, place.partition)
+        return place == deltas or (reading.catching_up and reading.is_cold(deltas))
 
     def _read(self, records: Sequence[ConsumerRecord], *, takes_tombstones: bool) -> list[Change]:
         changes: list[Change] = []

@@ -11,18 +11,22 @@ from redis.retry import Retry
 
 from stream_qa.coefficients.backend import Place, Reach, Swap
 from stream_qa.coefficients.record import HEAD_BYTES
-from stream_qa.errors import StoreBehindError, StoreUnavailableError
+from stream_qa.errors import StoreAheadError, StoreBehindError, StoreUnavailableError
 from stream_qa.events import EntityKind
 
 #: Keys: those of the records, then that of the positions. Arguments: the length of a head; for each record the head
 #: before and the record after, empty to delete it; for each position its field, and from where to where it moves.
-#: Returns which records are not as before, or -1 where the positions have not come so far as they should have.
+#: Returns which records are not as before; -1 where a position is before where it should be, or 1 where one is beyond.
 _SWAP = """
 local records = #KEYS - 1
 local positions = KEYS[#KEYS]
+local ahead = false
 for at = 2 * records + 2, #ARGV, 3 do
-  if tonumber(redis.call('HGET', positions, ARGV[at]) or 0) < tonumber(ARGV[at + 1]) then return -1 end
+  local offset, since = tonumber(redis.call('HGET', positions, ARGV[at]) or 0), tonumber(ARGV[at + 1])
+  if offset < since then return -1 end
+  ahead = ahead or offset > since
 end
+if ahead then return 1 end
 local refused = {}
 for number = 1, records do
   local key, after = KEYS[number], ARGV[2 * number + 1]
@@ -32,9 +36,7 @@ for number = 1, records do
 end
 if #refused == 0 then
   for at = 2 * records + 2, #ARGV, 3 do
-    if tonumber(redis.call('HGET', positions, ARGV[at]) or 0) < tonumber(ARGV[at + 2]) then
-      redis.call('HSET', positions, ARGV[at], ARGV[at + 2])
-    end
+    if tonumber(ARGV[at + 1]) < tonumber(ARGV[at + 2]) then redis.call('HSET', positions, ARGV[at], ARGV[at + 2]) end
   end
 end
 return refused
@@ -99,6 +101,8 @@ class RedisBackend:
             refused = self._swap([*(self._prefix + key for key in keys), self._positions], arguments)
         if refused == -1:
             raise StoreBehindError("the store has lost what it had: it is behind where it was")
+        if refused == 1:
+            raise StoreAheadError("another follower has brought the store further")
         return [keys[number] for number in cast("list[int]", refused)]
 
     def positions(self) -> dict[Place, int]:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Lock
 
-from stream_qa.coefficients.backend import Place, Reach, Swap
+from stream_qa.coefficients.backend import Place, Reach, Swap, moved, require
 from stream_qa.coefficients.record import head
-from stream_qa.errors import CorruptTableError, StoreBehindError
+from stream_qa.errors import CorruptTableError
 from stream_qa.streaming.table import Table, block_cache
 
 _log = logging.getLogger(__name__)
@@ -56,20 +56,20 @@ class RocksDBBackend:
         ------
         CorruptTableError
             Somebody has met damage since a follower set out the last time.
-        StoreBehindError
-            A position is before its ``since``. Nothing was changed.
+        StoreBehindError, StoreAheadError
+            A position is before, or beyond, its ``since``. Nothing was changed.
         """
         with self._swapping:
             if self._table.is_damaged:
                 raise CorruptTableError("a look-up has found the store damaged")
-            moved = self._moved_on(positions)
+            require(positions, self._positions())
             found = self._table.get_many(list(swaps))
             refused = [
                 key for (key, swap), record in zip(swaps.items(), found, strict=True) if head(record) != swap.before
             ]
             changes = {key: swap.after for key, swap in swaps.items() if key not in refused}
             if not refused:
-                changes.update(moved)
+                changes |= {_key(place): _OFFSET.pack(offset) for place, offset in moved(positions).items()}
             if changes:
                 self._table.apply(changes)
         return refused
@@ -79,11 +79,7 @@ class RocksDBBackend:
         with self._swapping:
             if self._table.is_damaged:
                 self._begin_anew()
-            found = {}
-            for key, offset in self._table.scan(_POSITION, _FIRST):
-                topic, _, partition = key.removeprefix(_POSITION).decode().rpartition("/")
-                found[Place(topic, int(partition))] = int(_OFFSET.unpack(offset)[0])
-            return found
+            return self._positions()
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and records, by key."""
@@ -92,6 +88,13 @@ class RocksDBBackend:
     def close(self) -> None:
         """Close the database; its lock is free when this returns."""
         self._table.close()
+
+    def _positions(self) -> dict[Place, int]:
+        found = {}
+        for key, offset in self._table.scan(_POSITION, _FIRST):
+            topic, _, partition = key.removeprefix(_POSITION).decode().rpartition("/")
+            found[Place(topic, int(partition))] = int(_OFFSET.unpack(offset)[0])
+        return found
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -111,14 +114,5 @@ class RocksDBBackend:
             self._left.wait_for(lambda: self._readers == 0)
             self._table.clear()
 
-    def _moved_on(self, positions: Mapping[Place, Reach]) -> dict[bytes, bytes]:
-        keys = {place: _POSITION + f"{place.topic}/{place.partition}".encode() for place in positions}
-        held = self._table.get_many(list(keys.values()))
-        moved = {}
-        for (place, key), record in zip(keys.items(), held, strict=True):
-            known = 0 if record is None else _OFFSET.unpack(record)[0]
-            if known < positions[place].since:
-                raise StoreBehindError("the store is behind where it was")
-            if known < positions[place].until:
-                moved[key] = _OFFSET.pack(positions[place].until)
-        return moved
+def _key(place: Place) -> bytes:
+    return _POSITION + f"{place.topic}/{place.partition}".encode()

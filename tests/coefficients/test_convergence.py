@@ -8,9 +8,11 @@ from changes import delta, snapshot, tombstone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_qa.coefficients import Change, Coefficients, CoefficientStore, Tombstone
+from stream_qa.coefficients import Change, Coefficients, CoefficientStore, Place, Reach, Tombstone
+from stream_qa.errors import StoreAheadError
 
 GRID = 2.0**-24
+DELTAS, SNAPSHOTS = Place("deltas", 0), Place("snapshots", 0)
 LIFE = 1_000_000
 """Event time between the beginnings of two lives of the entity (ms)."""
 
@@ -89,6 +91,74 @@ def test_a_server_that_starts_at_any_time_ends_with_what_was_learned(history: Hi
             if rewinds and data.draw(st.booleans()):
                 rewinds -= 1
                 place = data.draw(st.integers(since, place))
+    assert_holds(store, history)
+
+
+class Sharing:
+    """One of several followers of one store, each as far as it has read itself."""
+
+    def __init__(self, store: CoefficientStore, history: History) -> None:
+        self._store = store
+        self._records = {SNAPSHOTS: history.snapshots, DELTAS: history.deltas}
+        self.begin(0)
+
+    def begin(self, known_snapshots: int) -> None:
+        """Set out from where the store is, as one that was killed does; so many snapshots come before any delta."""
+        self._known_snapshots = known_snapshots
+        self._go_on_from_the_store()
+
+    def is_at_the_ends(self) -> bool:
+        return all(self._at[place] == len(records) for place, records in self._records.items())
+
+    def step(self, place: Place, most: int) -> None:
+        """Read records of a topic, and give them to the store if it is still where this began to read."""
+        is_catching_up = self._at[SNAPSHOTS] < self._known_snapshots
+        if is_catching_up:
+            place = SNAPSHOTS
+        since = self._at[place]
+        until = min(since + most, self._known_snapshots if is_catching_up else len(self._records[place]))
+        takes_tombstones = place == DELTAS or (is_catching_up and self._is_cold)
+        changes = [
+            change
+            for change in self._records[place][since:until]
+            if takes_tombstones or not isinstance(change, Tombstone)
+        ]
+        reached = {each: Reach(offset, until if each == place else offset) for each, offset in self._at.items()}
+        try:
+            self._store.apply(changes, reached)
+        except StoreAheadError:
+            self._go_on_from_the_store()
+        else:
+            self._at[place] = until
+
+    def _go_on_from_the_store(self) -> None:
+        positions = self._store.positions()
+        self._at = {place: positions.get(place, 0) for place in self._records}
+        self._is_cold = DELTAS not in positions
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories(), st.data())
+def test_a_store_that_several_followers_fill_at_different_paces_ends_with_what_was_learned(
+    history: History, data: st.DataObject
+) -> None:
+    store = CoefficientStore()
+    followers = [Sharing(store, history) for _ in range(3)]
+    for follower in followers:
+        follower.begin(data.draw(st.integers(0, len(history.snapshots))))
+    steps = st.tuples(st.sampled_from(followers), st.sampled_from([SNAPSHOTS, DELTAS]), st.integers(1, 4))
+    for follower, place, most in data.draw(st.lists(steps, max_size=12)):
+        follower.step(place, most)
+    # All are killed, and one comes again.
+    survivor = data.draw(st.sampled_from(followers))
+    survivor.begin(len(history.snapshots))
+    while not survivor.is_at_the_ends():
+        survivor.step(SNAPSHOTS, 1)
+        survivor.step(DELTAS, 1)
+    assert_holds(store, history)
+
+
+def assert_holds(store: CoefficientStore, history: History) -> None:
     held = store.get("member", "entity-1")
     assert isinstance(held, Coefficients)
     assert held.version == history.version

@@ -23,7 +23,7 @@ from stream_qa.coefficients import (
     Swap,
     Verdict,
 )
-from stream_qa.errors import StoreBehindError
+from stream_qa.errors import StoreAheadError, StoreBehindError
 from stream_qa.following import RocksDBBackend
 from stream_qa.following.recent import RecentRecords
 from stream_qa.following.redis import RedisBackend
@@ -158,11 +158,29 @@ def test_all_that_is_held_can_be_gone_through(store: CoefficientStore) -> None:
     assert found == {("member", "a:1"): [1.0], ("job", "b"): [2.0]}
 
 
-def test_positions_are_kept_with_what_they_stand_for_and_never_go_back(store: CoefficientStore) -> None:
+def test_positions_are_kept_with_what_they_stand_for(store: CoefficientStore) -> None:
     assert store.positions() == {}
-    store.apply([delta(0, 1, [1.0])], {Place("eu-coefficients", 3): Reach(0, 17)})
-    store.apply([], {Place("eu-coefficients", 3): Reach(9, 11), Place("eu-coefficients", 12): Reach(0, 2)})
-    assert store.positions() == {Place("eu-coefficients", 3): 17, Place("eu-coefficients", 12): 2}
+    places = [Place("eu-coefficients", number) for number in (3, 12, 13)]
+    store.apply([delta(0, 1, [1.0])], {places[0]: Reach(0, 17)})
+    store.apply([], {places[0]: Reach(17, 17), places[1]: Reach(0, 2), places[2]: Reach(0, 0)})
+    assert store.positions() == {places[0]: 17, places[1]: 2}
+
+
+def test_what_was_read_before_another_follower_got_further_is_not_taken(store: CoefficientStore) -> None:
+    place = Place("deltas", 0)
+    second_life = [delta(0, 1, [7.0], newest_at=9_000), delta(1, 2, [1.0], newest_at=9_000)]
+    store.apply([delta(0, 1, [1.0]), tombstone(), *second_life], {place: Reach(0, 4)})
+    store.apply([delta(0, 1, [5.0], entity_id="gone"), tombstone("gone")], {place: Reach(4, 6)})
+    late: list[tuple[Change, Reach]] = [
+        (tombstone(), Reach(1, 2)),
+        (delta(0, 1, [5.0], entity_id="gone"), Reach(4, 5)),
+    ]
+    for read, reach in late:
+        with pytest.raises(StoreAheadError, match="further"):
+            store.apply([read], {place: reach, Place("deltas", 1): Reach(0, 3)})
+    assert held(store)[:2] == (2, [8.0])
+    assert store.get("member", "gone") is None
+    assert store.positions() == {place: 6}
 
 
 @pytest.mark.parametrize("known", [0, 16])

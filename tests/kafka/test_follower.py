@@ -32,6 +32,7 @@ from stream_qa.coefficients.messages import key_of
 from stream_qa.errors import CorruptTableError, TopicMissingError, TopicReplacedError
 from stream_qa.events import EntityKind, TopicNames, wire
 from stream_qa.following import Follower, RocksDBBackend
+from stream_qa.following import follower as following_module
 from stream_qa.following.redis import RedisBackend
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.learning import entity
@@ -196,8 +197,8 @@ def test_one_that_is_killed_at_bad_moments_goes_on(learned: Learned, tmp_path: P
 
 async def test_all_of_it_once_more_changes_nothing(learned: Learned, tmp_path: Path) -> None:
     class Forgetful(RocksDBBackend):
-        def positions(self) -> dict[Place, int]:
-            return {}
+        def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
+            return super().swap(swaps, dict.fromkeys(positions, Reach(0, 0)))
 
     with closing(CoefficientStore(Forgetful(tmp_path))) as store:
         for _ in range(2):
@@ -209,18 +210,22 @@ async def test_all_of_it_once_more_changes_nothing(learned: Learned, tmp_path: P
         assert store.metrics.gaps == 0
 
 
-async def test_several_fill_one_redis_and_what_it_loses_comes_back(learned: Learned, redis_server: RedisServer) -> None:
+async def test_several_fill_one_redis_and_what_it_loses_comes_back(
+    learned: Learned, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Many small steps, so that they meet.
+    monkeypatch.setattr(following_module, "_MOST_RECORDS", 20)
     prefix = next(_prefixes)
     stores = [CoefficientStore(RedisBackend(redis_server.url, prefix)) for _ in range(3)]
     # Two from the beginning to the end, and one that is ended in the middle of it.
     async with Following(learned.ground, stores[0]) as one, Following(learned.ground, stores[1]) as other:
-        cut_short = asyncio.create_task(
-            Follower(stores[2], learned.ground.settings.kafka, learned.ground.settings.topics).run()
-        )
-        await until(lambda: stores[2].metrics.changes.total() > 0)
-        cut_short.cancel()
-        await asyncio.gather(one.ready(), other.ready(), asyncio.gather(cut_short, return_exceptions=True))
+        cut_short = Follower(stores[2], learned.ground.settings.kafka, learned.ground.settings.topics)
+        following = asyncio.create_task(cut_short.run())
+        await until(lambda: cut_short.metrics.records > 0 or one.is_ready)
+        following.cancel()
+        await asyncio.gather(one.fresh(), other.fresh(), asyncio.gather(following, return_exceptions=True))
         assert held(stores[2]) == learned.tables
+        assert one.metrics.interruptions + other.metrics.interruptions == 0
         with redis.Redis.from_url(redis_server.url) as client:
             client.flushall()
         await until(lambda: held(stores[2]) == learned.tables)

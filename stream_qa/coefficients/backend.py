@@ -55,6 +55,9 @@ class Backend(Protocol):
     def positions(self) -> dict[Place, int]:
         """Return the next offset of every partition of which something is kept."""
 
+    def followed(self, topic: str, topic_id: bytes) -> bytes:
+        """Return the id of the topic that is followed under a name: the first one that was given for it."""
+
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and records, in no order that matters."""
 
@@ -68,6 +71,7 @@ class MemoryBackend:
     def __init__(self) -> None:
         self._records: dict[bytes, bytes] = {}
         self._positions: dict[Place, int] = {}
+        self._followed: dict[str, bytes] = {}
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the record of each key; ``None`` where there is none."""
@@ -91,6 +95,10 @@ class MemoryBackend:
     def positions(self) -> dict[Place, int]:
         """Return the next offset of every partition of which something is kept."""
         return dict(self._positions)
+
+    def followed(self, topic: str, topic_id: bytes) -> bytes:
+        """Return the id of the topic that is followed under a name: the first one that was given for it."""
+        return self._followed.setdefault(topic, topic_id)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and records."""

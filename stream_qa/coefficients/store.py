@@ -191,6 +191,16 @@ class CoefficientStore:
         """Return the next offset of each partition that was followed: what is before it is applied."""
         return self._backend.positions()
 
+    def followed(self, topic: str, topic_id: bytes) -> bytes:
+        """Return the id of the topic that is followed under a name: the first one that was given for it.
+
+        Raises
+        ------
+        StateError, StoreUnavailableError
+            The backend cannot be read or written.
+        """
+        return self._backend.followed(topic, topic_id)
+
     def close(self) -> None:
         """Let go of the backend."""
         self._backend.close()

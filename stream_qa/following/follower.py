@@ -23,6 +23,7 @@ from stream_qa.errors import (
 from stream_qa.events import TopicNames
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.logs import at
+from stream_qa.streaming.connections import Connections
 from stream_qa.topics import existing_counts
 
 _log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class Follower:
         PartitionCountError
             The topics have not the same number of partitions.
         TopicReplacedError
-            The store is beyond the end of a topic: another one of that name was followed.
+            Another topic of that name was followed: it had another id, or the store is beyond this one's end.
         StateError
             The store's own disk cannot be read or written.
         """
@@ -160,6 +161,7 @@ class Follower:
 
     async def _follow(self) -> None:
         counts = await existing_counts(self.kafka, [self.topics.coefficients, self.topics.coefficient_snapshots])
+        await self._refuse_others()
         consumer = AIOKafkaConsumer(
             **self.kafka.options(),
             isolation_level="read_committed",
@@ -175,6 +177,19 @@ class Follower:
                 await self._step(reading)
         finally:
             await consumer.stop()
+
+    async def _refuse_others(self) -> None:
+        """Raise where a topic was made anew since the store began to follow it, as far as the broker tells."""
+        topics = [self.topics.coefficients, self.topics.coefficient_snapshots]
+        connections = Connections(self.kafka, "stream-qa-follower", topics)
+        await connections.start()
+        try:
+            topic_ids = await connections.topic_ids()
+        finally:
+            await connections.stop()
+        for topic, topic_id in topic_ids.items():
+            if await asyncio.to_thread(self.store.followed, topic, topic_id) != topic_id:
+                raise TopicReplacedError(f"{topic} was deleted and made anew since the store began to follow it")
 
     def _places(self, topic: str, count: int) -> list[TopicPartition]:
         numbers = range(count) if self.partitions is None else sorted(self.partitions)

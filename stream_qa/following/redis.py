@@ -80,6 +80,7 @@ class RedisBackend:
             ) from None
         self._prefix = prefix.encode()
         self._positions = self._prefix + b"positions"
+        self._followed = self._prefix + b"followed"
         self._swap = self._client.register_script(_SWAP)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -110,6 +111,13 @@ class RedisBackend:
         with _translated():
             held = cast("dict[bytes, bytes]", self._client.hgetall(self._positions))
         return {_place(field): int(offset) for field, offset in held.items()}
+
+    def followed(self, topic: str, topic_id: bytes) -> bytes:
+        """Return the id of the topic that is followed under a name: the first one that was given for it."""
+        with _translated(), self._client.pipeline() as one_step:
+            one_step.hsetnx(self._followed, topic, topic_id)
+            one_step.hget(self._followed, topic)
+            return cast("bytes", one_step.execute()[1])
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and records; what changes meanwhile may be as before or after, and more than once."""

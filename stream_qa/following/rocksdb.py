@@ -14,6 +14,8 @@ from stream_qa.streaming.table import Table, block_cache
 
 _log = logging.getLogger(__name__)
 
+#: Before the positions: what comes after them, up to the first entity, is read as one.
+_FOLLOWED = b"\x00followed/"
 _POSITION = b"\x00position/"
 _OFFSET = struct.Struct(">q")
 #: Every entity's key begins with its kind, a letter.
@@ -81,6 +83,15 @@ class RocksDBBackend:
                 self._begin_anew()
             return self._positions()
 
+    def followed(self, topic: str, topic_id: bytes) -> bytes:
+        """Return the id of the topic that is followed under a name: the first one that was given for it."""
+        key = _FOLLOWED + topic.encode()
+        with self._swapping:
+            (known,) = self._table.get_many([key])
+            if known is None:
+                self._table.apply({key: topic_id})
+        return topic_id if known is None else known
+
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and records, by key."""
         return self._table.scan(_FIRST, _LAST)
@@ -113,6 +124,7 @@ class RocksDBBackend:
         with self._entrance, self._left:
             self._left.wait_for(lambda: self._readers == 0)
             self._table.clear()
+
 
 def _key(place: Place) -> bytes:
     return _POSITION + f"{place.topic}/{place.partition}".encode()

@@ -183,6 +183,15 @@ def test_what_was_read_before_another_follower_got_further_is_not_taken(store: C
     assert store.positions() == {place: 6}
 
 
+def test_which_topic_is_followed_is_kept_from_the_first_time_on(store: CoefficientStore) -> None:
+    store.apply([delta(0, 1, [1.0])], {Place("deltas", 0): Reach(0, 7)})
+    for asked in (b"a" * 16, b"b" * 16):
+        assert store.followed("deltas", asked) == b"a" * 16
+    assert store.followed("eu-deltas", b"c" * 16) == b"c" * 16
+    assert store.positions() == {Place("deltas", 0): 7}
+    assert [entity_id for _, entity_id, _ in store.entities()] == [ENTITY]
+
+
 @pytest.mark.parametrize("known", [0, 16])
 def test_a_store_that_has_lost_something_takes_nothing_that_builds_on_it(backend: Backend, known: int) -> None:
     store = CoefficientStore(backend)
@@ -293,6 +302,9 @@ class Passing:
 
     def positions(self) -> dict[Place, int]:
         return self._backend.positions()
+
+    def followed(self, topic: str, topic_id: bytes) -> bytes:
+        return self._backend.followed(topic, topic_id)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         return self._backend.scan()

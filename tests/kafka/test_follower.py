@@ -40,6 +40,7 @@ from stream_qa.simulation import Marketplace, simulate
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.snapshots import publish_snapshots
 from stream_qa.streaming.table import Table
+from stream_qa.topics import apply, delete
 
 pytestmark = pytest.mark.kafka
 
@@ -450,6 +451,22 @@ async def test_without_a_broker_it_tries_again_until_it_is_stopped() -> None:
 async def test_without_topics_it_says_so(broker: str) -> None:
     with pytest.raises(TopicMissingError, match="nowhere-coefficients"):
         await Follower(CoefficientStore(), KafkaAccess((broker,)), TopicNames.with_prefix("nowhere-")).run()
+
+
+async def test_a_topic_that_was_made_anew_is_not_gone_on_with_where_the_old_one_was(
+    ground: Ground, store: CoefficientStore
+) -> None:
+    topics, kafka = ground.settings.topics, ground.settings.kafka
+    await ground.produce(topics.coefficients, [(b"member:entity-1", wire.encode(delta(0, 1, [1.0])))], 0)
+    await follow_to_the_end(ground, store)
+    await delete(kafka, [topics.coefficients])
+    await apply(kafka, ground.settings.topic_prefix, PARTITIONS)
+    for newest_at in (8_000, 9_000):
+        other = wire.encode(delta(0, 1, [7.0], newest_at=newest_at))
+        await ground.produce(topics.coefficients, [(b"member:entity-1", other)], 0)
+    with pytest.raises(TopicReplacedError, match="made anew"):
+        await Follower(store, kafka, topics).run()
+    assert known(store) == (1, [1.0], 1_001)
 
 
 async def test_a_store_that_is_beyond_the_end_followed_another_topic(learned: Learned, broker: str) -> None:

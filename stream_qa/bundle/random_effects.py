@@ -6,13 +6,16 @@ Arrays only, no pickles. Ids are the bytes of a JSON list: numpy's own strings l
 import zipfile
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from stream_qa.errors import BundleError
+from stream_qa.events.fields import MAX_COUNT, MAX_EVENT_TIME, Identifier
 from stream_qa.learning.arrays import Floats, Integers
+
+_IDS = TypeAdapter(list[Identifier])
 
 
 @dataclass(frozen=True)
@@ -48,21 +51,21 @@ def pack(effects: RandomEffects) -> bytes:
     return file.getvalue()
 
 
-def read(path: Path, member_dimension: int, job_dimension: int) -> RandomEffects:
-    """Return what is in a file.
+def unpack(content: bytes, member_dimension: int, job_dimension: int) -> RandomEffects:
+    """Return what is in a file's bytes.
 
     Raises
     ------
     BundleError
-        The file cannot be read, or has not the coefficients that it should have.
+        They cannot be read, or are not what may be published of entities with so many coefficients.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
             return RandomEffects(
                 _entities(dict(arrays), "member", member_dimension), _entities(dict(arrays), "job", job_dimension)
             )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path} cannot be read: {error}") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise BundleError(f"the coefficients of entities cannot be read: {error}") from error
 
 
 def _arrays(kind: str, entities: EntityCoefficients) -> dict[str, np.ndarray]:
@@ -75,12 +78,20 @@ def _arrays(kind: str, entities: EntityCoefficients) -> dict[str, np.ndarray]:
 
 
 def _entities(arrays: dict[str, np.ndarray], kind: str, dimension: int) -> EntityCoefficients:
-    ids = orjson.loads(arrays[f"{kind}_ids"].tobytes())
+    try:
+        ids = _IDS.validate_json(arrays[f"{kind}_ids"].tobytes())
+    except ValidationError as error:
+        raise ValueError(f"the ids of its {kind}s are none: {error.errors(include_url=False)[0]['msg']}") from None
     coefficients, labels, newest_at = (arrays[f"{kind}_{what}"] for what in ("coefficients", "labels", "newest_at"))
     if coefficients.dtype != np.float64 or labels.dtype != np.int64 or newest_at.dtype != np.int64:
         raise ValueError(f"the numbers of its {kind}s are of other types")
     if coefficients.shape != (len(ids), dimension) or not labels.shape == newest_at.shape == (len(ids),):
         raise ValueError(f"its {kind}s have not {dimension} coefficients each")
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"a {kind} is there twice")
     if not np.isfinite(coefficients).all():
         raise ValueError(f"coefficients of a {kind} are not finite")
+    for numbers, most in ((labels, MAX_COUNT), (newest_at, MAX_EVENT_TIME)):
+        if not ((numbers >= 0) & (numbers <= most)).all():
+            raise ValueError(f"a {kind} has a number or time of labels that no message may have")
     return EntityCoefficients(ids, coefficients, labels, newest_at)

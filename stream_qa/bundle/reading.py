@@ -126,12 +126,14 @@ def load_random_effects(bundle: Bundle) -> RandomEffects:
     Raises
     ------
     BundleError
-        The file cannot be read, or its coefficients are not those of the bundle's features.
+        The file is missing or damaged, or its coefficients are not those of entities with the bundle's features.
     """
-    schema = bundle.feature_schema
-    return random_effects.read(
-        bundle.directory / FileName.RANDOM_EFFECTS, 1 + schema.job_features, 1 + schema.member_features
-    )
+    schema, name = bundle.feature_schema, FileName.RANDOM_EFFECTS
+    content = _checked(bundle.directory / name, bundle.manifest.files[name])
+    try:
+        return random_effects.unpack(content, 1 + schema.job_features, 1 + schema.member_features)
+    except BundleError as error:
+        raise BundleError(f"{bundle.directory / name}: {error}") from error
 
 
 def _profiled(profile: Profile | None, schema: SchemaFile) -> list[tuple[str, int, int]]:

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MAX_ID_BYTES = 256
 MAX_FEATURES = 1024
+#: Up to here every reader of JSON has integers exactly.
+MAX_COUNT = 2**53
 #: The last millisecond of the year 9999: what is later is a unit gone wrong, not a date.
 MAX_EVENT_TIME = 253_402_300_799_999
 
@@ -31,7 +33,7 @@ Identifier = Annotated[
 EventTime = Annotated[
     int, Field(ge=0, le=MAX_EVENT_TIME, description="milliseconds since the epoch, UTC"), Meta(ge=0, le=MAX_EVENT_TIME)
 ]
-Count = Annotated[int, Field(ge=0, le=2**53), Meta(ge=0, le=2**53)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT), Meta(ge=0, le=MAX_COUNT)]
 Revision = Annotated[
     int, Field(ge=1, le=2**53, description="strictly increasing for an application"), Meta(ge=1, le=2**53)
 ]

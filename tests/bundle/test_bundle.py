@@ -1,8 +1,10 @@
 """A model bundle: read as it was written, and refused when it is damaged or contradicts itself."""
 
 import json
+import shutil
 from collections.abc import Callable
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +118,19 @@ def onnx_directory(tmp_path: Path) -> Path:
 
 def change(directory: Path, name: str, edit: Callable[[Any], object]) -> None:
     """Change a JSON file, and the manifest so that it names the changed one."""
-    path, manifest_path = directory / name, directory / "manifest.json"
-    content = json.loads(path.read_text())
+    content = json.loads((directory / name).read_text())
     edit(content)
-    path.write_text(json.dumps(content))
-    if path != manifest_path:
-        manifest = json.loads(manifest_path.read_text())
-        changed = path.read_bytes()
-        manifest["files"][name] = {"sha256": sha256(changed).hexdigest(), "bytes": len(changed)}
-        manifest_path.write_text(json.dumps(manifest))
+    replace(directory, name, json.dumps(content).encode())
+
+
+def replace(directory: Path, name: str, content: bytes) -> None:
+    """Write another file, and the manifest so that it names this one."""
+    (directory / name).write_bytes(content)
+    path = directory / "manifest.json"
+    if name != path.name:
+        manifest = json.loads(path.read_text())
+        manifest["files"][name] = {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
+        path.write_text(json.dumps(manifest))
 
 
 def test_what_was_written_is_read(directory: Path) -> None:
@@ -303,15 +309,39 @@ def test_text_that_is_no_json_is_refused(directory: Path) -> None:
         EntityCoefficients(["j-1"], np.array([[1, 2, 3]]), np.array([3]), np.array([20])),
         EntityCoefficients(["j-1"], np.array([[1.0, 2.0, 3.0]]), np.array([3, 4]), np.array([20])),
         EntityCoefficients(["j-1"], np.array([[1.0, 2.0, object()]]), np.array([3]), np.array([20])),
+        EntityCoefficients([""], np.ones((1, 3)), np.array([3]), np.array([20])),
+        EntityCoefficients(["ä" * 129], np.ones((1, 3)), np.array([3]), np.array([20])),
+        EntityCoefficients([1], np.ones((1, 3)), np.array([3]), np.array([20])),  # type: ignore[list-item]
+        EntityCoefficients(["j-1", "j-1"], np.ones((2, 3)), np.array([3, 3]), np.array([20, 20])),
+        EntityCoefficients(["j-1"], np.ones((1, 3)), np.array([-1]), np.array([20])),
+        EntityCoefficients(["j-1"], np.ones((1, 3)), np.array([2**60]), np.array([20])),
+        EntityCoefficients(["j-1"], np.ones((1, 3)), np.array([3]), np.array([-1])),
+        EntityCoefficients(["j-1"], np.ones((1, 3)), np.array([3]), np.array([2**60])),
     ],
 )
 def test_coefficients_that_are_not_those_of_the_features_are_refused(directory: Path, jobs: EntityCoefficients) -> None:
     arrays = dict(np.load(directory / "random_effects.npz"))
     arrays |= {"job_coefficients": jobs.coefficients, "job_labels": jobs.labels, "job_newest_at": jobs.newest_at}
     arrays["job_ids"] = np.frombuffer(json.dumps(jobs.ids).encode(), np.uint8)
+    file = BytesIO()
+    np.savez(file, **arrays)
+    replace(directory, "random_effects.npz", file.getvalue())
+    with pytest.raises(BundleError, match="cannot be read"):
+        load_random_effects(load_bundle(directory))
+
+
+def test_an_empty_file_of_coefficients_is_refused(directory: Path) -> None:
+    replace(directory, "random_effects.npz", b"")
+    with pytest.raises(BundleError, match="cannot be read"):
+        load_random_effects(load_bundle(directory))
+
+
+def test_coefficients_that_were_changed_after_the_bundle_was_read_are_refused(directory: Path) -> None:
     bundle = load_bundle(directory)
-    np.savez(directory / "random_effects.npz", **arrays)
-    with pytest.raises(BundleError):
+    jobs = EntityCoefficients(["j-ä"], np.array([[1.0, 2.0, 3.0]]), np.array([4]), np.array([20]))
+    write(directory.with_name("other"), effects=RandomEffects(EFFECTS.members, jobs))
+    shutil.copy(directory.with_name("other") / "random_effects.npz", directory)
+    with pytest.raises(BundleError, match="changed or damaged"):
         load_random_effects(bundle)
 
 

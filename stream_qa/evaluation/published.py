@@ -61,15 +61,17 @@ class Publishing:
         self._waiting: list[tuple[int, wire.Label]] = []
         self._scores: dict[int, tuple[float, ...]] = {}
 
-    def change(self, now: int, message: bytes) -> None:
-        """Take in a delta's message of the moment ``now`` (ms): servers have it when their next interval begins."""
+    def change(self, now: int, key: bytes | None, value: bytes | None) -> None:
+        """Take in a message of the deltas' topic of the moment ``now`` (ms).
+
+        Servers have it when their next interval begins.
+        """
         self._come_to(now)
-        delta = read_delta(None, message)
-        self._newest.apply([delta])
-        held = self._newest.get(delta.entity_kind, delta.entity_id)
-        if held is not None:
-            for server in (self._hourly, self._daily, self._weekly):
-                server.published[delta.entity_kind, delta.entity_id] = held.vector
+        change = read_delta(key, value)
+        self._newest.apply([change])
+        held = self._newest.get(change.entity_kind, change.entity_id)
+        for server in (self._hourly, self._daily, self._weekly):
+            server.published[change.entity_kind, change.entity_id] = None if held is None else held.vector
 
     def score(self, now: int, row: int, label: wire.Label) -> None:
         """Take in an application of the moment ``now`` (ms), by its first label."""
@@ -123,14 +125,18 @@ class _Server:
         self._interval = interval
         self._number = 0
         self.vectors: dict[tuple[EntityKind, str], Floats] = {}
-        self.published: dict[tuple[EntityKind, str], Floats] = {}
-        """What it does not have yet."""
+        self.published: dict[tuple[EntityKind, str], Floats | None] = {}
+        """What it does not have yet; ``None`` of an entity that was dropped."""
 
     def come_to(self, now: int) -> None:
         if now // self._interval == self._number:
             return
         self._number = now // self._interval
-        self.vectors.update(self.published)
+        for entity, vector in self.published.items():
+            if vector is None:
+                self.vectors.pop(entity, None)
+            else:
+                self.vectors[entity] = vector
         self.published.clear()
 
 

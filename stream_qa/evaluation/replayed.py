@@ -156,16 +156,17 @@ class _Seen:
         self._score = msgspec.json.Decoder(wire.Score).decode
 
     def add(self, message: Message) -> None:
-        if message.value is None:
+        if message.topic == self.topics.coefficients:
+            if self.publishing is not None and self.now < self.until:
+                self.publishing.change(self.now, message.key, message.value)
+        elif message.value is None:
             return
-        if message.topic == self.topics.labels:
+        elif message.topic == self.topics.labels:
             self._add_label(self._label(message.value))
         elif message.topic == self.topics.scores:
             score = self._score(message.value)
             if (row := self.rows.get(score.application_id)) is not None:
                 self.scores[row] = score.log_odds
-        elif self.publishing is not None and message.topic == self.topics.coefficients and self.now < self.until:
-            self.publishing.change(self.now, message.value)
 
     def _add_label(self, label: wire.Label) -> None:
         if label.applied_at >= self.until:

@@ -8,7 +8,7 @@ from stream_qa.bundle.files import Description
 from stream_qa.bundle.reading import Bundle
 from stream_qa.durations import DAY
 from stream_qa.labels.curves import SilenceCurves
-from stream_qa.learning import LinearModel, OnnxModel, Prior, Standardisation, TrainedModel
+from stream_qa.learning import LinearModel, OnnxModel, Prior, TrainedModel
 from stream_qa.learning.arrays import Floats
 
 _AGES_IN_DAYS = (1, 3, 7, 14)
@@ -66,13 +66,7 @@ def _global(one: TrainedModel, other: TrainedModel) -> dict[str, Any]:
 
 
 def _same_scales(one: TrainedModel, other: TrainedModel) -> bool:
-    pairs = ((one.member_features, other.member_features), (one.job_features, other.job_features))
-    return all(_same_standardisation(first, second) for first, second in pairs)
-
-
-def _same_standardisation(one: Standardisation, other: Standardisation) -> bool:
-    same = np.array_equal(one.means, other.means) and np.array_equal(one.scales, other.scales)
-    return bool(same and one.bound == other.bound)
+    return one.member_features.is_like(other.member_features) and one.job_features.is_like(other.job_features)
 
 
 def _precisions(one: Prior, other: Prior, dimension: int) -> list[list[float]]:

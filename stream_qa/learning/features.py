@@ -64,6 +64,13 @@ class Standardisation:
         """How many features it is for; ``None`` for any number."""
         return len(self.means) if isinstance(self.means, np.ndarray) else None
 
+    def is_like(self, other: "Standardisation") -> bool:
+        """Return whether both make the same of every feature; one for any number of them is like one for some."""
+        if None not in (self.count, other.count) and self.count != other.count:
+            return False
+        numbers = ((self.bound, other.bound), (self.means, other.means), (self.scales, other.scales))
+        return all(bool(np.equal(one, another).all()) for one, another in numbers)
+
     @classmethod
     def of(cls, features: Floats, bound: float) -> "Standardisation":
         """Return that of known ``features``, shape ``(n, k)``, ``n`` above 0; what never changes keeps its scale."""

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import orjson
 
 from stream_qa.errors import ModelMissingError, ModelRefusedError
 from stream_qa.labels.curves import SilenceCurves
-from stream_qa.learning import FeatureSchema, GlobalModel, RandomEffect, Standardisation
+from stream_qa.learning import FeatureSchema, GlobalModel, RandomEffect
 from stream_qa.learning.profile import Profile
 from stream_qa.stages.state import StateReader
 
@@ -79,7 +78,7 @@ class Models:
             ("member", first.job_effect.features, model.job_effect.features),
             ("job", first.member_effect.features, model.member_effect.features),
         ):
-            if not _alike(ours, theirs):
+            if not ours.is_like(theirs):
                 began = f"model {first.version}, with which the group began: train it with --scales-of"
                 if first.feature_schema is None:  # the settings' own, of which there is no bundle to name
                     began = "the group, which began without a bundle: train it with --plain-features"
@@ -132,11 +131,3 @@ def choose(models: Models, state: StateReader) -> Choice:
     if newest.number <= number or fits:
         return Choice(model, {})
     return Choice(model, {}, [f"model {newest.version} is for features {newest.feature_schema}, not for {learned}"])
-
-
-def _alike(ours: Standardisation, theirs: Standardisation) -> bool:
-    """Return whether the two make the same of every feature."""
-    return ours.bound == theirs.bound and all(
-        bool(np.all(np.asarray(one) == np.asarray(other)))
-        for one, other in ((ours.means, theirs.means), (ours.scales, theirs.scales))
-    )

@@ -36,6 +36,22 @@ def test_a_feature_that_never_changes_is_zero() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("other", "is_like"),
+    [
+        (Standardisation(5.0, np.zeros(2), np.ones(2)), True),
+        (Standardisation(5.0), True),
+        (Standardisation(4.0, np.zeros(2), np.ones(2)), False),
+        (Standardisation(5.0, np.array([0.0, 1.0]), np.ones(2)), False),
+        (Standardisation(5.0, np.zeros(2), np.array([1.0, 2.0])), False),
+        (Standardisation(5.0, np.zeros(1), np.ones(1)), False),
+    ],
+)
+def test_those_that_make_the_same_of_every_feature_are_alike(other: Standardisation, *, is_like: bool) -> None:
+    ours = Standardisation(5.0, np.zeros(2), np.ones(2))
+    assert ours.is_like(other) == other.is_like(ours) == is_like
+
+
 @given(st.lists(finite, min_size=1, max_size=5), finite, st.floats(1e-300, 1e300))
 def test_whatever_is_finite_stays_within_the_bound(raw: list[float], mean: float, scale: float) -> None:
     features = Standardisation(5.0, np.full(len(raw), mean), np.full(len(raw), scale))

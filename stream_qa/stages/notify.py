@@ -81,7 +81,8 @@ class NotifyStage:
         if (newest, ahead) != before:
             changed[_CLOCK] = _CLOCK_FORM.pack(newest, ahead)
         if newest != before[0]:
-            end = _SENT + _DAY_FORM.pack(newest - _DAYS_KEPT + 1)
+            # Days before 1970 have no place in the order of the keys.
+            end = _SENT + _DAY_FORM.pack(max(0, newest - _DAYS_KEPT + 1))
             over = [key for key, _ in state.scan(_SENT, end)] + [key for key in changed if _SENT <= key < end]
             changed.update(dict.fromkeys(over))
         return Outcome(changed, messages, counted=counted)

@@ -98,6 +98,12 @@ def test_what_comes_days_later_is_no_news_and_what_was_sent_is_forgotten_with_it
     assert len(list(partition.state.scan(b"sent/", b"sent0"))) == 2
 
 
+def test_a_log_may_begin_in_1970() -> None:
+    partition = Partition()
+    told = [partition.read(score(f"application-{n}", applied_at=DAY + n)) for n in range(3)]
+    assert told == [["application-0"], ["application-1"], []]
+
+
 def test_one_clock_in_the_future_silences_nobody() -> None:
     partition = Partition()
     partition.read(score("first", applied_at=NOON), score("lost", applied_at=NOON + 3_000 * DAY))

@@ -1,5 +1,6 @@
-"""What is wrong with a request, in one sentence that does not repeat what was sent."""
+"""What is wrong with a request, in one sentence that repeats neither ids nor features."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,8 @@ from starlette.exceptions import HTTPException
 
 from stream_qa.errors import OnnxModelError, OversizedRequestError, UnfitRequestError
 from stream_qa.serving.answers import Problem
+
+_log = logging.getLogger(__name__)
 
 _REFUSALS = (
     HTTPStatus.BAD_REQUEST,
@@ -33,11 +36,15 @@ def answer_problems(application: FastAPI) -> None:
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error))
 
-    # A model's file may have no answer for what no application was like that it was tried on.
-    @application.exception_handler(OnnxModelError)
     @application.exception_handler(UnfitRequestError)
-    async def unfit(_request: Request, error: OnnxModelError | UnfitRequestError) -> Response:
+    async def unfit(_request: Request, error: UnfitRequestError) -> Response:
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+    # A model's file may not run on what no application was like that it was tried on. Its runtime may name numbers.
+    @application.exception_handler(OnnxModelError)
+    async def not_run(_request: Request, error: OnnxModelError) -> Response:
+        _log.warning("a request is not scored: %s", error)
+        return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, "the ONNX model cannot be run on these features")
 
     @application.exception_handler(OversizedRequestError)
     async def oversized(_request: Request, error: OversizedRequestError) -> Response:

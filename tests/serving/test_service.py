@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import httpx
 import numpy as np
 import pytest
 from builders import START
+from onnx_files import looked_up
 from pydantic import SecretStr
 from redis_server import RedisServer
-from serving_ground import MODEL, SCHEMA, Following, application, learn, listening
+from serving_ground import MODEL, SCHEMA, Following, application, learn, listening, model_scorer, serving
 
 from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore, MemoryBackend
 from stream_qa.errors import BrokerUnavailableError, DiskError
 from stream_qa.following import open_store
-from stream_qa.learning import LOG_ODDS_BOUND
+from stream_qa.learning import LOG_ODDS_BOUND, OnnxFunction, OnnxModel
 from stream_qa.serving.answers import (
     CoefficientsAnswer,
     MatchesAnswer,
@@ -28,6 +30,8 @@ from stream_qa.serving.answers import (
     StandingsAnswer,
     ThresholdAnswer,
 )
+from stream_qa.serving.application import create_application
+from stream_qa.settings import Settings
 
 MEMBER = {"member_id": "m-1", "features": [3.0, 14.0]}
 JOB = {"job_id": "j-1", "features": [5.0]}
@@ -428,6 +432,25 @@ def test_any_finite_features_give_finite_scores(client: httpx.Client) -> None:
         assert abs(score["global_log_odds"]) <= LOG_ODDS_BOUND
         assert np.isfinite(score["log_odds"])
         assert 0 < score["probability"] < 1
+
+
+def test_an_onnx_model_without_a_finite_number_scores_by_its_base_and_one_that_cannot_be_run_refuses(
+    store: CoefficientStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = model_scorer()
+    function = OnnxFunction(looked_up([0.5, float("inf")]), 2, 1)
+    model = OnnxModel(function, -0.75, plain.member_features, plain.job_features, MODEL)
+    served = create_application(Settings(), serving(store, replace(plain, model=model)))
+    with listening(served) as address, httpx.Client(base_url=address) as client:
+
+        def of(feature: float) -> dict[str, object]:
+            return {**AGAINST_JOBS, "member": {"member_id": "m-1", "features": [feature, 14.0]}}
+
+        found = [answer(client, "/v1/scores/member", of(feature))["scores"][0] for feature in (0, 1)]
+        assert [each["global_log_odds"] for each in found] == [0.5, -0.75]
+        refused = refusal(client, "/v1/scores/member", of(98_765))
+        assert refused == (422, "the ONNX model cannot be run on these features")
+        assert "98765" in caplog.text
 
 
 def test_more_pairs_than_are_allowed_are_refused(store: CoefficientStore) -> None:

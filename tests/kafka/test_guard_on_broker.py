@@ -100,6 +100,7 @@ def test_killed_while_it_publishes_nothing_it_goes_on_as_its_log_says(
         # A restart would help nothing, so it is ready; and says what it holds back.
         assert (status, len(said["held_back"])) == (200, sum(before.values()))
         worker.kill()
+        worker.wait()
     shutil.rmtree(ground.directory / "worker")
     port = free_port()
     with ground.worker("worker", STREAM_QA_WEB_PORT=str(port)):

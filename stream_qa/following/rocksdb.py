@@ -44,6 +44,8 @@ class RocksDBBackend:
     def __init__(self, directory: Path, cache_bytes: int = 256 << 20, write_buffer_bytes: int = 8 << 20) -> None:
         self._table = Table(directory, block_cache(cache_bytes), write_buffer_bytes)
         self._swapping = Lock()
+        self._followed: dict[bytes, bytes] = {}
+        """The records of the topics' ids, as far as they were asked for."""
         self._entrance, self._left, self._readers = Lock(), Condition(), 0
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -87,10 +89,13 @@ class RocksDBBackend:
         """Return the id of the topic that is followed under a name: the first one that was given for it."""
         key = _FOLLOWED + topic.encode()
         with self._swapping:
+            if self._table.is_damaged:
+                self._begin_anew()
             (known,) = self._table.get_many([key])
             if known is None:
                 self._table.apply({key: topic_id})
-        return topic_id if known is None else known
+            self._followed[key] = topic_id if known is None else known
+            return self._followed[key]
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all keys and records, by key."""
@@ -124,6 +129,8 @@ class RocksDBBackend:
         with self._entrance, self._left:
             self._left.wait_for(lambda: self._readers == 0)
             self._table.clear()
+            # What is filled again is of the same topics.
+            self._table.apply(self._followed)
 
 
 def _key(place: Place) -> bytes:

@@ -7,13 +7,15 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from damaged_tables import damage_values
+from damaged_tables import damage, damage_values
 
 from stream_qa.coefficients import Place, Reach, Swap
 from stream_qa.errors import CorruptTableError, DiskError
 from stream_qa.following import RocksDBBackend
 
 PLACE = Place("coefficients", 0)
+FOLLOWED, ANOTHER = b"1" * 16, b"2" * 16
+"""Ids of topics."""
 
 
 def test_what_was_applied_and_how_far_survives_closing(tmp_path: Path) -> None:
@@ -38,8 +40,10 @@ def damaged(tmp_path: Path) -> Iterator[RocksDBBackend]:
     values = random.Random(0)  # noqa: S311 # bytes that do not compress
     with closing(RocksDBBackend(tmp_path)) as backend:
         backend.swap({key: Swap(b"", values.randbytes(1_000)) for key in KEYS}, {PLACE: Reach(0, 9)})
+        assert backend.followed(PLACE.topic, FOLLOWED) == FOLLOWED
     damage_values(tmp_path)
     with closing(RocksDBBackend(tmp_path)) as backend:
+        assert backend.followed(PLACE.topic, ANOTHER) == FOLLOWED
         assert backend.positions() == {PLACE: 9}
         with pytest.raises(CorruptTableError):
             backend.get_many(KEYS)
@@ -51,9 +55,23 @@ def test_damage_that_a_look_up_meets_is_told_to_who_follows_and_it_begins_anew(d
         damaged.swap({}, {PLACE: Reach(9, 9)})
     assert damaged.positions() == {}
     assert damaged.get_many(KEYS) == [None] * len(KEYS)
+    assert damaged.followed(PLACE.topic, ANOTHER) == FOLLOWED
     damaged.swap({KEYS[0]: Swap(b"", b"1" * 40)}, {PLACE: Reach(0, 3)})
     assert list(damaged.scan()) == [(KEYS[0], b"1" * 40)]
     assert damaged.positions() == {PLACE: 3}
+
+
+def test_where_not_even_the_topic_is_known_that_was_followed_it_begins_anew(tmp_path: Path) -> None:
+    with closing(RocksDBBackend(tmp_path)) as backend:
+        backend.swap({KEYS[0]: Swap(b"", b"1" * 40)}, {PLACE: Reach(0, 9)})
+        backend.followed(PLACE.topic, FOLLOWED)
+    [file] = tmp_path.glob("*.sst")
+    damage(file, 0)
+    with closing(RocksDBBackend(tmp_path)) as backend:
+        with pytest.raises(CorruptTableError):
+            backend.followed(PLACE.topic, FOLLOWED)
+        assert backend.followed(PLACE.topic, ANOTHER) == ANOTHER
+        assert backend.positions() == {}
 
 
 def test_it_begins_anew_beside_look_ups(damaged: RocksDBBackend) -> None:

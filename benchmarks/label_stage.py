@@ -21,6 +21,7 @@ import rocksdict
 
 from stream_qa.durations import DAY
 from stream_qa.events import Record, TopicNames
+from stream_qa.replay.in_process import label_to_the_end
 from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.garbage import collect_rarely
@@ -66,16 +67,13 @@ def events_per_cpu_second(applications: int, a_job: int) -> float:
         state, jobs = (Table(Path(directory) / name, cache, 8 << 20) for name in ("label", "job"))
         collect_rarely()
         before = time.process_time()
-        unfinished = False
+        labels = 0
         for start in range(0, len(records), CHUNK):
-            outcome = stage.process(0, records[start : start + CHUNK], state, jobs)
-            state.apply(outcome.changes)
-            unfinished = outcome.unfinished
-        while unfinished:
-            outcome = stage.process(0, [], state, jobs)
-            state.apply(outcome.changes)
-            unfinished = outcome.unfinished
+            for outcome in label_to_the_end(stage, 0, records[start : start + CHUNK], state, jobs):
+                labels += sum(outcome.reasons.values())
         spent = time.process_time() - before
+        if labels < 2 * applications:
+            sys.exit(f"{labels} labels, where each of {applications} applications opens and closes")
         state.close()
         jobs.close()
     return len(records) / spent

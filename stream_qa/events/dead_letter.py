@@ -105,10 +105,17 @@ def read_letter(record: SourceRecord) -> DeadLetter | None:
             message=said[EXCEPTION_MESSAGE],
             failures=sum(name == TOPIC for name, _ in record.headers),
             bytes=len(record.value or b""),
-            left_out=int(said.get(LEFT_OUT, 0)) if record.value == b"" else 0,
+            left_out=_left_out(record),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _left_out(record: SourceRecord) -> int:
+    # Such a letter has nothing of its record, and this header stands last: a record's own one says nothing.
+    name, value = record.headers[-1]
+    is_without = record.key is None and record.value == b"" and name == LEFT_OUT
+    return int(value or b"0") if is_without else 0
 
 
 def redriven_note(topic: str, record: SourceRecord) -> Message:

@@ -196,6 +196,7 @@ class Input(Struct, array_like=True):
             return
         agreed = self.doubted != NOT_BEGUN and abs(moment - self.doubted) <= jump
         if agreed and application_id != self.doubted_application:
+            self.agreed = max(self.agreed, min(moment, self.doubted))
             return
         ahead = moment - self.reached
         self.doubted, self.doubted_application = moment, application_id

@@ -31,6 +31,8 @@ class Visit(Struct, array_like=True):
     """They were sent from ``since`` until before ``before`` (ms)."""
     after: str = ""
     """Of those sent at ``since``, only such with a larger id are left."""
+    moment: int = NOT_BEGUN
+    """When the answer came (ms) for which they are visited; not there in records of before it was kept."""
 
 
 class Activity(Struct, array_like=True):
@@ -53,6 +55,12 @@ class Activity(Struct, array_like=True):
     def newest(self) -> int:
         """The event time (ms) of the newest answer."""
         return self.answers[0] if self.answers else self.answered_at
+
+    @property
+    def visiting_at(self) -> int:
+        """The event time (ms) of the answer for which applications are to be visited: all of them for one."""
+        moments = [visit.moment for visit in self.visits if visit.moment != NOT_BEGUN]
+        return moments[0] if moments else self.newest
 
     def pack(self) -> bytes:
         """Return the record."""
@@ -106,7 +114,7 @@ class LaterResponse:
         if applied_at <= since:
             return []
         activity.answered, activity.answered_at = applied_at, engaged_at
-        return [Visit(since, applied_at)]
+        return [Visit(since, applied_at, moment=engaged_at)]
 
     def says(
         self,
@@ -145,7 +153,7 @@ class ByCurves:
             if newer < level <= len(answers):
                 # Sent before so many answers, and not before one more.
                 since = answers[level] if level < len(answers) else NOT_BEGUN
-                visits.append(Visit(since, answers[level - 1]))
+                visits.append(Visit(since, answers[level - 1], moment=engaged_at))
         return visits
 
     def says(

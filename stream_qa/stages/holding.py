@@ -127,7 +127,7 @@ class Holding:
             self.publisher.publish([entity_ids[row] for row in rows.tolist()], known[rows], after[rows], whitenings)
         )
         # One that is held back for another reason already is served as it was before that.
-        withdrawn = np.flatnonzero(shown & now["harm"] & ~withheld & (before["version"] > 0))
+        withdrawn = np.flatnonzero(shown & now["harm"] & (marked | ~withheld) & (before["version"] > 0))
         outcome.messages.extend(self.publisher.drop([entity_ids[row] for row in withdrawn.tolist()]))
         released, added = np.flatnonzero(shown & marked), np.flatnonzero(~shown & ~marked)
         outcome.changes.update(dict.fromkeys(held_key(entity_ids[row]) for row in released.tolist()))

@@ -32,6 +32,8 @@ class Quiet(NamedTuple):
     engagements: bool
     milliseconds: int
     """How far the present is from the newest event that was read; below 0 while the other input still brings some."""
+    least: int = NOT_BEGUN
+    """Which event time (ms) the present has come to at least."""
 
 
 @dataclass(frozen=True)
@@ -135,17 +137,20 @@ class LabelStage:
         (record,) = state.get_many([CLOCK])
         return Clock.unpack(record).watermark(self.policy.lateness)
 
-    def tick(self, partition: int, state: StateReader, quiet: Quiet) -> Message | None:
-        """Return the message that moves the event time of quiet inputs on; ``None`` where there is nothing to move."""
+    def tick(self, partition: int, state: StateReader, quiet: Quiet) -> wire.Tick | None:
+        """Return what moves the event time of quiet inputs on; ``None`` where there is nothing to move."""
         (record,) = state.get_many([CLOCK])
         clock = Clock.unpack(record)
-        reached_at = clock.present + quiet.milliseconds
+        reached_at = max(clock.present + quiet.milliseconds, quiet.least)
         applications = quiet.applications and clock.applications.reached < reached_at
         engagements = quiet.engagements and clock.engagements.reached < reached_at
         if clock.present == NOT_BEGUN or not (applications or engagements):
             return None
-        tick = wire.Tick(partition, reached_at, applications, engagements)
-        return Message(self.topics.ticks, b"%d" % partition, wire.encode(tick), partition=partition)
+        return wire.Tick(partition, reached_at, applications, engagements)
+
+    def message_of(self, tick: wire.Tick) -> Message:
+        """Return the message of a tick, which is for its partition alone."""
+        return Message(self.topics.ticks, b"%d" % tick.partition, wire.encode(tick), partition=tick.partition)
 
     def _decode(self, records: Sequence[SourceRecord]) -> list[Event | RejectedError]:
         """Decode a chunk of all inputs, in its order."""

@@ -194,8 +194,11 @@ class LabelChunk:
     def _catch_up(self) -> None:
         """Do what has fallen due, as far as the chunk may."""
         watermark = self._clock.watermark(self._policy.lateness)
-        self._advance(watermark)
-        self._is_done = self._now >= watermark and (self._silence is None or self._silence.has_room)
+        # What an answer says of others comes before what falls due after it.
+        has_room = self._silence is None or self._silence.has_room
+        if has_room:
+            self._advance(watermark)
+        self._is_done = has_room and self._now >= watermark
 
     def _reject(self, record: SourceRecord, error: RejectedError) -> None:
         """Take note of a record that cannot be used."""

@@ -71,7 +71,8 @@ class LabelSilence:
 
     def left_before(self, open_since: int) -> list[tuple[list[Sent], int]]:
         """Return the applications that chunks before have left to visit, and when (ms) the answer came, by job."""
-        return [(self._visit(job_id, open_since), self._activities[job_id].newest) for job_id in self._visiting]
+        moments = [self._activities[job_id].visiting_at for job_id in self._visiting]
+        return [(self._visit(job_id, open_since), at) for job_id, at in zip(self._visiting, moments, strict=True)]
 
     def expect_answer(self, application: KnownApplication) -> None:
         """Put an application where an answer to another one will find it."""

@@ -240,7 +240,7 @@ class LaneGroup:
                 continue
             self._wait = 0.0
             self._committed(handed)
-            if not any(lane.waiting.fills(self._most) for lane in self.lanes):
+            if not any(lane.has_left or lane.waiting.fills(self._most) for lane in self.lanes):
                 await asyncio.sleep(max(0, began + self._pause - time.monotonic()))
 
     async def _until_woken(self) -> None:

@@ -83,14 +83,14 @@ class Lane:
         self.waiting = Sources(self.sources, self.order)
 
     @property
-    def queued(self) -> int:
-        """Records that wait."""
-        return len(self._left) + self.waiting.queued
+    def has_left(self) -> bool:
+        """Whether records were taken that the stage has not used yet."""
+        return bool(self._left)
 
     @property
     def is_behind(self) -> bool:
         """Whether something is left to do before what waits."""
-        return self._unfinished or bool(self._left)
+        return self._unfinished or self.has_left
 
     @property
     def fields(self) -> dict[str, object]:

@@ -228,7 +228,7 @@ class WorkerCollector(Collector):
                 try:
                     moment = self._label.watermark(lane.table)
                 except StateError:
-                    # Damage that reading has met is mended by the lane's next chunk.
+                    # Damage that reading has met is mended before the group's next step.
                     continue
                 if moment != NOT_BEGUN:
                     yield (str(lane.partition),), moment

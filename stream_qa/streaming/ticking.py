@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from stream_qa.errors import CorruptTableError
+from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.stages.label import LabelStage, Quiet
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane
@@ -43,7 +44,8 @@ class Ticker:
         self._lane = lane
         self._quiet_seconds = quiet_seconds
         self._clock = clock
-        self._ticked_at: float | None = None
+        self._ticked: tuple[int, float] | None = None
+        """To which event time (ms) it ticked last, and when."""
 
     def tick(self) -> bool:
         """Send a tick if there is a quiet input to move on; return whether one was sent."""
@@ -54,20 +56,28 @@ class Ticker:
         now = self._clock()
         newest_at = now - min(applications, engagements)
         # What is on its way may be as old as an input may be late without being quiet; after a tick nothing is.
-        known_at = newest_at + self._quiet_seconds
-        if self._ticked_at is not None and self._ticked_at > newest_at:
-            known_at = self._ticked_at
+        known_at, least = newest_at + self._quiet_seconds, NOT_BEGUN
+        if self._ticked is not None:
+            reached_at, ticked_at = self._ticked
+            if ticked_at > newest_at:
+                known_at = ticked_at
+            else:
+                # One event alone does not move the present, and time has passed all the same.
+                least = reached_at + round((now - ticked_at) * 1000)
         quiet = Quiet(
-            applications >= self._quiet_seconds, engagements >= self._quiet_seconds, round((now - known_at) * 1000)
+            applications >= self._quiet_seconds,
+            engagements >= self._quiet_seconds,
+            round((now - known_at) * 1000),
+            least,
         )
         try:
-            message = self._stage.tick(lane.partition, lane.table, quiet)
+            tick = self._stage.tick(lane.partition, lane.table, quiet)
         except CorruptTableError:
             # The group mends its tables, before its next step.
             self._group.wake()
             return False
-        if message is None:
+        if tick is None:
             return False
-        self._group.send(lane, message)
-        self._ticked_at = now
+        self._group.send(lane, self._stage.message_of(tick))
+        self._ticked = tick.reached_at, now
         return True

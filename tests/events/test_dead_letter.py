@@ -59,11 +59,14 @@ def test_what_is_too_large_for_the_dead_letters_is_left_out_and_the_reason_says_
     assert letter.left_out > 10_000_000
 
 
-def test_only_a_letter_itself_says_that_something_is_left_out() -> None:
-    source = Record("eu-applications", 3, 42, b"job-1", b"{}", [(LEFT_OUT, b"11000000"), ("empty", b"")])
+@pytest.mark.parametrize("key", [b"job-1", None])
+@pytest.mark.parametrize("value", [b"{}", b""])
+@pytest.mark.parametrize("claim", [b"11000000", b"x"])
+def test_only_a_letter_itself_says_that_something_is_left_out(key: bytes | None, value: bytes, claim: bytes) -> None:
+    source = Record("eu-applications", 3, 42, key, value, [(LEFT_OUT, claim)])
     letter = read_letter(kept(InvalidEventError("applied_at: Field required"), source))
     assert letter is not None
-    assert (letter.left_out, letter.bytes) == (0, 2)
+    assert (letter.left_out, letter.bytes) == (0, len(value))
 
 
 def test_a_dead_letter_that_is_sent_again_and_fails_again_keeps_both_reasons() -> None:

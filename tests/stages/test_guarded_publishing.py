@@ -387,6 +387,28 @@ def test_one_that_was_published_while_the_guard_was_off_is_taken_from_servers_wh
     assert "job-1" not in partition.served(partition.server)
 
 
+@pytest.mark.parametrize("between", [0, 1])
+def test_one_that_does_harm_while_its_side_is_stopped_is_taken_from_servers_when_it_goes_on(between: int) -> None:
+    """Whether or not there is a turn before its next label."""
+
+    def stop(*, stopped: bool) -> None:
+        standing = Standing.unpack(*partition.state.get_many([GUARD]))
+        standing.is_harmful = stopped
+        partition.state.apply({GUARD: standing.pack()})
+
+    partition = Partition(ONE_BY_ONE)
+    partition.take(answers("job-1", 20, since=START))
+    stop(stopped=True)
+    for number in range(20, 28):
+        partition.take(answers("job-1", 1, since=START + DAY, value=0, first=number))
+    assert partition.held() == partition.served(partition.server).keys() == {"job-1"}
+    stop(stopped=False)
+    for _ in range(between):
+        partition.take([])
+    partition.take(answers("job-1", 1, since=START + DAY, value=0, first=28))
+    assert partition.served(partition.server) == {}
+
+
 @given(st.lists(st.integers(0, 160), max_size=6))
 @settings(max_examples=20)
 def test_no_cut_changes_whose_account_says_what(cuts: list[int]) -> None:

@@ -71,6 +71,19 @@ CONFLICTING_APPLICATIONS = st.builds(
     member_features=st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)),
 )
 ANYTHING = st.lists(CONFLICTING_APPLICATIONS | CONFLICTING_ENGAGEMENTS | ENGAGEMENTS, max_size=25)
+#: Many applications to one job and answers to them: each may concern all others.
+BUSY = st.lists(
+    st.builds(
+        lambda number, moment: application(f"busy-{number}", job_id="j", applied_at=moment), st.integers(0, 9), MOMENTS
+    )
+    | st.builds(
+        lambda number, moment: engagement(application_id=f"busy-{number}", job_id="j", engaged_at=moment),
+        st.integers(0, 9),
+        MOMENTS,
+    ),
+    min_size=8,
+    max_size=25,
+)
 PROPERTY = settings(max_examples=150)
 
 
@@ -165,7 +178,7 @@ def test_engagements_about_other_jobs_change_no_label_in_the_end_whatever_the_in
     assert last_outcomes(after(events, WAITS_FOR_ANY_NUMBER).history) == expected
 
 
-@given(ANYTHING, st.integers(1, 5), st.sampled_from([None, CURVES]), st.data())
+@given(ANYTHING | BUSY, st.integers(1, 5), st.sampled_from([None, CURVES]), st.data())
 @PROPERTY
 def test_doing_what_falls_due_in_parts_gives_the_same_labels_and_leaves_the_same_state(
     events: list[Event], most_due: int, curves: SilenceCurves | None, data: st.DataObject

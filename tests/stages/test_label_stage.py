@@ -9,7 +9,7 @@ from label_partition import BASE_LOG_ODDS, LabelPartition, items, label_stage, l
 from msgspec import structs
 
 from stream_qa.errors import PolicyChangedError, StateFormatError
-from stream_qa.events import Application, Decoder, Engagement, Label, Record, Tick
+from stream_qa.events import Application, Decoder, Engagement, Label, Record, Tick, wire
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.labels.event_time import APPLIED, index_key, life_cycle_key
@@ -498,6 +498,47 @@ def test_of_many_that_were_sent_at_one_moment_each_is_visited_once() -> None:
     assert {len(revisions) for revisions in partition.history.values()} == {2}
 
 
+@pytest.mark.parametrize(
+    ("curves", "events"),
+    [
+        (
+            None,
+            [
+                application("a1"),
+                application("a2"),
+                application("a3", applied_at=START + DAY),
+                application("clock", job_id="job-2", applied_at=CLOSES_AT),
+                engagement(application_id="a3", engaged_at=CLOSES_AT),
+            ],
+        ),
+        (
+            SilenceCurves(
+                ages=(0, 2 * DAY, 4 * DAY, 14 * DAY),
+                by_age=(0.0, 0.4, 0.6, 1.0),
+                activities=(0, 1, 2),
+                by_activity=((0.0, 0.2, 0.4, 1.0), (0.0, 0.4, 0.6, 1.0), (0.5, 0.8, 0.9, 1.0)),
+            ),
+            [
+                *(application(name) for name in ("a1", "a2", "a3", "x", "y")),
+                engagement(application_id="x", engaged_at=START + 8 * DAY),
+                engagement(application_id="y", engaged_at=START + 4 * DAY),
+            ],
+        ),
+    ],
+    ids=["later response", "curves"],
+)
+def test_what_an_answer_says_of_others_comes_before_what_falls_due_after_it(
+    curves: SilenceCurves | None, events: list[Application | Engagement]
+) -> None:
+    """However few of them are visited at once."""
+    at_once, in_parts = (LabelPartition(most_due=most, curves=curves) for most in (20_000, 1))
+    for event in events:
+        at_once.take(event)
+        in_parts.take(event)
+    in_parts.finish()
+    assert in_parts.history == at_once.history
+
+
 # What silence says by curves.
 
 CURVES = SilenceCurves(
@@ -853,6 +894,7 @@ def test_a_tick_never_moves_time_back() -> None:
         (Quiet(applications=True, engagements=False, milliseconds=-4), None),
         (Quiet(applications=True, engagements=True, milliseconds=-11), None),
         (Quiet(applications=False, engagements=False, milliseconds=5), None),
+        (Quiet(applications=True, engagements=True, milliseconds=5, least=START + 20), (START + 20, True, True)),
     ],
 )
 def test_the_present_is_the_newest_event_and_the_time_that_has_passed(
@@ -861,14 +903,17 @@ def test_the_present_is_the_newest_event_and_the_time_that_has_passed(
     partition = LabelPartition()
     partition.take(application("new", applied_at=START + 10), application("as-new", applied_at=START + 10))
     partition.take(engagement(application_id="new", engaged_at=START))
-    message = label_stage(LabelPolicy()).tick(3, partition.state, quiet)
-    if moved is None:
-        assert message is None
-    else:
-        assert message is not None
+    stage = label_stage(LabelPolicy())
+    found = stage.tick(3, partition.state, quiet)
+    assert found == (None if moved is None else wire.Tick(3, *moved))
+    if found is not None and moved is not None:
+        message = stage.message_of(found)
         assert (message.topic, message.key, message.partition) == ("ticks", b"3", 3)
-        [found] = Decoder(Tick).decode([message.value])
-        assert found == Tick(partition=3, reached_at=moved[0], applications=moved[1], engagements=moved[2])
+        assert Decoder(Tick).decode([message.value]) == [
+            Tick(
+                partition=3, reached_at=found.reached_at, applications=found.applications, engagements=found.engagements
+            )
+        ]
 
 
 def test_a_tick_of_another_partition_is_none() -> None:
@@ -881,21 +926,35 @@ def test_a_tick_of_another_partition_is_none() -> None:
     assert partition.counted["tick of another partition"] == 1
 
 
+def ticked(partition: LabelPartition, quiet: Quiet) -> None:
+    """Let a partition read the tick that it would write."""
+    stage = label_stage(partition.policy)
+    found = stage.tick(0, partition.state, quiet)
+    assert found is not None
+    message = stage.message_of(found)
+    partition.read(Record(message.topic, 0, 0, message.key, message.value))
+
+
+def test_a_jump_that_two_agree_on_is_the_present() -> None:
+    partition = LabelPartition(LabelPolicy())
+    partition.take(*until(START), application("a"))
+    for name in ("one", "another"):
+        partition.take(engagement("note", application_id=name, engaged_at=START + 40 * DAY))
+    ticked(partition, Quiet(applications=True, engagements=False, milliseconds=0))
+    assert steps(partition.labels, "a") == [(1, "opened"), (2, "window-closed")]
+
+
 @pytest.mark.parametrize("days", [20, 29])
 def test_one_clock_that_is_ahead_is_not_the_present(days: int) -> None:
     """It is believed, as within ``jump_days``, and moves its own topic: ticks do not bring the other one there."""
     partition = LabelPartition(LabelPolicy())
     partition.take(*until(START - DAY), application("a"), application("b"))
     partition.take(engagement("note", application_id="bad", engaged_at=START + days * DAY))
-    message = label_stage(LabelPolicy()).tick(0, partition.state, Quiet(True, True, 60_000))  # noqa: FBT003 # both
-    assert message is not None
-    partition.read(Record("ticks", 0, 0, message.key, message.value))
+    ticked(partition, Quiet(applications=True, engagements=True, milliseconds=60_000))
     assert steps(partition.labels, "a") == steps(partition.labels, "b") == [(1, "opened")]
     # A second one says the same: then it is the present.
     partition.take(engagement("note", application_id="another", engaged_at=START + days * DAY))
-    message = label_stage(LabelPolicy()).tick(0, partition.state, Quiet(True, False, 0))  # noqa: FBT003 # one
-    assert message is not None
-    partition.read(Record("ticks", 0, 1, message.key, message.value))
+    ticked(partition, Quiet(applications=True, engagements=False, milliseconds=0))
     assert steps(partition.labels, "a")[1:] == steps(partition.labels, "b")[1:] == [(2, "window-closed")]
 
 

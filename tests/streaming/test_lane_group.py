@@ -112,13 +112,17 @@ class Process:
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self.fails: Exception | None = None
+        self.most: int | None = None
+        """Records that it uses at once, where it leaves others."""
 
     def __call__(self, records: Sequence[SourceRecord], _state: StateReader) -> Outcome:
         if self.fails is not None:
             raise self.fails
-        keys = [str(record.offset).encode() for record in records]
+        keys = [str(record.offset).encode() for record in records[: self.most]]
         return Outcome(
-            dict.fromkeys(keys, b"value"), [Message(f"{self.stage}-output", key, self.stage.encode()) for key in keys]
+            dict.fromkeys(keys, b"value"),
+            [Message(f"{self.stage}-output", key, self.stage.encode()) for key in keys],
+            left=len(records) - len(keys),
         )
 
 
@@ -343,7 +347,7 @@ async def test_where_much_waits_nothing_more_is_handed_over(tmp_path: Path) -> N
     group.add("member", 2, 4)
     group.add("label", 0, 2)
     await group.next_commit()
-    while group.lanes["member"].queued:
+    while group.lanes["member"].waiting.queued:
         await group.next_commit()
     # What was taken by then is committed with this, or before.
     group.add("label", 2, 3)
@@ -637,6 +641,19 @@ async def test_transactions_follow_each_other_at_once_where_much_waits(tmp_path:
         table.close()
 
 
+async def test_transactions_follow_each_other_at_once_where_a_stage_leaves_records(tmp_path: Path) -> None:
+    group = Group(tmp_path, pause=NEVER)
+    group.processes["label"].most = 1
+    group.begin()
+    group.add("label", 0, 3)
+    while group.commits < 3:
+        await group.next_commit()
+    await group.group.stop(PATIENCE)
+    assert contents(group.tables["label"]) == [b"0", b"1", b"2"]
+    for table in group.tables.values():
+        table.close()
+
+
 async def test_a_hole_in_the_source_is_reported_and_nothing_is_sent(group: Group) -> None:
     group.begin()
     group.add("label", 3, 4)
@@ -662,7 +679,7 @@ async def test_stopping_lets_the_commit_in_flight_end_and_forgets_the_rest(group
 
     assert contents(group.tables["label"]) == [b"0", b"1"]
     assert group.lanes["label"].positions == {"label-source": 2}
-    assert (group.lanes["label"].is_open, group.lanes["label"].queued) == (False, 0)
+    assert (group.lanes["label"].is_open, group.lanes["label"].waiting.queued) == (False, 0)
     assert group.commits == 1
     assert group.failures == []
 
@@ -682,7 +699,7 @@ async def test_after_stopping_nothing_is_taken_in(group: Group) -> None:
     group.begin()
     await group.group.stop(PATIENCE)
     group.add("label", 0, 2)
-    assert group.lanes["label"].queued == 0
+    assert group.lanes["label"].waiting.queued == 0
     await group.group.stop(PATIENCE)
 
 

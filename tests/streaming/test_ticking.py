@@ -123,6 +123,20 @@ def test_the_time_between_two_ticks_counts_once(ground: Ground) -> None:
     assert ground.ticks() == [(60_000, True, True), (120_000, True, True)]
 
 
+def test_events_that_come_one_by_one_do_not_hold_time_up(ground: Ground) -> None:
+    """One alone does not move the present, and the time that passes until the next tick counts all the same."""
+    ground.clock.seconds += 2 * QUIET_SECONDS
+    for _ in range(5):
+        assert ground.ticker.tick()
+        message = ground.group.sent[-1]
+        record = Record(TOPICS.ticks, 0, 0, message.key, message.value)
+        ground.lane.table.apply(STAGE.process(0, [record], ground.lane.table, MemoryState()).changes)
+        ground.clock.seconds += QUIET_SECONDS
+        ground.hear(TOPICS.engagements)
+        ground.clock.seconds += QUIET_SECONDS
+    assert [reached for reached, *_ in ground.ticks()] == [60_000 + 120_000 * number for number in range(5)]
+
+
 def test_while_one_input_brings_events_the_other_stays_behind_them_by_as_long(ground: Ground) -> None:
     ground.clock.seconds += 2 * QUIET_SECONDS
     ground.hear(TOPICS.engagements)

@@ -40,7 +40,8 @@ def open_session(content: bytes) -> Any:  # noqa: ANN401 # onnxruntime has no ty
     # Rows are few and workers many.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    options.log_severity_level = 3
+    # Its errors are raised as well. On the standard error they could have numbers of an application in them.
+    options.log_severity_level = 4
     # It would take a file that begins like its own format for one, which is not what was judged.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:

@@ -43,7 +43,9 @@ def answer_problems(application: FastAPI) -> None:
     # A model's file may not run on what no application was like that it was tried on. Its runtime may name numbers.
     @application.exception_handler(OnnxModelError)
     async def not_run(_request: Request, error: OnnxModelError) -> Response:
-        _log.warning("a request is not scored: %s", error)
+        found = type(error.__cause__ or error).__name__
+        _log.warning("the ONNX model cannot be run on a request's features (%s)", found)
+        _log.debug("a request is not scored: %s", error)
         return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, "the ONNX model cannot be run on these features")
 
     @application.exception_handler(OversizedRequestError)

@@ -435,7 +435,7 @@ def test_any_finite_features_give_finite_scores(client: httpx.Client) -> None:
 
 
 def test_an_onnx_model_without_a_finite_number_scores_by_its_base_and_one_that_cannot_be_run_refuses(
-    store: CoefficientStore, caplog: pytest.LogCaptureFixture
+    store: CoefficientStore, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     plain = model_scorer()
     function = OnnxFunction(looked_up([0.5, float("inf")]), 2, 1)
@@ -450,6 +450,11 @@ def test_an_onnx_model_without_a_finite_number_scores_by_its_base_and_one_that_c
         assert [each["global_log_odds"] for each in found] == [0.5, -0.75]
         refused = refusal(client, "/v1/scores/member", of(98_765))
         assert refused == (422, "the ONNX model cannot be run on these features")
+        # The runtime's words have the number in them, and a feature is logged at debug level only.
+        assert caplog.messages == ["the ONNX model cannot be run on a request's features (InvalidArgument)"]
+        assert "98765" not in capfd.readouterr().err
+        caplog.set_level("DEBUG", logger="stream_qa.serving")
+        refusal(client, "/v1/scores/member", of(98_765))
         assert "98765" in caplog.text
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast, get_args
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -66,7 +67,7 @@ class RedisBackend:
     def __init__(self, url: str, prefix: str = "stream_qa:", answer_seconds: float = 2.0) -> None:
         try:
             self._client = redis.Redis.from_url(
-                url,
+                _whole(url),
                 socket_timeout=answer_seconds,
                 socket_connect_timeout=answer_seconds,
                 # Once more for a connection that the server has closed meanwhile; who waits is told about the rest.
@@ -149,6 +150,16 @@ def _translated() -> Iterator[None]:
         yield
     except redis.RedisError as error:
         raise StoreUnavailableError(f"the store does not do as it should: {error}") from error
+
+
+def _whole(url: str) -> str:
+    """Return a URL whose host is not a part of a password: of one with an @ and a slash that are not encoded."""
+    _, host, path, query, fragment = urlsplit(url)
+    parameters = [each for each in query.split("&") if not each.startswith(("username=", "password="))]
+    # The path of a socket, which has no host before it, may have an @.
+    if host and any("@" in each for each in (path, *parameters, fragment)):
+        raise ValueError("there is an @ behind the host")
+    return url
 
 
 def _field(place: Place) -> bytes:

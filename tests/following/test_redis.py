@@ -126,7 +126,22 @@ def test_a_server_that_does_not_answer_is_said_to_and_is_used_again_when_it_does
         assert store.look_up("member", ["entity-1"]).versions.tolist() == [0]
 
 
-@pytest.mark.parametrize("url", ["redis://127.0.0.1:port/0", "http://127.0.0.1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:port/0",
+        "http://127.0.0.1",
+        *(f"redis://user:s{special}ecret@127.0.0.1:6379/0" for special in ["@/", "@?", "@?a=", "@#", "/", "1/"]),
+    ],
+)
 def test_a_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(StoreUnavailableError, match="URL"):
+    with pytest.raises(StoreUnavailableError, match="the store's URL cannot be used") as refused:
         RedisBackend(url)
+    assert "ecret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1/0?password=s@/ecret", "redis://u%40a:s%40ecret@127.0.0.1/0", "unix:///run/a@b.sock"]
+)
+def test_an_at_sign_that_belongs_there_is_none_of_a_password_that_is_cut_off(url: str) -> None:
+    RedisBackend(url).close()

@@ -320,7 +320,10 @@ class TrainingError(StreamQAError):
 
 
 class RetrainingError(StreamQAError):
-    """A retraining cannot work in its directory. The message says why; the bundle in use stays in use."""
+    """A retraining cannot work in its directory. The message says why; ``stream-qa models list`` says what is in use.
+
+    That is the bundle that was in use before, unless the error came after the candidate was published.
+    """
 
 
 class RollbackError(StreamQAError):

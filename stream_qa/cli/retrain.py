@@ -83,7 +83,7 @@ def retrain(
     Killed at any moment it leaves the incumbent in use, or has published the candidate, and can be run again.
 
     Exit codes: 0 the candidate was promoted; 3 it was refused, or there is not enough to train on or to try it on yet;
-    1 an error, and the incumbent stays.
+    1 an error: the incumbent stays, unless it came after the candidate was published (stream-qa models list).
 
     Example: stream-qa retrain models --held-back-days 7
     """

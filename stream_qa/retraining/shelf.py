@@ -155,5 +155,5 @@ def _was_put_here(manifest: Path) -> bool:
     """Return whether a bundle, of whatever format its manifest is, is in a directory of its version's name."""
     try:
         return bool(orjson.loads(manifest.read_bytes())["version"] == manifest.parent.name)
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return False

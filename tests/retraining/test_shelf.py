@@ -55,6 +55,12 @@ def test_a_bundle_that_somebody_put_here_is_not_cleared_away(
     assert load_bundle(tmp_path / "bundle").version == evaluation_ground.bundle.version
 
 
+def test_a_manifest_of_somebody_else_that_cannot_be_read_keeps_nothing_from_being_cleared_away(tmp_path: Path) -> None:
+    shelf = shelf_with(tmp_path, "a", "b")
+    (tmp_path / "theirs" / MANIFEST).mkdir(parents=True)
+    assert shelf.clear(1, set(), set()) == ["a"]
+
+
 def test_what_cannot_be_cleared_away_is_said(tmp_path: Path) -> None:
     shelf = shelf_with(tmp_path, "a", "b")
     (tmp_path / ".aside").touch()

@@ -14,7 +14,7 @@ help: ## Show what can be made
 install: $(INSTALLED) ## Make .venv with all that a developer needs
 
 $(INSTALLED): pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@

@@ -24,7 +24,6 @@ from stream_qa.broker.java import java_with_kafka
 from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
 from stream_qa.evaluation.replayed import Replayed
-from stream_qa.settings import PREFIX
 
 TIERS = ["pure", "browser", "redis", "kafka", "chaos", "containers", "shared_data"]
 NOT_COLLECTED = "not collected"
@@ -36,10 +35,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # One example may be held up for long beside brokers.
 hypothesis.settings.register_profile("beside brokers", deadline=None)
 hypothesis.settings.load_profile("beside brokers")
-
-# Settings of whoever runs the tests are not theirs.
-for _name in [name for name in os.environ if name.startswith(PREFIX)]:
-    del os.environ[_name]
 
 _TIER = "tier"
 

@@ -138,7 +138,7 @@ async def _event_time(settings: Settings) -> Finding:
                     continue
                 origin, moment = label.origin, label.watermark
                 # One input that runs ahead moves no watermark yet.
-                newest[origin] = max(moment, label.applied_at, newest.get(origin, moment))
+                newest[origin] = max(moment, label.applied_at, label.happened_at, newest.get(origin, moment))
                 if moment > 0:  # else some input of the partition has never brought anything
                     watermarks[origin] = max(moment, watermarks.get(origin, moment))
     now = time.time()
@@ -149,7 +149,15 @@ async def _event_time(settings: Settings) -> Finding:
         at = datetime.fromtimestamp(slowest / 1000, UTC)
         side = "behind" if behind >= 0 else "ahead of"
         says = f"{at:%Y-%m-%d %H:%M:%S} UTC, {_duration(abs(behind))} {side} the clock, of the slowest partition"
-        figures: dict[str, object] = {"watermark": slowest, "behind_seconds": behind}
+        if len(newest) < len(places):
+            # One that stands still has none, and so has one without events.
+            says += f"; labels of {len(newest)} of {len(places)} are among the newest"
+        figures: dict[str, object] = {
+            "watermark": slowest,
+            "behind_seconds": behind,
+            "partitions": len(places),
+            "partitions_among_newest": len(newest),
+        }
     else:
         says, figures = "it has not begun", {}
     if refused:

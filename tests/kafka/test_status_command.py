@@ -62,6 +62,7 @@ def test_it_says_what_is_well_and_what_is_not(on_ground: Ground) -> None:
         assert well["workers"]["members"] == 1
         assert well["lag"]["by_stage"] == {"label": 0, "member": 0, "job": 0}
         assert START <= well["event time"]["watermark"] <= START + 2 * DAY
+        assert well["event time"]["says"].endswith("of the slowest partition; labels of 1 of 4 are among the newest")
         assert well["dead letters"]["letters"] == 0
         assert "none is published" in well["model"]["says"]
         assert well[f"worker {address}"]["says"] == "alive and ready"
@@ -101,8 +102,20 @@ def test_events_of_a_clock_that_is_ahead_are_not_well(on_ground: Ground) -> None
         send(on_ground, later.model_dump_json(exclude_none=True).encode())
         asyncio.run(on_ground.read(topics.scores, until=lambda records: len(records) == 2))
     both = found("--most-lag", "1000", exit_code=UNWELL)["event time"]
-    assert "ahead of the clock, of the slowest partition; events of partition 1 are" in both["says"]
+    assert "ahead of the clock, of the slowest partition; labels of 1 of 4 are among" in both["says"]
+    assert "; events of partition 1 are" in both["says"]
     assert both["ahead_seconds"] > 364 * DAY / 1000 > -both["behind_seconds"] - 2 * DAY / 1000
+
+
+def test_answers_of_a_clock_that_is_ahead_are_not_well_either(on_ground: Ground) -> None:
+    ahead = round(time.time() * 1000) + 365 * DAY
+    labels = [label(origin=origin) for origin in range(4)]
+    labels += [label(origin=2, value=1, reason="explicit:message", happened_at=ahead)]
+    values = [each.model_dump_json().encode() for each in labels]
+    asyncio.run(on_ground.produce(on_ground.settings.topics.labels, [(b"member-1", value) for value in values], 1))
+    event_time = found(exit_code=UNWELL)["event time"]
+    assert not event_time["well"]
+    assert "of the slowest partition; events of partition 2 are 36" in event_time["says"]
 
 
 def test_records_of_another_writer_that_are_no_labels_are_counted_and_hide_nothing(on_ground: Ground) -> None:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +65,13 @@ def demo(
     shutil.rmtree(directory)
 
 
+def set_alone(environment: MutableMapping[str, str], settings: Mapping[str, str]) -> None:
+    """Put settings into an environment in place of all that it has: those of whoever shows it are for other topics."""
+    for name in [name for name in environment if name.startswith(PREFIX)]:
+        del environment[name]
+    environment.update(settings)
+
+
 def _run(console: Console, directory: Path, seconds: float, seed: int) -> None:
     broker = DevelopmentBroker(
         directory / "broker", free_port(), report=lambda line: console.print(line, style="dim", soft_wrap=True)
@@ -74,7 +81,7 @@ def _run(console: Console, directory: Path, seconds: float, seed: int) -> None:
         f"{PREFIX}DATA_DIRECTORY": str(directory / "state"),
         f"{PREFIX}WEB_PORT": str(free_port()),
     }
-    os.environ.update(environment)
+    set_alone(os.environ, environment)
     settings = load_settings()
     events = _simulate(directory / "marketplace.jsonl", settings, round(seconds * _APPLICATIONS_A_SECOND), seed)
     worker_log = directory / "worker.log"

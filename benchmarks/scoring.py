@@ -214,6 +214,7 @@ class Still:
 
     is_ready = True
     staleness = 0.0
+    refusal = None
 
     def __init__(self) -> None:
         self._stopped = asyncio.Event()

@@ -58,6 +58,7 @@ class Following:
 
     is_ready: bool = True
     staleness: float | None = 0.25
+    refusal: str | None = None
     failure: Exception | None = None
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _may_be_caught_up: asyncio.Event = field(default_factory=asyncio.Event)

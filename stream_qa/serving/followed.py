@@ -18,6 +18,10 @@ class Follower(Protocol):
     def staleness(self) -> float | None:
         """Seconds since the store was seen to have all that there was; ``None`` before it was."""
 
+    @property
+    def refusal(self) -> str | None:
+        """Why the model that was published last cannot be used here, in a sentence; ``None`` where it can."""
+
     async def caught_up(self) -> None:
         """Return when all that there was is here."""
 
@@ -83,13 +87,15 @@ class Followed:
 
     def notices(self) -> list[str]:
         """Return what there is to say with every score."""
-        reason = self.not_ready()
+        notices = []
+        reason, staleness, refusal = self.not_ready(), self.staleness, self._follower.refusal
         if reason is not None:
-            return [reason]
-        staleness = self.staleness
-        if staleness is not None and staleness > self._most_seconds:
-            return [f"the coefficients were last seen to be up to date {staleness:.0f} seconds ago"]
-        return []
+            notices.append(reason)
+        elif staleness is not None and staleness > self._most_seconds:
+            notices.append(f"the coefficients were last seen to be up to date {staleness:.0f} seconds ago")
+        if refusal is not None:
+            notices.append(refusal)
+        return notices
 
     async def _run(self) -> None:
         try:

@@ -39,6 +39,11 @@ class TopicsFollower:
         """Seconds since the store was seen to have all coefficients that there were; ``None`` before it was."""
         return self._coefficients.staleness
 
+    @property
+    def refusal(self) -> str | None:
+        """Why the model that was published last cannot be used here, in a sentence; ``None`` where it can."""
+        return self._models.refusal
+
     async def caught_up(self) -> None:
         """Return when the store was seen to have all coefficients that there were, and all models are here."""
         await self._models_are_read.wait()

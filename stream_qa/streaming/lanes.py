@@ -133,7 +133,7 @@ class Lanes:
     @property
     def model_is_refused(self) -> bool:
         """Whether the model that was published last cannot be used here."""
-        return self._models.is_refused
+        return self._models.refusal is not None
 
     async def behind(self) -> dict[tuple[Lane, str], int] | None:
         """Return how many records of open lanes are not processed yet, by lane and topic; ``None`` where none says."""

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
 
 from stream_qa.bundle import load_published
-from stream_qa.errors import BrokerUnavailableError, ModelMissingError, StreamQAError
+from stream_qa.errors import BrokerUnavailableError, ModelMissingError, ModelRefusedError, StreamQAError
 from stream_qa.settings import Settings
 from stream_qa.stages.models import Models
 from stream_qa.stages.pipeline import model_of
@@ -19,6 +21,17 @@ _log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 2.0
 _STOP_SECONDS = 2.0
+
+
+class _Problem(NamedTuple):
+    """Why a model cannot be used here."""
+
+    sentence: str
+    is_lasting: bool = False
+    """Whether another attempt would end alike."""
+
+
+_UNPUBLISHED = _Problem("nobody has published it")
 
 
 class ModelFollower:
@@ -39,16 +52,23 @@ class ModelFollower:
         self._models = models
         self._failed = failed
         self._offered: dict[str, Numbered] = {}
+        self._last: Numbered | None = None
+        """What was published last."""
+        self._problems: dict[str, _Problem] = {}
+        """By version."""
+        self._again_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._waited_for: list[str] = []
         self._read = asyncio.Event()
         self._stopping = False
-        self._refused = False
 
     @property
-    def is_refused(self) -> bool:
-        """Whether the model that was published last cannot be used here."""
-        return self._refused
+    def refusal(self) -> str | None:
+        """Why the model that was published last cannot be used here, in a sentence; ``None`` where it can."""
+        if self._last is None or self._last.model.version not in self._problems:
+            return None
+        version = self._last.model.version
+        return f"model {version} was published last and cannot be used here: {self._problems[version].sentence}"
 
     @property
     def is_waited_for(self) -> bool:
@@ -80,19 +100,21 @@ class ModelFollower:
             self._waited_for.remove(version)
 
     async def _until_here(self, version: str) -> None:
-        said = ""
+        said: _Problem | None = None
         while True:
             try:
                 self._models.get(version)
             except ModelMissingError:
                 offered = self._offered.get(version)
-                problem = "nobody has published it" if offered is None else await self._take_in(offered)
+                problem = _UNPUBLISHED if offered is None else await self._take_in(offered)
             else:
                 return
-            if problem and problem != said:
-                _log.error("labels name model %s, and it cannot be used here: %s; waiting for it", version, problem)
+            if problem is not None and problem != said:
+                _log.error(
+                    "labels name model %s, and it cannot be used here: %s; waiting for it", version, problem.sentence
+                )
                 said = problem
-            await asyncio.sleep(_AGAIN_SECONDS if problem else 0)
+            await asyncio.sleep(0 if problem is None else _AGAIN_SECONDS)
 
     async def _follow(self) -> None:
         while not self._stopping:
@@ -104,27 +126,43 @@ class ModelFollower:
                         self._read.set()
                         if self._stopping:
                             break
+                        await self._try_again()
             except (KafkaError, BrokerUnavailableError, OSError) as error:
                 _log.warning("the models cannot be read, trying again: %r", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _hear(self, offered: Numbered) -> None:
+        self._offered[offered.model.version] = self._last = offered
+        await self._take_up(offered, None)
+
+    async def _try_again(self) -> None:
+        """Take up the model that was published last, where it could not be read: its files may have come since."""
+        if self._last is None or time.monotonic() < self._again_at:
+            return
+        said = self._problems.get(self._last.model.version)
+        if said is not None and not said.is_lasting:
+            await self._take_up(self._last, said)
+
+    async def _take_up(self, offered: Numbered, said: _Problem | None) -> None:
+        """Take a model in and say what came of it, unless that was said before."""
         number, model = offered
-        self._offered[model.version] = offered
         problem = await self._take_in(offered)
+        self._again_at = time.monotonic() + _AGAIN_SECONDS
         newest = self._models.newest
-        self._refused = problem is not None
-        if problem:
-            _log.error("model %s is refused, %s stays: %s", model.version, newest.version, problem)
-        elif newest.number == number:
+        if problem is not None and problem != said:
+            _log.error("model %s is refused, %s stays: %s", model.version, newest.version, problem.sentence)
+        elif problem is None and newest.number == number:
             _log.info("model %s, number %d, is taken up with the next chunks", model.version, number)
 
-    async def _take_in(self, offered: Numbered) -> str | None:
+    async def _take_in(self, offered: Numbered) -> _Problem | None:
         """Read a model and put it where the stages find it; return why that cannot be done."""
         number, model = offered
         try:
             bundle = await asyncio.to_thread(load_published, model)
             self._models.add(model_of(self._settings, bundle, number))
         except StreamQAError as error:
-            return str(error)
+            problem = _Problem(str(error), is_lasting=isinstance(error, ModelRefusedError))
+            self._problems[model.version] = problem
+            return problem
+        self._problems.pop(model.version, None)
         return None

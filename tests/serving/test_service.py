@@ -326,6 +326,17 @@ def test_coefficients_that_nobody_saw_up_to_date_for_long_are_said_to_be_stale(s
         assert answer(client, "/v1/scores/member", AGAINST_JOBS)["stale_seconds"] is None
 
 
+def test_a_published_model_that_cannot_be_used_is_said_beside_what_else_there_is(store: CoefficientStore) -> None:
+    refusal = "model second was published last and cannot be used here: a file is missing"
+    following = Following(refusal=refusal)
+    with client_of(store, following) as client:
+        assert answer(client, "/v1/scores/member", AGAINST_JOBS)["notices"] == [refusal]
+        assert client.get("/readyz").json() == {"state": "ready", "notices": [refusal]}
+        following.staleness = 40.2
+        stale = "the coefficients were last seen to be up to date 40 seconds ago"
+        assert answer(client, "/v1/scores/member", AGAINST_JOBS)["notices"] == [stale, refusal]
+
+
 def test_when_the_coefficients_are_not_followed_any_more_it_goes_on_but_is_not_ready(store: CoefficientStore) -> None:
     with client_of(store, Following(failure=BrokerUnavailableError("no broker"))) as client:
         gone = client.get("/readyz")

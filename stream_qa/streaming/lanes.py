@@ -128,7 +128,7 @@ class Lanes:
     @property
     def waits_for_model(self) -> bool:
         """Whether labels name a model that cannot be read here."""
-        return self._models.is_waited_for
+        return self._models.waited_for is not None
 
     @property
     def model_is_refused(self) -> bool:
@@ -182,9 +182,9 @@ class Lanes:
             return "the group has not given this worker its partitions yet"
         groups = self._groups.values()
         closed = [partition for group in groups if not group.is_open for partition in group.partitions]
-        if closed or self._opening is not None:
-            return f"the state of partitions {sorted(closed)} is being restored"
-        return None
+        if closed:
+            return self._models.waited_for or f"the state of partitions {sorted(closed)} is being restored"
+        return None if self._opening is None else "the published models are being read"
 
     async def _refusal(self) -> str | None:
         """Say why no broker can be used; ``None`` where one can, or none has said in time."""

@@ -71,9 +71,13 @@ class ModelFollower:
         return f"model {version} was published last and cannot be used here: {self._problems[version].sentence}"
 
     @property
-    def is_waited_for(self) -> bool:
-        """Whether somebody waits for a model that cannot be read yet."""
-        return bool(self._waited_for)
+    def waited_for(self) -> str | None:
+        """Which model that labels name is waited for and why, in a sentence; ``None`` where none is."""
+        for version in self._waited_for:
+            problem = self._problems.get(version) if version in self._offered else _UNPUBLISHED
+            if problem is not None:
+                return f"labels name model {version}, and it cannot be used here: {problem.sentence}"
+        return None
 
     async def start(self) -> None:
         """Follow until stopped; return when all that was published is there."""

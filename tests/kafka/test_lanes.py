@@ -1,18 +1,21 @@
-"""What lanes refuse of an assignment, which of them share transactions, whom opening fences, what is not fetched."""
+"""What lanes refuse, which of them share transactions, whom opening fences, what is not fetched, what is waited for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from builders import application
+from builders import application, as_record, label
 from ground import PARTITIONS, Ground, job_in
 
 from stream_qa.errors import FencedError, StateError
 from stream_qa.events import Record
+from stream_qa.kafka_access import KafkaAccess
 from stream_qa.stages.pipeline import build_pipeline
+from stream_qa.streaming import model_follower
 from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.lanes import Lanes
+from stream_qa.streaming.model_topic import Numbered
 from stream_qa.streaming.opening import Place
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.sources import Chunk
@@ -149,6 +152,38 @@ async def test_the_consumer_passes_by_what_was_handed_over(ground: Ground) -> No
         lanes.add(Chunk(topic, 0, session, 0, 1, [record]))
         passed = await asyncio.wait_for(source.passed, 30)
     assert passed == {(topics.labels, partition_of(applied.member_id.encode(), PARTITIONS)): 1}
+
+
+async def test_one_whose_state_is_restored_before_the_models_are_read_says_so(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def published(_kafka: KafkaAccess, _topic: str) -> AsyncGenerator[list[Numbered], None]:
+        await asyncio.Event().wait()
+        yield []
+
+    monkeypatch.setattr(model_follower, "published", published)
+    async with lanes_of(ground, "alone") as lanes:
+        opening = asyncio.create_task(lanes.restore(places(lanes, ALL), Empty()))
+        async with asyncio.timeout(30):
+            while await lanes.problem() != "the published models are being read":
+                continue
+        await lanes.pause()
+        await opening
+
+
+async def test_one_that_waits_for_a_model_says_which_and_why(ground: Ground) -> None:
+    topic = ground.settings.topics.labels
+    async with lanes_of(ground, "alone") as lanes:
+        await lanes.restore(places(lanes, ALL), Told())
+        assert await lanes.problem() is None
+        session = lanes.session((topic, 0))
+        assert session is not None
+        lanes.add(Chunk(topic, 0, session, 0, 1, [as_record(label(model_version="2026-01-01-abc", model_number=7))]))
+        async with asyncio.timeout(30):
+            while "model" not in (problem := await lanes.problem() or ""):
+                continue
+        assert problem == "labels name model 2026-01-01-abc, and it cannot be used here: nobody has published it"
+        assert lanes.waits_for_model
 
 
 @pytest.mark.parametrize(("chunk_records", "size", "waiting"), [(2, 10, 6), (5_000, 1 << 20, 24)])

@@ -146,10 +146,12 @@ async def test_a_model_that_was_waited_for_and_has_come_is_not_refused_any_more(
     await follower.stop()
     assert follower.refusal is not None
     waiting = asyncio.create_task(follower.wait_for(second.version))
-    await until(lambda: follower.is_waited_for)
+    await until(lambda: follower.waited_for is not None)
+    assert (follower.waited_for or "").startswith(f"labels name model {second.version}, and it cannot be used here: ")
     elsewhere.rename(second.directory)
     await asyncio.wait_for(waiting, 30)
-    assert follower.refusal is None
+    assert not follower.refusal
+    assert not follower.waited_for
     assert models.newest.version == second.version
 
 

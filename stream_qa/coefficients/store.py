@@ -55,7 +55,7 @@ class StoreMetrics:
     cached: int = 0
     """Those of them that the cache knew, as held or as not held."""
     newest_at: int = 0
-    """Event time of the newest label of which a change was applied (ms)."""
+    """Event time of the newest label of which a change was applied (ms); 0 before any was."""
 
     @property
     def gaps(self) -> int:

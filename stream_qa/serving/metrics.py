@@ -86,11 +86,13 @@ class _StoreCollector(Collector):
             yield GaugeMetricFamily(
                 "stream_qa_store_stale_seconds", "Since the coefficients were seen to be up to date.", staleness
             )
-        yield GaugeMetricFamily(
-            "stream_qa_store_newest_label_seconds",
-            "Event time of the newest label of which a change was applied, since the epoch.",
-            store.newest_at / 1000,
-        )
+        # Before this process has applied any change it would be 1970, and an age of decades.
+        if store.newest_at > 0:
+            yield GaugeMetricFamily(
+                "stream_qa_store_newest_label_seconds",
+                "Event time of the newest label of which this process has applied a change, since the epoch.",
+                store.newest_at / 1000,
+            )
 
 
 class Measured:

@@ -524,6 +524,15 @@ def test_there_are_metrics_without_ids(store: CoefficientStore) -> None:
     assert "m-1" not in text
 
 
+def test_a_service_over_a_filled_store_that_has_applied_nothing_itself_has_no_newest_label() -> None:
+    backend = MemoryBackend()
+    learn(CoefficientStore(backend), "member", "m-1", [0.5, 2.0])
+    with client_of(CoefficientStore(backend)) as client:
+        found = answer(client, "/v1/scores/member", AGAINST_JOBS)
+        assert found["members"]["m-1"]["version"] == 1
+        assert "stream_qa_store_newest_label_seconds" not in client.get("/metrics").text
+
+
 def test_the_interface_is_described_and_nothing_is_fetched_from_elsewhere(client: httpx.Client) -> None:
     schema = client.get("/openapi.json").json()
     assert "/v1/scores/member" in schema["paths"]

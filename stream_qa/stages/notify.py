@@ -13,7 +13,7 @@ from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dea
 from stream_qa.products import NotificationPolicy, explanation, is_very_high
 from stream_qa.stages.state import Outcome, StateReader
 
-#: The newest day, and one far ahead of it that nothing else has confirmed.
+#: The newest day, and one far ahead of it, or the first of all, that nothing else has confirmed; 0 where there is none.
 _CLOCK = b"clock"
 _CLOCK_FORM = struct.Struct(">qq")
 _SENT = b"sent/"
@@ -108,7 +108,11 @@ def _moved(newest: int, ahead: int, day: int) -> tuple[int, int]:
     """Return the newest day, and the unconfirmed one, after a score of ``day``."""
     if day <= newest:
         return newest, ahead
-    if newest and day > newest + _DAYS_AHEAD and not ahead:
+    if not newest:
+        if not ahead:
+            return 0, day  # The first score: nothing says yet whether it is far ahead.
+        newest, day, ahead = min(day, ahead), max(day, ahead), 0
+    if day > newest + _DAYS_AHEAD and not ahead:
         return newest, day
     return (min(day, ahead) if ahead > newest else day), 0
 

@@ -110,6 +110,16 @@ def test_one_clock_in_the_future_silences_nobody() -> None:
     assert partition.read(score("second", applied_at=NOON)) == ["second"]
 
 
+def test_a_clock_in_the_future_silences_nobody_where_its_score_is_the_first() -> None:
+    partition = Partition()
+    assert partition.read(score("first", applied_at=NOON + 365 * DAY)) == ["first"]
+    told = [partition.read(score(f"today-{n}", applied_at=NOON + n)) for n in range(2)]
+    assert told == [["today-0"], ["today-1"]]
+    assert partition.read(score("tomorrow", applied_at=NOON + DAY)) == ["tomorrow"]
+    assert partition.read(score("in two weeks", applied_at=NOON + 14 * DAY)) == ["in two weeks"]
+    assert partition.read(score("too-late", applied_at=NOON)) == []
+
+
 def test_after_a_long_silence_the_second_score_is_believed() -> None:
     partition = Partition()
     partition.read(score("first", applied_at=NOON))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
-from serving_ground import model_scorer, serving
+from serving_ground import learn, model_scorer, serving
 
 from stream_qa.coefficients import CoefficientStore
 from stream_qa.serving.metrics import ServiceMetrics
@@ -63,7 +63,9 @@ def exported() -> set[str]:
 
 def exported_by_services() -> set[str]:
     """Return the same of what a scoring service exports."""
-    service = serving(CoefficientStore(), model_scorer())
+    store = CoefficientStore()
+    learn(store, "member", "m-1", [0.5, 1.0])
+    service = serving(store, model_scorer())
     text = ServiceMetrics(service.now, service.not_ready).exposition().decode()
     return used_names(text_string_to_metric_families(text))
 

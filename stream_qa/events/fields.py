@@ -35,12 +35,12 @@ EventTime = Annotated[
 ]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT), Meta(ge=0, le=MAX_COUNT)]
 Revision = Annotated[
-    int, Field(ge=1, le=2**53, description="strictly increasing for an application"), Meta(ge=1, le=2**53)
+    int, Field(ge=1, le=MAX_COUNT, description="strictly increasing for an application"), Meta(ge=1, le=MAX_COUNT)
 ]
 ModelNumber = Annotated[
     int,
-    Field(ge=0, le=2**53, description="rises with every model that the group takes up; 0 is the one it began with"),
-    Meta(ge=0, le=2**53),
+    Field(ge=0, le=MAX_COUNT, description="rises with every model that the group takes up; 0 is the one it began with"),
+    Meta(ge=0, le=MAX_COUNT),
 ]
 Weight = Annotated[
     float, Field(ge=0, le=1, description="how much the value counts; 0 while it is not known"), Meta(ge=0, le=1)

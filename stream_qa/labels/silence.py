@@ -59,8 +59,7 @@ class Activity(Struct, array_like=True):
     @property
     def visiting_at(self) -> int:
         """The event time (ms) of the answer for which applications are to be visited: all of them for one."""
-        moments = [visit.moment for visit in self.visits if visit.moment != NOT_BEGUN]
-        return moments[0] if moments else self.newest
+        return next((visit.moment for visit in self.visits if visit.moment != NOT_BEGUN), self.newest)
 
     def pack(self) -> bytes:
         """Return the record."""

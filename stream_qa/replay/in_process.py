@@ -114,12 +114,13 @@ class InProcessReplay:
     ) -> list[Message]:
         """Let a learner take a chunk of a partition and do all that it brings about; return what it sends."""
         share = share_of(partition, self._partitions)
-        outcome = learner.process(partition, records, state, share)
-        messages = [*self._commit(state, outcome)]
-        while outcome.unfinished:
-            outcome = learner.process(partition, [], state, share)
+        messages: list[Message] = []
+        while True:
+            outcome = learner.process(partition, records, state, share)
             messages += self._commit(state, outcome)
-        return messages
+            if not outcome.unfinished:
+                return messages
+            records = []
 
     def _commit(self, state: State, outcome: Outcome) -> list[Message]:
         state.apply(outcome.changes)

@@ -175,7 +175,7 @@ class LabelChunk:
         self._load_life_cycles(dict.fromkeys([*(event.application_id for event in sources), *applications]))
         if self._silence is not None:
             self._silence.load([*(event.job_id for event in sources), *jobs])
-            for sent, answered_at in self._silence.left_before(self._now - self._policy.window):
+            for answered_at, sent in self._silence.left_before(self._now - self._policy.window):
                 self._look_at_all(sent, answered_at)
 
     def _take(self, record: SourceRecord, event: Event) -> None:

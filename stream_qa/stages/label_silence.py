@@ -69,10 +69,10 @@ class LabelSilence:
         stored = self._state.get_many([activity_key(job_id) for job_id in ids])
         self._activities = {job_id: Activity.unpack(record) for job_id, record in zip(ids, stored, strict=True)}
 
-    def left_before(self, open_since: int) -> list[tuple[list[Sent], int]]:
-        """Return the applications that chunks before have left to visit, and when (ms) the answer came, by job."""
-        moments = [self._activities[job_id].visiting_at for job_id in self._visiting]
-        return [(self._visit(job_id, open_since), at) for job_id, at in zip(self._visiting, moments, strict=True)]
+    def left_before(self, open_since: int) -> list[tuple[int, list[Sent]]]:
+        """Return when (ms) the answer came, and the applications that chunks before left to visit for it, by job."""
+        # In this order: what is visited is left no more.
+        return [(self._activities[job_id].visiting_at, self._visit(job_id, open_since)) for job_id in self._visiting]
 
     def expect_answer(self, application: KnownApplication) -> None:
         """Put an application where an answer to another one will find it."""

@@ -66,6 +66,14 @@ def second(evaluation_ground: EvaluationGround, tmp_path: Path) -> Bundle:
     return retrained(evaluation_ground.bundle, tmp_path / "second", precision=2.0)
 
 
+@pytest.fixture
+def bring_files(topic: Topic, second: Bundle, tmp_path: Path) -> Callable[[], object]:
+    """Publish that bundle without its files, as number 1; give what brings them."""
+    topic.publish(second, 1)
+    elsewhere = second.directory.rename(tmp_path / "elsewhere")
+    return lambda: elsewhere.rename(second.directory)
+
+
 def fail(error: BaseException) -> None:
     raise AssertionError from error
 
@@ -77,18 +85,16 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_a_model_that_can_be_read_later_is_taken_up_then(
-    topic: Topic, group: Settings, second: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    topic: Topic, group: Settings, second: Bundle, bring_files: Callable[[], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     models = Models(first_model(group))
     follower = ModelFollower(group, models, fail)
-    topic.publish(second, 1)
-    elsewhere = second.directory.rename(tmp_path / "elsewhere")
     await follower.start()
     await until(lambda: topic.polls > 5)
     assert follower.refusal is not None
     assert follower.refusal.startswith(f"model {second.version} was published last and cannot be used here: ")
     assert models.newest is models.first
-    elsewhere.rename(second.directory)
+    bring_files()
     await until(lambda: models.newest.version == second.version)
     await follower.stop()
     assert models.newest.number == 1
@@ -118,17 +124,18 @@ async def test_a_model_that_does_not_fit_is_not_tried_again(
 
 
 async def test_only_the_one_that_was_published_last_is_tried_again(
-    topic: Topic, group: Settings, second: Bundle, evaluation_ground: EvaluationGround, tmp_path: Path
+    topic: Topic,
+    group: Settings,
+    evaluation_ground: EvaluationGround,
+    bring_files: Callable[[], object],
 ) -> None:
     models = Models(first_model(group))
     follower = ModelFollower(group, models, fail)
-    topic.publish(second, 1)
-    elsewhere = second.directory.rename(tmp_path / "elsewhere")
     await follower.start()
     topic.publish(evaluation_ground.bundle, 2)
     await until(lambda: models.newest.number == 2)
     assert follower.refusal is None
-    elsewhere.rename(second.directory)
+    bring_files()
     polls = topic.polls
     await until(lambda: topic.polls > polls + 5)
     await follower.stop()
@@ -136,19 +143,17 @@ async def test_only_the_one_that_was_published_last_is_tried_again(
 
 
 async def test_a_model_that_was_waited_for_and_has_come_is_not_refused_any_more(
-    topic: Topic, group: Settings, second: Bundle, tmp_path: Path
+    group: Settings, second: Bundle, bring_files: Callable[[], object]
 ) -> None:
     models = Models(first_model(group))
     follower = ModelFollower(group, models, fail)
-    topic.publish(second, 1)
-    elsewhere = second.directory.rename(tmp_path / "elsewhere")
     await follower.start()
     await follower.stop()
     assert follower.refusal is not None
     waiting = asyncio.create_task(follower.wait_for(second.version))
     await until(lambda: follower.waited_for is not None)
     assert (follower.waited_for or "").startswith(f"labels name model {second.version}, and it cannot be used here: ")
-    elsewhere.rename(second.directory)
+    bring_files()
     await asyncio.wait_for(waiting, 30)
     assert not follower.refusal
     assert not follower.waited_for
@@ -156,17 +161,15 @@ async def test_a_model_that_was_waited_for_and_has_come_is_not_refused_any_more(
 
 
 async def test_a_service_says_that_a_model_is_refused_until_it_can_be_read(
-    topic: Topic, group: Settings, second: Bundle, tmp_path: Path
+    group: Settings, second: Bundle, bring_files: Callable[[], object]
 ) -> None:
     models = Models(first_model(group))
     nowhere = group.model_copy(update={"broker": f"127.0.0.1:{free_port()}"})
     follower = TopicsFollower(nowhere, CoefficientStore(), models)
-    topic.publish(second, 1)
-    elsewhere = second.directory.rename(tmp_path / "elsewhere")
     running = asyncio.create_task(follower.run())
     await until(lambda: follower.refusal is not None)
     assert second.version in (follower.refusal or "")
-    elsewhere.rename(second.directory)
+    bring_files()
     await until(lambda: models.newest.version == second.version)
     assert follower.refusal is None
     follower.stop()

@@ -78,7 +78,7 @@ class SilenceSays(Protocol):
     def ages(self) -> tuple[int, ...]:
         """At which ages (ms) an unanswered application is to be looked at, whatever happens."""
 
-    def answered(self, activity: Activity, applied_at: int, engaged_at: int) -> list[Visit]:
+    def answered(self, activity: Activity, applied_at: int, answered_at: int) -> list[Visit]:
         """Take note of the first answer to an application; return which others of the job are to be looked at."""
 
     def says(
@@ -107,13 +107,13 @@ class LaterResponse:
     def __init__(self, weight: float) -> None:
         self._weight = weight
 
-    def answered(self, activity: Activity, applied_at: int, engaged_at: int) -> list[Visit]:
+    def answered(self, activity: Activity, applied_at: int, answered_at: int) -> list[Visit]:
         """Visit those that were sent before, from where the last visit ended."""
         since = activity.answered
         if applied_at <= since:
             return []
-        activity.answered, activity.answered_at = applied_at, engaged_at
-        return [Visit(since, applied_at, moment=engaged_at)]
+        activity.answered, activity.answered_at = applied_at, answered_at
+        return [Visit(since, applied_at, moment=answered_at)]
 
     def says(
         self,
@@ -137,22 +137,22 @@ class ByCurves:
         self._levels = [level for level in curves.activities if level > 0]
         self.ages = curves.turning_ages(minimum_change)
 
-    def answered(self, activity: Activity, applied_at: int, engaged_at: int) -> list[Visit]:
+    def answered(self, activity: Activity, applied_at: int, answered_at: int) -> list[Visit]:
         """Visit those that have come to another level of activity by this answer."""
         if applied_at > activity.answered:
-            activity.answered, activity.answered_at = applied_at, engaged_at
+            activity.answered, activity.answered_at = applied_at, answered_at
         if not self._levels:
             return []
         answers = activity.answers
-        newer = activity.since(engaged_at)
-        answers.insert(newer, engaged_at)
+        newer = activity.since(answered_at)
+        answers.insert(newer, answered_at)
         del answers[self._levels[-1] + 1 :]
         visits = []
         for level in self._levels:
             if newer < level <= len(answers):
                 # Sent before so many answers, and not before one more.
                 since = answers[level] if level < len(answers) else NOT_BEGUN
-                visits.append(Visit(since, answers[level - 1], moment=engaged_at))
+                visits.append(Visit(since, answers[level - 1], moment=answered_at))
         return visits
 
     def says(

@@ -327,9 +327,11 @@ class LabelChunk:
         if self._silence is None or life_cycle.application is None:
             return
         if (answer := self._deciding(life_cycle)) is not None:
+            # One from before its application is not heard sooner: others may have been answered in the meantime.
+            answered_at = max(answer.engaged_at, life_cycle.application.applied_at)
             closed = self._now - self._policy.window
-            others = self._silence.answered(life_cycle.application, answer.engaged_at, closed)
-            self._look_at_all(others, answer.engaged_at)
+            others = self._silence.answered(life_cycle.application, answered_at, closed)
+            self._look_at_all(others, answered_at)
 
     def _look_at_all(self, sent: list[Sent], moment: int) -> None:
         if unknown := [application_id for _, application_id in sent if application_id not in self._life_cycles]:

@@ -80,20 +80,20 @@ class LabelSilence:
         self._changes[sent_to_key(job_id, *sent)] = b""
         self._sent[job_id].append(sent)
 
-    def answered(self, application: KnownApplication, engaged_at: int, open_since: int) -> list[Sent]:
+    def answered(self, application: KnownApplication, answered_at: int, open_since: int) -> list[Sent]:
         """Return the applications to look at because this one was answered for the first time.
 
         Parameters
         ----------
         application
             The answered one.
-        engaged_at
-            When it was answered (ms).
+        answered_at
+            When it was answered (ms), and not before it was sent.
         open_since
             Applications sent until then (ms) are closed, and need no look.
         """
         activity = self._activities[application.job_id]
-        activity.visits += self._says.answered(activity, application.applied_at, engaged_at)
+        activity.visits += self._says.answered(activity, application.applied_at, answered_at)
         self._changed.add(application.job_id)
         return self._visit(application.job_id, open_since)
 

@@ -43,7 +43,7 @@ def fit_curves(history: History) -> FittedCurves:
     if count < FEWEST_POSITIVES:
         reason = f"no silence curves: {count} positives where {FEWEST_POSITIVES} are needed; the article's rule is used"
         return FittedCurves(None, count, reason)
-    answered_after = np.maximum(history.answered_at - history.applied_at, 0)[positive]
+    answered_after = (history.answered_at - history.applied_at)[positive]
     ages = np.unique(np.quantile(answered_after, np.arange(_GRID + 1) / _GRID, method="inverted_cdf").astype(np.int64))
     ages = np.union1d(ages, [0])
     answered = answered_after[:, np.newaxis] <= ages

@@ -43,7 +43,7 @@ class History:
     matured: Booleans
     """Whether the window is over, so that the label is final. Shape ``(n,)``."""
     answered_at: Integers
-    """The first engagement that decided; ``NEVER`` without one. Shape ``(n,)``."""
+    """The first engagement that decided, no sooner than ``applied_at``; ``NEVER`` without one. Shape ``(n,)``."""
     agreed_at: Integers
     """The first one that made it positive; ``NEVER`` without one. Shape ``(n,)``."""
     rejected: Counter[str]
@@ -173,7 +173,7 @@ class _Labels:
         one.value, one.final, one.happened_at = verdict.value or 0, verdict.final, verdict.happened_at
         if verdict.reason.startswith("explicit:"):
             if one.answered_at == NEVER:
-                one.answered_at = verdict.happened_at
+                one.answered_at = max(verdict.happened_at, application.applied_at)
             if one.agreed_at == NEVER and verdict.value == 1:
                 one.agreed_at = verdict.happened_at
 

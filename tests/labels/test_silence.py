@@ -25,9 +25,9 @@ def ranges(visits: list[Visit]) -> list[tuple[int, int]]:
 
 def test_by_the_rule_of_the_later_response_each_range_of_applications_is_visited_once() -> None:
     rule, activity = LaterResponse(0.5), Activity()
-    assert ranges(rule.answered(activity, applied_at=30, engaged_at=100)) == [(NEVER, 30)]
-    assert rule.answered(activity, applied_at=20, engaged_at=110) == []
-    assert ranges(rule.answered(activity, applied_at=50, engaged_at=120)) == [(30, 50)]
+    assert ranges(rule.answered(activity, applied_at=30, answered_at=100)) == [(NEVER, 30)]
+    assert rule.answered(activity, applied_at=20, answered_at=110) == []
+    assert ranges(rule.answered(activity, applied_at=50, answered_at=120)) == [(30, 50)]
 
 
 def test_the_later_response_is_said_once_with_its_weight() -> None:

@@ -243,8 +243,8 @@ def is_legal(previous: Label, label: Label, policy: LabelPolicy) -> bool:
         and (previous.value != 1 or label.value == 1)
         and label.final >= previous.final
         # A revision says something new.
-        and (label.value, label.final, label.reason, label.happened_at)
-        != (previous.value, previous.final, previous.reason, previous.happened_at)
+        and (label.value, label.weight, label.final, label.reason, label.happened_at)
+        != (previous.value, previous.weight, previous.final, previous.reason, previous.happened_at)
         # Silence says something while nothing else is known, each time more, until the window has closed.
         and (not is_silent(label) or ((previous.value is None or is_silent(previous)) and label.watermark < closes_at))
         and (not is_silent(label) or previous.weight < label.weight)
@@ -290,9 +290,9 @@ def happened_at(event: Application | Engagement) -> int:
 
 
 def first_answers(events: Sequence[Application | Engagement], job_id: str, policy: LabelPolicy) -> dict[str, int]:
-    """Return when each application of a job was answered by the earliest engagement that decides."""
+    """Return when each application of a job was answered by the earliest engagement that decides, and not before it."""
     return {
-        each.application_id: answer.engaged_at
+        each.application_id: max(answer.engaged_at, each.applied_at)
         for each in events
         if isinstance(each, Application) and each.job_id == job_id
         for answer in [

@@ -581,6 +581,14 @@ def test_silence_counts_more_with_what_others_hear() -> None:
     assert weights(partition)[1:] == [round(0.5 + 0.3 * 23 / 48, 6)]
 
 
+def test_an_answer_from_before_its_application_is_heard_with_it() -> None:
+    """Not sooner: what is weighed counts the answers of until then."""
+    partition = LabelPartition(curves=CURVES)
+    partition.take(job(1), job(2), job(30), answer(30), answer(2))
+    silent = partition.history["application-1"][-1]
+    assert (silent.reason, silent.happened_at) == ("silence:curve", START + DAY * 30 // 24)
+
+
 def test_what_has_hardly_moved_is_not_said_again() -> None:
     policy = LabelPolicy(silence=Silence(minimum_change=0.3))
     partition = LabelPartition(policy, curves=CURVES)

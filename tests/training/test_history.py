@@ -77,6 +77,8 @@ def test_the_first_answer_and_the_first_positive_one_are_known() -> None:
     history = known(log_of([application(), *events]))
     assert history.answered_at.tolist() == [START + 2 * DAY]
     assert history.agreed_at.tolist() == [START + 3 * DAY]
+    early = known(log_of([application(), engagement("message", engaged_at=START - 1)]))
+    assert early.answered_at.tolist() == [START]
     silent = known(log_of([application(), engagement("note")]))
     assert [silent.answered_at.tolist(), silent.agreed_at.tolist()] == [[NEVER], [NEVER]]
 

@@ -117,14 +117,21 @@ def decoded(decoder: Decoder[E], records: Iterable[ConsumerRecord]) -> list[E]:
     return [message for message in found if not isinstance(message, RejectedError)]
 
 
-def final_outcomes(labels: Iterable[Label]) -> dict[str, Outcome]:
-    """Return what the newest revision says of each application whose label is final."""
+def decided_outcomes(labels: Iterable[Label]) -> dict[str, Outcome]:
+    """Return what the newest revision says of each application whose label is final, or is by an answer.
+
+    Whatever the order in which the two topics were read.
+    """
     newest: dict[str, Label] = {}
     for label in labels:
         known = newest.get(label.application_id)
         if known is None or label.revision > known.revision:
             newest[label.application_id] = label
-    return {application_id: outcome_of(label) for application_id, label in newest.items() if label.final}
+    return {
+        application_id: outcome_of(label)
+        for application_id, label in newest.items()
+        if label.final or label.reason.startswith("explicit:")
+    }
 
 
 def labels_in_process(events: Iterable[LogEvent], settings: Settings, partitions: int) -> list[Label]:

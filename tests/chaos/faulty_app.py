@@ -8,6 +8,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
+
+import orjson
 
 from chaos.instants import Instant, Orders
 from chaos.sabotage import SABOTAGES
@@ -28,29 +31,38 @@ if os.environ["CHAOS_SABOTAGE"]:
     SABOTAGES[os.environ["CHAOS_SABOTAGE"]]()
 
 orders = Orders(Path(os.environ["CHAOS_ORDERS"]))
-with_labels: set[Transactions] = set()
-"""The open transactions with labels in them: one without shows little of what goes wrong."""
+with_openings: WeakSet[Batches] = WeakSet()
+telling: set[Transactions] = set()
+"""The open transactions with first labels in them. Whatever else is lost may be without effect, or comes again."""
 
+fill = LaneGroup._fill
 write, end = Transactions.write, Transactions._end
 store_lane, store = Lane.store, LaneGroup._store
 catch_up, pause = changelog.catch_up, Lanes.pause
 take = changelog._Reading._take
 
 
+def fill_and_pass(group: LaneGroup, batches: Batches, work: Mapping[Lane, Work]) -> Any:  # noqa: ANN401
+    labels = (message for done in work.values() for message in done.messages if message.topic == settings.topics.labels)
+    if any(orjson.loads(label.value or b"")["revision"] == 1 for label in labels):
+        with_openings.add(batches)
+    return fill(group, batches, work)
+
+
 async def write_and_pass(transactions: Transactions, batches: Batches) -> dict[Destination, Written]:
     written = await write(transactions, batches)
-    if any(topic == settings.topics.labels for topic, _ in written):
-        with_labels.add(transactions)
+    if batches in with_openings:
+        telling.add(transactions)
     return written
 
 
 async def end_and_pass(transactions: Transactions, producer: Any, *, commits: bool) -> Any:  # noqa: ANN401
-    has_labels = transactions in with_labels
-    with_labels.discard(transactions)
-    if has_labels:
+    tells = transactions in telling
+    telling.discard(transactions)
+    if tells:
         orders.passing(Instant.IN_TRANSACTION)
     ending = asyncio.ensure_future(end(transactions, producer, commits=commits))
-    if has_labels and orders.has(Instant.COMMIT_SENT):
+    if tells and orders.has(Instant.COMMIT_SENT):
         await asyncio.sleep(_ON_ITS_WAY_SECONDS)
         orders.passing(Instant.COMMIT_SENT)
     return await ending
@@ -84,6 +96,7 @@ async def pause_and_pass(lanes: Lanes) -> None:
 
 
 for owner, name, wrapped in (
+    (LaneGroup, "_fill", fill_and_pass),
     (Transactions, "write", write_and_pass),
     (Transactions, "_end", end_and_pass),
     (Lane, "store", store_lane_and_pass),

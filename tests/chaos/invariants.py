@@ -6,7 +6,7 @@ from typing import Any
 
 from ground import PARTITIONS
 from label_oracle import without_wording
-from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
+from refolding import decided_outcomes, decoded, delta_of, labels_in_process, publishing_differences, refold
 
 from chaos.bad_inputs import bad_inputs
 from chaos.evidence import STAGES, Evidence, Table
@@ -35,19 +35,18 @@ def input_is_complete(evidence: Evidence) -> Differences:
     return [f"{count} deliveries of {entry} are not on the broker" for entry, count in (sent - found).items()]
 
 
-def final_labels_equal_those_of_a_replay(evidence: Evidence) -> Differences:
-    """Check that every application has a label, and that the final ones are those of the good events.
+def decided_labels_equal_those_of_a_replay(evidence: Evidence) -> Differences:
+    """Check that every application has a label, and that those final or by an answer are those of the good events.
 
     These go through the same stages in one process, without Kafka.
     """
     events = [delivery.event for delivery in evidence.delivered if delivery.event is not None]
     replayed = labels_in_process(events, evidence.settings, PARTITIONS)
     labels = decoded(Decoder(Label), evidence.records(evidence.settings.topics.labels))
-    expected, found = final_outcomes(replayed), final_outcomes(labels)
+    expected, found = decided_outcomes(replayed), decided_outcomes(labels)
     without = {label.application_id for label in replayed} - {label.application_id for label in labels}
     return [f"{application_id} has no label" for application_id in sorted(without)] + [
-        f"{application_id}: the final label is {found.get(application_id)}, "
-        f"and by the events {expected.get(application_id)}"
+        f"{application_id}: the label is {found.get(application_id)}, and by the events {expected.get(application_id)}"
         for application_id in sorted(expected.keys() | found.keys())
         if _worded_alike(expected, application_id) != _worded_alike(found, application_id)
     ]
@@ -182,7 +181,7 @@ def local_tables_hold_committed_state_only(evidence: Evidence) -> Differences:
 
 INVARIANTS: tuple[Callable[[Evidence], Differences], ...] = (
     input_is_complete,
-    final_labels_equal_those_of_a_replay,
+    decided_labels_equal_those_of_a_replay,
     every_revision_is_there_once,
     members_learn_each_revision_once,
     jobs_learn_each_example_once,

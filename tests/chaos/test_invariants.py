@@ -169,6 +169,10 @@ def is_final(record: Record) -> bool:
     return b'"final":true' in (record.value or b"")
 
 
+def is_by_an_answer(record: Record) -> bool:
+    return b'"reason":"explicit:' in (record.value or b"") and not is_final(record)
+
+
 def cut(record: Record) -> list[Record]:
     """Return a record with another value."""
     return [structs.replace(record, value=b"cut")]
@@ -206,10 +210,11 @@ def with_table(tables: Mapping[str, Table], name: str) -> dict[str, Table]:
     ("invariant", "went_wrong"),
     [
         ("input_is_complete", lambda whole: without(whole, TOPICS.applications)),
-        ("final_labels_equal_those_of_a_replay", lambda whole: without(whole, TOPICS.labels, is_final)),
+        ("decided_labels_equal_those_of_a_replay", lambda whole: without(whole, TOPICS.labels, is_final)),
+        ("decided_labels_equal_those_of_a_replay", lambda whole: without(whole, TOPICS.labels, is_by_an_answer)),
         ("every_revision_is_there_once", lambda whole: twice(whole, TOPICS.labels)),
         ("every_revision_is_there_once", lambda whole: without(whole, TOPICS.labels, is_first(whole))),
-        ("final_labels_equal_those_of_a_replay", lambda whole: without(whole, TOPICS.labels, is_only(whole))),
+        ("decided_labels_equal_those_of_a_replay", lambda whole: without(whole, TOPICS.labels, is_only(whole))),
         ("members_learn_each_revision_once", lambda whole: twice(whole, TOPICS.examples)),
         ("members_learn_each_revision_once", lambda whole: without(whole, TOPICS.examples)),
         ("members_learn_each_revision_once", lambda whole: twice(whole, TOPICS.scores)),

@@ -53,7 +53,7 @@ def test_there_are_ten_faults_at_least() -> None:
 
 #: What is lost is of the lanes that were in the transaction: labels, or what is learned of them.
 RESULTS = {
-    "final_labels_equal_those_of_a_replay",
+    "decided_labels_equal_those_of_a_replay",
     "every_revision_is_there_once",
     "members_learn_each_revision_once",
     "jobs_learn_each_example_once",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ground import PARTITIONS, PROGRAM, Ground
-from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
+from refolding import decided_outcomes, decoded, delta_of, labels_in_process, publishing_differences, refold
 
 from stream_qa.events import Decoder, Label
 from stream_qa.replay.log import read_log
@@ -48,10 +48,10 @@ def test_a_worker_makes_the_final_labels_of_the_replay_and_coefficients_that_its
     )
 
     events = read_log([log], topics).events
-    expected = final_outcomes(labels_in_process(events, ground.settings, PARTITIONS))
+    expected = decided_outcomes(labels_in_process(events, ground.settings, PARTITIONS))
     assert len(expected) > EVENTS / 10
     emitted = [record for records in labels.values() for record in records]
-    assert final_outcomes(decoded(Decoder(Label), emitted)) == expected
+    assert decided_outcomes(decoded(Decoder(Label), emitted)) == expected
 
     members, jobs = refold(pipeline.member, labels), refold(pipeline.job, examples)
     forwarded = Counter(message.value for message in members.messages if message.topic == topics.examples)

@@ -21,7 +21,7 @@ from builders import application as application_event
 from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import PARTITIONS, PROGRAM, Ground, halves, job_in, new_ground
-from refolding import decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
+from refolding import decided_outcomes, decoded, delta_of, labels_in_process, publishing_differences, refold
 from service_process import POLL_SECONDS, asker, ready, service
 from typer.testing import CliRunner
 
@@ -147,7 +147,7 @@ def check_generation(ground: Ground, settings: Settings, log: Path) -> Learned:
     )
     written = decoded(Decoder(Label), [record for records in labels.values() for record in records])
     in_process = labels_in_process(read_log([log], topics).events, settings, PARTITIONS)
-    assert final_outcomes(written) == final_outcomes(in_process)
+    assert decided_outcomes(written) == decided_outcomes(in_process)
     pipeline = build_pipeline(settings)
     deltas = [delta_of(record.value) for records in coefficients.values() for record in records]
     learned: Learned = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ground import PARTITIONS, Ground
-from refolding import Log, decoded, delta_of, final_outcomes, labels_in_process, publishing_differences, refold
+from refolding import Log, decided_outcomes, decoded, delta_of, labels_in_process, publishing_differences, refold
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
@@ -73,9 +73,9 @@ def test_a_worker_goes_on_from_what_an_earlier_version_left(upgraded: Ground, re
         assert labels[partition][: len(records)] == records
     events = read_log(LOGS, topics).events
     emitted = [record for records in labels.values() for record in records]
-    expected = final_outcomes(labels_in_process(events, upgraded.settings, PARTITIONS))
+    expected = decided_outcomes(labels_in_process(events, upgraded.settings, PARTITIONS))
     assert len(expected) > len(events) / 4
-    assert final_outcomes(decoded(Decoder(Label), emitted)) == expected
+    assert decided_outcomes(decoded(Decoder(Label), emitted)) == expected
     if recording not in BEFORE_VERSIONS:
         assert learning_differences(upgraded, labels) == []
 

@@ -15,13 +15,13 @@ import pytest
 from evaluation_ground import EvaluationGround, new_evaluation_ground
 from ground import Ground, new_ground
 from loaded_program import load
+from ports import free_port
 from redis_server import RedisServer
 from retraining_ground import RetrainingGround, new_retraining_ground
 from secure_broker import SecureBroker
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
-from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
 from stream_qa.evaluation.replayed import Replayed
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from ports import free_port
 
-from stream_qa.broker.ports import free_port
 from stream_qa.demo.worker_process import worker_process
 from stream_qa.settings import PREFIX, Settings
 from stream_qa.streaming.partitioner import partition_of

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -99,6 +100,15 @@ def has_caught_up(found: Mapping[str, Metric]) -> bool:
     """Whether nothing waits for a worker, by what it says; where the broker has not told, that is not known."""
     samples = found["stream_qa_lag_records"].samples
     return bool(samples) and not any(sample.value for sample in samples)
+
+
+def readiness(port: int) -> tuple[int, Any]:
+    """Return the status of a worker's /readyz, and what it says."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
 
 
 def scraped(port: int) -> dict[str, Metric]:

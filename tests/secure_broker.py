@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from ports import free_port
 
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import LOOPBACK, free_port
+from stream_qa.broker.ports import LOOPBACK
 from stream_qa.settings import PREFIX, Settings
 
 ADMIN = "admin"

@@ -10,8 +10,7 @@ from itertools import count
 import httpx
 import pytest
 from ground import PROGRAM, Ground
-
-from stream_qa.broker.ports import free_port
+from ports import free_port
 
 #: Leaves the processor to those who are waited for.
 POLL_SECONDS = 0.05

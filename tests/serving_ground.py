@@ -12,8 +12,8 @@ import numpy as np
 import uvicorn
 from builders import START
 from fastapi import FastAPI
+from ports import free_port
 
-from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore
 from stream_qa.events import EntityKind, Generation, wire
 from stream_qa.learning import FeatureSchema, LinearModel, Standardisation
@@ -75,11 +75,15 @@ class Following:
         self._stopped.set()
 
 
+PATIENT = Settings().model_copy(update={"serve_look_up_seconds": 60.0})
+"""The defaults, but that a look-up on a busy machine may take longer than requests should wait."""
+
+
 def application(
     store: CoefficientStore, following: Following | None = None, settings: Mapping[str, object] = MappingProxyType({})
 ) -> FastAPI:
     """Return a service over a store, with these settings in place of the defaults."""
-    changed = Settings().model_copy(update=settings)
+    changed = PATIENT.model_copy(update=settings)
     return create_application(changed, serving(store, model_scorer(), following, changed))
 
 
@@ -98,7 +102,7 @@ def served(
     settings: Settings | None = None,
 ) -> Served:
     """Return a generation over a store."""
-    settings = settings or Settings()
+    settings = settings or PATIENT
     followed = Followed(following or Following(), settings.serve_stale_seconds)
     return Served(generation, lambda: scorer, store, LookUps(store, settings.serve_look_up_seconds), followed)
 

@@ -14,11 +14,11 @@ import jgo
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from ports import free_port
 
 from stream_qa.broker import DevelopmentBroker, cluster_id, properties
 from stream_qa.broker.development import QUICK
 from stream_qa.broker.java import ARTIFACTS, JARS_LOCK, java_with_kafka
-from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerError, BrokerStartError, BrokerUnavailableError
 
 pytestmark = pytest.mark.kafka

@@ -4,8 +4,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ports import free_port
+
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 
 _WITHOUT_EPOCH = {"transaction.version": 1}
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+
+from ground import PARTITIONS
 
 from chaos.commits import Commits, Since
 from chaos.instants import Instant
@@ -17,6 +20,7 @@ _DOWN_SECONDS = (0.0, 3.0)
 _INSTANT_SECONDS = 40.0
 _READY_SECONDS = 60.0
 _AFTER = (0, 25)
+_LOOK_UP_SECONDS = 0.1
 
 
 class NotStruckError(Exception):
@@ -176,12 +180,22 @@ async def _struck(place: WorkerPlace, instant: Instant) -> None:
 
 
 async def _let_go_on(scene: Scene, place: WorkerPlace) -> Since:
+    """Let a worker that stands still go on when its session is over and others have all that it had."""
     since = await scene.commits.now()
     try:
         await asyncio.sleep(scene.session_seconds + scene.random.uniform(*_BEYOND_SESSION))
+        await _taken_over([other for other in scene.running() if other is not place])
     finally:
         place.send(signal.SIGCONT)
     return since
+
+
+async def _taken_over(places: Sequence[WorkerPlace]) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while set().union(*(place.partitions() for place in places)) != set(range(PARTITIONS)):
+        if time.monotonic() > deadline:
+            raise NotStruckError(f"not all partitions are taken over in {_READY_SECONDS:.0f} s: {places[0].log_tail()}")
+        await asyncio.sleep(_LOOK_UP_SECONDS)
 
 
 async def _broker_back(scene: Scene) -> Since:

@@ -1,7 +1,9 @@
 """Places where workers run: a process that ends is begun again, as whatever runs workers in production would do."""
 
 import asyncio
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +19,7 @@ _TESTS = Path(__file__).parents[1]
 WORKER = (sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info")
 FAULTY_WORKER = (sys.executable, "-m", "faust", "-A", "chaos.faulty_app", "worker", "-l", "info")
 READY = "ready: partitions "
+_READY_FOR = re.compile(rf"{READY}(\[.*\])")
 
 
 class WorkerPlace:
@@ -134,6 +137,11 @@ class WorkerPlace:
                 return False
             await asyncio.sleep(_LOOK_UP_SECONDS)
         return True
+
+    def partitions(self) -> set[int]:
+        """Return the partitions that the process has said last to be ready for."""
+        said = _READY_FOR.findall(self.log.read_text(errors="replace")) if self.runs else []
+        return set(json.loads(said[-1])) if said else set()
 
     def order(self, instant: str, number: signal.Signals, after: int) -> None:
         """Let the process strike itself with a signal when it has passed an instant ``after`` times."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from ground import PROGRAM
+from ports import free_port
 from typer.testing import CliRunner
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
-from stream_qa.broker.ports import free_port
 from stream_qa.cli import application
 from stream_qa.errors import BrokerStartError
 

@@ -8,9 +8,9 @@ from threading import Thread
 
 import pytest
 from changes import delta, packed
+from ports import free_port
 from redis_server import RedisServer
 
-from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import Change, CoefficientStore, Place, Reach, Verdict
 from stream_qa.errors import StoreAheadError, StoreBehindError, StoreUnavailableError
 from stream_qa.following import open_store

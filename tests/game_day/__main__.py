@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from ports import free_port
+
 from game_day import inputs, surroundings
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 
 INCIDENTS: dict[str, Callable[[DevelopmentBroker, Path], None]] = {
     "poisonous-record": inputs.poisonous_record,

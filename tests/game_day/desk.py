@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from ground import PROGRAM, Ground
-
-from stream_qa.broker.ports import free_port
+from ports import free_port
 
 #: The shortest that brokers allow: nobody waits for long on a game day.
 SHORT_SESSION = {"STREAM_QA_SESSION_TIMEOUT_SECONDS": "6"}

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ground import PARTITIONS, Ground, new_ground
+from ports import free_port
 from redis_server import RedisServer
 from secure_broker import SecureBroker, certificate, settings_of
 
 from game_day.desk import SHORT_SESSION, Desk, NotSeenError, Process, wait_for
 from game_day.traffic import JOBS, applied, engaged, flood, scores, send, send_engagements
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import LOOPBACK, free_port
+from stream_qa.broker.ports import LOOPBACK
 
 _FLOOD = 6_000
 #: A worker must not be through with it before it has been looked at.

@@ -7,8 +7,8 @@ import pytest
 from drifted_market import drifted_market
 from ground import Ground
 from monitoring import scraped
+from ports import free_port
 
-from stream_qa.broker.ports import free_port
 from stream_qa.learning.drift import APPLICATIONS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]

@@ -24,9 +24,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from changes import delta, snapshot
 from damaged_tables import damage
 from ground import PARTITIONS, Ground, new_ground
+from ports import free_port
 from redis_server import RedisServer
 
-from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore, MemoryBackend, Place, Reach, Swap, Verdict, entity_key
 from stream_qa.coefficients.messages import key_of
 from stream_qa.errors import CorruptTableError, TopicMissingError, TopicReplacedError

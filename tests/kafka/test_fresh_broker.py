@@ -8,10 +8,10 @@ from pathlib import Path
 import orjson
 import pytest
 from ground import PROGRAM, job_in, new_ground
+from ports import free_port
 from test_worker import application
 
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.topics import members
 

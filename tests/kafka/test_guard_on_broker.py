@@ -1,10 +1,8 @@
 """A real worker whose labels are flipped for a while: it stops publishing, is killed, and goes on as its log says."""
 
 import asyncio
-import json
 import shutil
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +13,10 @@ import numpy as np
 import orjson
 import pytest
 from ground import PARTITIONS, Ground, new_ground
-from monitoring import scraped
+from monitoring import readiness, scraped
+from ports import free_port
 from refolding import Log, refold
 
-from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore, Verdict, read_delta
 from stream_qa.events import Record
 from stream_qa.learning.arrays import Floats
@@ -80,11 +78,6 @@ def stopped(port: int) -> dict[str, float]:
     """Return how many partitions a worker says to be stopped, by stage."""
     samples = scraped(port)["stream_qa_guard_stopped"].samples
     return {sample.labels["stage"]: sample.value for sample in samples if sample.labels["reason"] == "labels"}
-
-
-def readiness(port: int) -> tuple[int, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
-        return answer.status, json.loads(answer.read())
 
 
 def test_killed_while_it_publishes_nothing_it_goes_on_as_its_log_says(

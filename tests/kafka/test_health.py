@@ -17,11 +17,11 @@ import orjson
 import pytest
 from ground import PARTITIONS, Ground, job_in, new_ground
 from poison import POISON
+from ports import free_port
 from test_surroundings import own_broker
 from test_worker import application
 
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
 
 __all__ = ["own_broker"]

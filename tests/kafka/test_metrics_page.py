@@ -12,9 +12,9 @@ from aiokafka import ConsumerRecord
 from builders import START, application, engagement
 from ground import PARTITIONS, Ground
 from monitoring import has_caught_up, scraped
+from ports import free_port
 from prometheus_client import Metric
 
-from stream_qa.broker.ports import free_port
 from stream_qa.events import Event
 from stream_qa.streaming.partitioner import partition_of
 

@@ -8,9 +8,9 @@ from aiokafka import AIOKafkaProducer
 from builders import DAY, START, application, engagement
 from ground import PARTITIONS, Ground
 from monitoring import scraped
+from ports import free_port
 from test_idle import are
 
-from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
 
 pytestmark = pytest.mark.kafka

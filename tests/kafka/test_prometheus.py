@@ -20,9 +20,9 @@ from builders import application, engagement
 from drifted_market import drifted_market
 from ground import PARTITIONS, Ground
 from monitoring import ALERTS, DEPLOY, Query, program, queries
+from ports import free_port
 from service_process import service
 
-from stream_qa.broker.ports import free_port
 from stream_qa.streaming.partitioner import partition_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]

@@ -14,10 +14,10 @@ from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import Ground, halves, new_ground
 from monitoring import scraped
+from ports import free_port
 from refolding import delta_of, publishing_differences, refold
 from typer.testing import CliRunner
 
-from stream_qa.broker.ports import free_port
 from stream_qa.cli import application
 from stream_qa.stages.pipeline import build_pipeline, model_of
 

@@ -16,13 +16,14 @@ import pytest
 from builders import application as applied
 from builders import engagement
 from ground import PARTITIONS, PROGRAM, Ground, job_in
+from ports import free_port
 from secure_broker import PASSWORD, SecureBroker, certificate, settings_of
 from service_process import END_SECONDS, ready, service
 from test_serving import scored
 from test_worker import refusal
 from typer.testing import CliRunner
 
-from stream_qa.broker.ports import LOOPBACK, free_port
+from stream_qa.broker.ports import LOOPBACK
 from stream_qa.cli import application
 from stream_qa.errors import BrokerAccessError, BrokerUnavailableError
 from stream_qa.topics import partition_counts

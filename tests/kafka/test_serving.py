@@ -14,10 +14,10 @@ from builders import DAY, START, application, engagement
 from bundles import retrained
 from evaluation_ground import EvaluationGround
 from ground import PROGRAM, Ground, job_in, new_ground
+from ports import free_port
 from refolding import decoded
 from service_process import POLL_SECONDS, ready, service
 
-from stream_qa.broker.ports import free_port
 from stream_qa.bundle import MANIFEST, Bundle
 from stream_qa.events import Decoder, PublishedModel, Score
 from stream_qa.kafka_access import KafkaAccess

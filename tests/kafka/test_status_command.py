@@ -9,9 +9,9 @@ import orjson
 import pytest
 from builders import DAY, START, application, engagement, label
 from ground import Ground, job_in
+from ports import free_port
 from typer.testing import CliRunner, Result
 
-from stream_qa.broker.ports import free_port
 from stream_qa.cli import application as command_line
 from stream_qa.cli.status import UNWELL
 from stream_qa.events import PublishedModel

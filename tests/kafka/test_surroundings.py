@@ -1,28 +1,24 @@
 """What a worker does when what it stands on fails: the broker, the disk, the topics, its own code, its clock."""
 
 import asyncio
-import json
 import resource
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from ground import PARTITIONS, Ground, job_in, new_ground
-from monitoring import scraped
+from monitoring import readiness, scraped
 from poison import POISON
-from test_worker import application, expected, log, newest_labels, replaying, wait_for_more_labels
+from ports import free_port
+from test_worker import application, expected, labels_so_far, log, newest_labels, replaying, wait_for_more_labels
 
 from stream_qa.broker import DevelopmentBroker
-from stream_qa.broker.ports import free_port
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, STAGE, TOPIC
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.worker import EXIT_FAILED
@@ -48,25 +44,12 @@ def own_broker(broker: str, tmp_path: Path) -> Iterator[DevelopmentBroker]:  # n
     own.down()
 
 
-def said_at(answer: IO[bytes]) -> str | None:
-    return "; ".join(json.loads(answer.read())["reasons"]) or None
-
-
-def readiness(port: int) -> tuple[int, str | None]:
-    """Return the status of /readyz, and what it says is wrong."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
-            return answer.status, said_at(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, said_at(error)
-
-
 def wait_until_ready(port: int, status: int) -> str | None:
-    """Return what /readyz says once it has this status."""
+    """Return what /readyz says is wrong once it has this status."""
     while True:
         found, said = readiness(port)
         if found == status:
-            return said
+            return "; ".join(said["reasons"]) or None
         time.sleep(0.2)
 
 
@@ -78,7 +61,7 @@ def test_while_the_broker_is_gone_it_waits_says_so_and_goes_on_when_it_is_back(
     port = free_port()
     with ground.worker(STREAM_QA_WEB_PORT=str(port), **SHORT_SESSION) as worker, replaying(ground, log) as replay:
         assert wait_until_ready(port, 200) is None
-        wait_for_more_labels(ground, replay)
+        wait_for_more_labels(ground, replay, than=0)
         own_broker.kill() if stop == "kill -9" else own_broker.down()
         said = wait_until_ready(port, 503)
         assert said is not None
@@ -114,7 +97,7 @@ def test_a_paused_worker_finds_itself_replaced_drops_what_it_had_and_joins_again
         replaying(ground, log, "130000x") as replay,
     ):
         for _ in range(2):
-            wait_for_more_labels(ground, replay)
+            wait_for_more_labels(ground, replay, than=labels_so_far(ground))
             first.send_signal(signal.SIGSTOP)
             # The fault itself: paused until the other has had all partitions for a while.
             time.sleep(1.5 * float(SHORT_SESSION["STREAM_QA_SESSION_TIMEOUT_SECONDS"]))
@@ -194,7 +177,7 @@ def test_a_disk_that_takes_no_more_stops_the_worker_and_nothing_is_lost(
     with replaying(ground, log) as replay:
         worker = ground.run("worker")
         try:
-            wait_for_more_labels(ground, replay)
+            wait_for_more_labels(ground, replay, than=0)
             # As a full disk would, but for files of this process only.
             resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
             assert worker.wait(timeout=60) == EXIT_FAILED

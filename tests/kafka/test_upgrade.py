@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from ground import PARTITIONS, Ground
+from ports import free_port
 from refolding import Log, decided_outcomes, decoded, delta_of, labels_in_process, publishing_differences, refold
 
 from stream_qa.broker import DevelopmentBroker
 from stream_qa.broker.java import java_with_kafka
-from stream_qa.broker.ports import free_port
 from stream_qa.errors import BrokerStartError
 from stream_qa.events import Decoder, Example, Label
 from stream_qa.replay.log import read_log

@@ -16,9 +16,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
 from ground import PARTITIONS, PROGRAM, Ground
+from ports import free_port
 from service_process import END_SECONDS
 
-from stream_qa.broker.ports import free_port
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, PARTITION, STAGE, TOPIC
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming.batches import Batch, Batches
@@ -234,8 +234,9 @@ def test_killed_and_restarted_again_and_again_it_loses_nothing(
     """The tables are continued, and what was sent but not yet stored is done again under the same revisions."""
     with replaying(ground, log) as replay:
         for _ in range(3):
+            before = labels_so_far(ground)
             with ground.worker() as worker:
-                wait_for_more_labels(ground, replay)
+                wait_for_more_labels(ground, replay, than=before)
                 worker.kill()
                 worker.wait()
         with ground.worker():
@@ -248,7 +249,7 @@ def test_with_its_local_state_deleted_it_goes_on_from_the_changelogs(
 ) -> None:
     with replaying(ground, log) as replay:
         with ground.worker("first") as worker:
-            wait_for_more_labels(ground, replay)
+            wait_for_more_labels(ground, replay, than=0)
             worker.kill()
             worker.wait()
         with ground.worker("second"):
@@ -262,7 +263,7 @@ def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_leav
     with ground.worker("first"), ExitStack() as later:
         with ground.worker("second"):
             replay = later.enter_context(replaying(ground, log))
-            wait_for_more_labels(ground, replay)
+            wait_for_more_labels(ground, replay, than=0)
         assert replay.wait(timeout=120) == 0
         assert newest_labels(ground) == expected
 
@@ -379,11 +380,15 @@ def replaying(ground: Ground, log: Path, pace: str = PACE) -> Iterator["subproce
         replay.wait()
 
 
-def wait_for_more_labels(ground: Ground, replay: "subprocess.Popen[bytes]") -> None:
+def labels_so_far(ground: Ground) -> int:
+    """Return how many labels are on the broker."""
+    return sum(map(len, asyncio.run(ground.read(ground.settings.topics.labels)).values()))
+
+
+def wait_for_more_labels(ground: Ground, replay: "subprocess.Popen[bytes]", than: int) -> None:
     """Return when more labels are on the broker than there were."""
     topic = ground.settings.topics.labels
-    before = sum(map(len, asyncio.run(ground.read(topic)).values()))
-    asyncio.run(ground.read(topic, until=lambda found: len(found) > before or replay.poll() is not None))
+    asyncio.run(ground.read(topic, until=lambda found: len(found) > than or replay.poll() is not None))
     assert replay.poll() is None, "the log is over"
 
 

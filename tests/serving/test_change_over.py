@@ -15,10 +15,8 @@ from stream_qa.errors import BundleError
 from stream_qa.events import Generation
 from stream_qa.serving.served import Served
 from stream_qa.serving.serving import Serving
-from stream_qa.settings import Settings
 
 #: A look-up that a test holds back is not to be given up.
-SETTINGS = Settings().model_copy(update={"serve_look_up_seconds": 30.0})
 FIRST, SECOND, THIRD = (Generation(generation=number, bundle=None) for number in (1, 2, 3))
 
 
@@ -58,7 +56,7 @@ class Ground:
     def generation(self, number: int) -> Served:
         self.stores[number], self.following[number] = HeldStore(), Following()
         learn(self.stores[number], "member", "m-1", [float(number), 0.0])
-        self.opened[number] = served(number, self.stores[number], model_scorer(), self.following[number], SETTINGS)
+        self.opened[number] = served(number, self.stores[number], model_scorer(), self.following[number])
         return self.opened[number]
 
     def open(self, generation: Generation) -> Served:

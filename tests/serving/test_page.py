@@ -12,6 +12,9 @@ from stream_qa.coefficients import CoefficientStore
 
 pytestmark = pytest.mark.browser
 
+# On a busy machine; what is expected is waited for, and no longer.
+expect.set_options(timeout=60_000)
+
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from builders import START
 from onnx_files import looked_up
+from ports import free_port
 from pydantic import SecretStr
 from redis_server import RedisServer
 from serving_ground import MODEL, SCHEMA, Following, application, learn, listening, model_scorer, serving
 
-from stream_qa.broker.ports import free_port
 from stream_qa.coefficients import CoefficientStore, MemoryBackend
 from stream_qa.errors import BrokerUnavailableError, DiskError
 from stream_qa.following import open_store

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from bundles import retrained
 from evaluation_ground import EvaluationGround
+from ports import free_port
 
-from stream_qa.broker.ports import free_port
 from stream_qa.bundle import MANIFEST, Bundle, load_published
 from stream_qa.coefficients import CoefficientStore
 from stream_qa.events import PublishedModel

@@ -3,8 +3,8 @@
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
+from ports import free_port
 
-from stream_qa.broker.ports import free_port
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.streaming import topic_range
 from stream_qa.streaming.topic_range import reader

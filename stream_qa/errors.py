@@ -117,7 +117,7 @@ class ModelRefusedError(ConfigurationError):
 
     A bundle takes another's place only with the same feature schema and the same feature scales: train it with
     ``stream-qa train --scales-of``. For other scales begin a new generation: ``stream-qa rebuild start --bundle``. For
-    other features start a new group under another prefix, and replay the log.
+    other features start a new group: docs/operations.md#starting-a-new-group-from-the-inputs.
     """
 
 
@@ -136,8 +136,8 @@ class TopicMissingError(TopicsError):
 class TopicReplacedError(TopicsError):
     """A topic is not the one that the state was made from: it was deleted and made anew, or truncated.
 
-    Going on would skip or repeat records. Put the topic back, or start a new group under another
-    ``STREAM_QA_TOPIC_PREFIX`` and replay the log into it.
+    Going on would skip or repeat records. Check that broker, prefix and data directory belong together. If the topic is
+    another one, begin a new generation of workers, ``stream-qa rebuild start``, or empty the server's store.
     """
 
 
@@ -148,8 +148,9 @@ class NotConfirmedError(TopicsError):
 class PartitionCountError(TopicsError):
     """A topic has another number of partitions than it must have, and that cannot be changed in place.
 
-    State is kept by partition, so the count is decided once. Declare the count that the topic has, or move to new
-    topics under another ``STREAM_QA_TOPIC_PREFIX`` and replay the log into them.
+    State is kept by partition, so the count is decided once. Give ``--partitions`` as the topics have it. If one of the
+    workers' own has got more, begin a new generation, ``stream-qa rebuild start``; if an input has, start a new group:
+    docs/operations.md#starting-a-new-group-from-the-inputs.
     """
 
 
@@ -193,7 +194,8 @@ class HangingTransactionError(TransactionError):
 
     Going on would do it again, and when the first is seen after all, it is there twice. Kafka 4.3.0 does this when it
     is stopped or killed (KAFKA-20734): use another version. ``kafka-transactions.sh find-hanging --broker-id`` shows
-    which. What is hanging was committed or aborted in other partitions: start a new group and replay the log into it.
+    which. What is hanging was committed or aborted in other partitions: begin a new generation, ``stream-qa rebuild
+    start``, which has changelogs of its own.
     """
 
 
@@ -215,8 +217,8 @@ class StateError(StreamQAError):
 class PolicyChangedError(StateError):
     """The durations of the label policy are not those by which the state's applications are aged.
 
-    Start the worker with the durations that the message names, or with the new ones under another
-    ``STREAM_QA_TOPIC_PREFIX``: some applications would be looked at twice, others never.
+    Some applications would be looked at twice, others never. Start the worker with the durations that the message
+    names. To age them by the new ones, begin a new generation with them: ``stream-qa rebuild start``.
     """
 
 
@@ -224,7 +226,7 @@ class ModelChangedError(StateError):
     """The state began with other priors than ``STREAM_QA_BUNDLE``, or the precisions without one, say now.
 
     Set them back. A bundle that is to take the place of the one with which the group began is published:
-    ``stream-qa models publish``.
+    ``stream-qa models publish``. For other precisions begin a new generation: ``stream-qa rebuild start``.
     """
 
 
@@ -260,9 +262,10 @@ class CorruptTableError(StateError):
 
 
 class OffsetGapError(StateError):
-    """Records of an input partition are missing or came twice. Restart the worker: it takes up where its state ends.
+    """Records that were to come next are gone from a topic, or what came does not follow what was read before.
 
-    If it happens again, the topic was truncated below the worker's position or made anew: see docs/operations.md.
+    The message says which. Where they are gone, begin a new generation, ``stream-qa rebuild start``: it reads what the
+    inputs still have. Else restart the worker: it takes up where its state ends. See docs/operations.md#offsetgaperror.
     """
 
 
@@ -288,7 +291,8 @@ class StoreUnavailableError(StoreError):
 class ChunkError(StreamQAError):
     """The code of a stage fails on a chunk of records as a whole, and on none of them alone.
 
-    The traceback is in the log. Report it; the worker will fail again at the same place.
+    The traceback is in the log. Report it (docs/operations.md#reporting-an-error); the worker will fail again at the
+    same place.
     """
 
 
@@ -398,7 +402,8 @@ class MessageTooLargeError(RejectedError):
 class FeatureSchemaMismatchError(RejectedError):
     """The features are of another schema or another length than this worker group learns. Mend the producer.
 
-    A changed feature schema is a new generation: it needs a worker group and topics of its own.
+    A changed feature schema needs a worker group and topics of its own, under another ``STREAM_QA_TOPIC_PREFIX``:
+    docs/operations.md#starting-a-new-group-from-the-inputs.
     """
 
 
@@ -433,8 +438,8 @@ class OrphanEngagementError(RejectedError):
 
 
 class PoisonousRecordError(RejectedError):
-    """The code of a stage fails on this record: a bug. The traceback is in the worker's log. Report it.
+    """The code of a stage fails on this record: a bug. The traceback is in the worker's log.
 
-    The worker stops at it, before anything is committed, and will again; ``STREAM_QA_ON_BUG=dead-letter`` lets it keep
-    the record in the dead letters and go on.
+    Report it: docs/operations.md#reporting-an-error. The worker stops at it, before anything is committed, and will
+    again; ``STREAM_QA_ON_BUG=dead-letter`` lets it keep the record in the dead letters and go on.
     """

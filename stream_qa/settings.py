@@ -251,8 +251,8 @@ class Settings(BaseSettings):
         str,
         Field(
             min_length=1,
-            description="where the scoring service keeps coefficients: a directory of its own, or the redis:// address "
-            "of a server that several may share",
+            description="where the scoring service keeps coefficients: a directory of its own, or the address of a "
+            "server that several may share: redis://, with TLS rediss://",
         ),
     ] = "stream-qa-store"
     serve_stale_seconds: Annotated[

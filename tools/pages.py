@@ -84,7 +84,7 @@ def _signature(parameter: Parameter) -> str:
     value = first.removeprefix("--").replace("-", "_").upper()
     if not first.startswith("-"):
         return value + ("..." if parameter.nargs != 1 else "")
-    return first if parameter.is_flag else f"{first} {value}"
+    return " / ".join([first, *parameter.secondary_opts[:1]]) if parameter.is_flag else f"{first} {value}"
 
 
 def _default(parameter: Parameter) -> str:
@@ -92,14 +92,17 @@ def _default(parameter: Parameter) -> str:
         return "must be given"
     shown = parameter.show_default
     default = shown if isinstance(shown, str) else parameter.default
+    if parameter.secondary_opts and isinstance(default, bool):
+        default = (parameter.opts if default else parameter.secondary_opts)[0]
     return "" if default is None or default is False or callable(default) else f"`{default}`"
 
 
 def _marked(text: str) -> str:
-    """Return text with what is typed as code: options, commands and settings; and with no end of a table's cell."""
+    """Return text with what is typed as code, options, commands and settings; with links to pages, no cell's end."""
     outside = re.split(r"(`[^`]+`)", text.replace("|", "\\|"))
     typed = r"(?<![\w`-])(--[a-z][a-z-]*|STREAM_QA_(?:[A-Z_]*[A-Z]|\*)|stream-qa(?: [a-z][a-z-]*)+)"
-    return "".join(part if part.startswith("`") else re.sub(typed, r"`\1`", part) for part in outside)
+    marked = "".join(part if part.startswith("`") else re.sub(typed, r"`\1`", part) for part in outside)
+    return re.sub(r"docs/([a-z-]+)\.md(#[a-z-]+)?", r"[\1](\1.md\2)", marked)
 
 
 def errors_page() -> str:

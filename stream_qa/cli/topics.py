@@ -45,8 +45,8 @@ _SIGNS = {
     Action.REFUSE: ("!", "bold red"),
 }
 _WAY_OUT = (
-    "make new topics under another STREAM_QA_TOPIC_PREFIX with --partitions, and replay the log into them; "
-    "or declare the count that there is"
+    "give the count that there is as --partitions; or make new topics with another under another "
+    "STREAM_QA_TOPIC_PREFIX, by docs/operations.md#starting-a-new-group-from-the-inputs"
 )
 
 

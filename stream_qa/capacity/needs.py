@@ -25,6 +25,7 @@ REDIS_ENTITY_BYTES = 165
 COMPACTED_OVERHEAD = 2.0
 #: So that there is room for as many workers as this times those needed: partitions cannot be added later.
 PARTITIONS_A_WORKER = 4
+#: Label, member and job; notify where notifications are on.
 _STAGES = 3
 _MINUTE = 60
 _BUFFERS_A_TABLE = 2
@@ -51,7 +52,9 @@ class Load:
     servers: int = 2
     """Serving hosts that follow the coefficients."""
     groups: int = 8
-    """``STREAM_QA_GROUPS``: the partitions are a multiple of it."""
+    """``STREAM_QA_GROUPS``."""
+    notify: bool = False
+    """Whether ``STREAM_QA_NOTIFY_PER_JOB_AND_DAY`` asks for notifications: a fourth stage, which reads the scores."""
     cache_bytes: int = 256 << 20
     """``STREAM_QA_STATE_CACHE_BYTES``."""
     write_buffer_bytes: int = 8 << 20
@@ -69,7 +72,10 @@ class Needs:
     workers_for_events: int
     workers_for_restoring: int
     """So many that none has more state than it reads back in time."""
+    groups: int
+    """``STREAM_QA_GROUPS``, so that each worker has as many: at least as it is set, and a multiple of the workers."""
     partitions: int
+    """A multiple of the groups."""
     broker_disk: dict[str, float]
     """By topic, with all replicas."""
     broker_bytes_in: float
@@ -132,16 +138,21 @@ def needs(
     for_events = max(1, math.ceil(events / a_worker))
     for_restoring = max(1, math.ceil(state_records / RESTORED_A_SECOND / (load.restore_minutes * _MINUTE)))
     workers = max(for_events, for_restoring)
-    partitions = math.ceil(max(workers * PARTITIONS_A_WORKER, load.groups) / load.groups) * load.groups
-    tables = math.ceil(partitions / workers) * _STAGES
+    # Whole groups move, so only then every worker has an equal share of events and of state.
+    groups = math.ceil(load.groups / workers) * workers
+    partitions = math.ceil(workers * PARTITIONS_A_WORKER / groups) * groups
+    tables = partitions // workers * (_STAGES + load.notify)
     written = sum(sent.bytes for sent in sample.sent.values())
     read = {topics.applications, topics.engagements, topics.labels, topics.examples, topics.ticks}
+    if load.notify:
+        read.add(topics.scores)
     served = {topics.coefficients, topics.coefficient_snapshots}
     return Needs(
         events_a_second=events,
         worker_events_a_second=a_worker,
         workers_for_events=for_events,
         workers_for_restoring=for_restoring,
+        groups=groups,
         partitions=partitions,
         broker_disk=_disk(load, sample.sent, declarations, topics, state=state),
         broker_bytes_in=a_second * written * load.replication,

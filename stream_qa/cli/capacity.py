@@ -71,6 +71,7 @@ def capacity(
         replication=replication,
         servers=servers,
         groups=settings.groups,
+        notify=pipeline.notify is not None,
         cache_bytes=settings.state_cache_bytes,
         write_buffer_bytes=settings.state_write_buffer_bytes,
     )
@@ -105,6 +106,7 @@ def _show(load: Load, sample: Sample, needed: Needs) -> None:
             f"{needed.workers:,}",
             _workers(load, needed),
         ),
+        ("STREAM_QA_GROUPS", f"{needed.groups:,}", _groups(load, needed)),
         ("partitions", f"{needed.partitions:,}", "for all time: they cannot be added later"),
         ("state", _bytes(needed.state), _state(sample)),
         ("disk of a worker", _bytes(needed.worker_disk), "a cache: it may vanish"),
@@ -126,6 +128,11 @@ def _show(load: Load, sample: Sample, needed: Needs) -> None:
 def _workers(load: Load, needed: Needs) -> str:
     rate = f"{needed.worker_events_a_second:,.0f} events a second each at {load.utilisation:.0%} of it"
     return f"of one core: {needed.workers_for_events} by {rate}, {needed.workers_for_restoring} to be restored in time"
+
+
+def _groups(load: Load, needed: Needs) -> str:
+    what = "so that each worker has as many"
+    return what if needed.groups == load.groups else f"{what}: it is {load.groups} now"
 
 
 def _state(sample: Sample) -> str:

@@ -46,10 +46,10 @@ def test_a_marketplace_by_hand() -> None:
     # At 186,000 records a second, half an hour is 334.8 million.
     assert needed.workers_for_restoring == -(-records // 334_800_000) == 5
     assert needed.restore_seconds == pytest.approx(records / 5 / 186_000)
-    # Four times as many partitions as workers, a multiple of the eight groups.
-    assert (needed.workers, needed.partitions) == (5, 24)
-    # Of five workers one has five partitions, each with three tables of two buffers.
-    assert needed.worker_memory == 250_000_000 + (256 << 20) + 15 * 2 * (8 << 20)
+    # Eight groups cannot be dealt out evenly to five workers, ten can. Four times as many partitions as workers.
+    assert (needed.workers, needed.groups, needed.partitions) == (5, 10, 20)
+    # Each of the five workers has four partitions, each with three tables of two buffers.
+    assert needed.worker_memory == 250_000_000 + (256 << 20) + 12 * 2 * (8 << 20)
     assert needed.redis_memory == 1_000_000 * (165 + 17 * 8)
 
 
@@ -82,3 +82,22 @@ def test_workers_follow_the_events(applications: float, workers: int) -> None:
     """4,140 events a second are 2,760 applications with half an engagement each."""
     load = replace(LOAD, applications_per_day=applications, peak=1, restore_minutes=1e9)
     assert needs(load, SAMPLE, POLICY, DECLARATIONS).workers == workers
+
+
+@pytest.mark.parametrize(
+    ("workers", "groups", "partitions"), [(1, 8, 8), (2, 8, 8), (3, 9, 18), (8, 8, 32), (9, 9, 36), (140, 140, 560)]
+)
+def test_the_groups_are_so_many_that_every_worker_has_as_many(workers: int, groups: int, partitions: int) -> None:
+    """Workers beyond the groups would be idle, and one with a group more would not be restored in time."""
+    applications = 86_400 * 2_760 * (workers - 0.5)
+    load = replace(LOAD, applications_per_day=applications, peak=1, restore_minutes=1e9)
+    needed = needs(load, SAMPLE, POLICY, DECLARATIONS)
+    assert (needed.workers, needed.groups, needed.partitions) == (workers, groups, partitions)
+    assert needed.groups % needed.workers == needed.partitions % needed.groups == 0
+
+
+def test_notifications_are_a_fourth_table_of_a_partition_and_read_the_scores() -> None:
+    sample = replace(SAMPLE, sent={**SAMPLE.sent, "scores": Sent(1, 700)})
+    without, notifying = (needs(replace(LOAD, notify=notify), sample, POLICY, DECLARATIONS) for notify in (False, True))
+    assert notifying.worker_memory - without.worker_memory == 4 * 2 * (8 << 20)
+    assert notifying.broker_bytes_out - without.broker_bytes_out == pytest.approx(100 * 700)

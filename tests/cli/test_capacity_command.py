@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,12 @@ def test_it_says_what_it_takes_and_what_it_is_based_on() -> None:
     document = json.loads(done.stdout)
     assert set(document) == {"load", "sample", "needs"}
     assert document["load"]["members"] == 5_000_000
-    assert document["needs"]["partitions"] % 8 == 0
+    assert document["needs"]["partitions"] % document["needs"]["groups"] == 0
     assert document["needs"]["broker_disk"]["labels"] > document["needs"]["broker_disk"]["scores"]
     as_text = _capacity(*LOAD)
     assert as_text.exit_code == 0
     assert "memory of Redis" in as_text.stdout
+    assert re.search(r"^ *STREAM_QA_GROUPS +\d+ ", as_text.stdout, re.MULTILINE)
 
 
 def test_the_policy_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,6 +37,14 @@ def test_the_policy_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("STREAM_QA_POLICY", str(policy))
         state[days] = json.loads(_capacity(*LOAD, "--json").stdout)["needs"]["state"]
     assert state[1_000] > 2 * state[10]
+
+
+def test_notifications_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = []
+    for bound in ("0", "3"):
+        monkeypatch.setenv("STREAM_QA_NOTIFY_PER_JOB_AND_DAY", bound)
+        memory.append(json.loads(_capacity(*LOAD, "--json").stdout)["needs"]["worker_memory"])
+    assert memory[0] < memory[1]
 
 
 def test_a_short_log_of_ones_own_is_used_with_a_warning(tmp_path: Path) -> None:

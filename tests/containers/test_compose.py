@@ -12,6 +12,7 @@ from commands import parse
 from constraints import EXTRAS
 from typer.testing import CliRunner
 
+from stream_qa.broker.java import KAFKA_VERSION
 from stream_qa.cli import application
 from stream_qa.settings import PREFIX, Settings, load_settings
 
@@ -153,6 +154,10 @@ def test_only_what_is_asked_for_is_started(compose: dict[str, Any]) -> None:
 def test_images_are_of_a_version(compose: dict[str, Any]) -> None:
     images = {service["image"] for service in compose["services"].values()} - {"stream-qa"}
     assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images), images
+
+
+def test_its_kafka_is_the_one_that_is_tested_with(compose: dict[str, Any]) -> None:
+    assert compose["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
 
 
 def test_the_demo_commands_parse(compose: dict[str, Any]) -> None:

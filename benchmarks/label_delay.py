@@ -2,7 +2,7 @@
 
     python benchmarks/label_delay.py LOG --bundle BUNDLE [--from 2012-10-01]
 
-The log goes through the label stage alone, once a rule: wait for the window's end; the article's rule; the bundle's
+The log goes through the label stage alone, once a rule: wait for the window's end; ``later-response``; the bundle's
 curve of age; its curves of age and activity. Applications from ``--from`` on are counted.
 """
 

@@ -20,6 +20,8 @@ STREAM_QA = Path(sys.executable).with_name("stream-qa")
 SINCE, UNTIL = "2012-10-01", "2013-04-01"
 LEARNERS = "personalised,global,batch-daily-fast"
 DEPLOYABLE = "personalised,global,trees-once,trees-monthly,batch-daily-14-day,batch-daily-fast"
+#: As the page of results names it.
+_ARTICLE = "[LinkedIn's article](comparison.md#linkedins-article-and-lambda-learner)"
 
 
 class Case(NamedTuple):
@@ -87,7 +89,7 @@ CASES = [
     ),
     Case(
         "Rejections withheld, silence by later answers",
-        "The rule of the article: no, when the project answers a request that was opened later.",
+        f"The rule of {_ARTICLE}: no, when the project answers a request that was opened later.",
         "silent.jsonl.gz",
         "silent-bundle",
         "later-response",
@@ -220,7 +222,7 @@ def _table(models: list[dict[str, Any]]) -> list[str]:
     by_name = {model["name"]: model["auc"] for model in models}
     if "trees-once" in by_name:
         gain = by_name["personalised"] / by_name["trees-once"] - 1
-        lines += ["", f"AUC of personalised relative to trees-once: {gain:+.1%} (the article: +27%, on its own data)."]
+        lines += ["", f"AUC of personalised relative to trees-once: {gain:+.1%} ({_ARTICLE}: +27%, on its own data)."]
     return lines
 
 

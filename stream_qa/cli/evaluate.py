@@ -28,7 +28,7 @@ from stream_qa.settings import load_settings
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.streaming.garbage import collect_rarely
 
-_ARTICLE = "the article on such a model says +27%, on its own data"
+_ARTICLE = "LinkedIn's article of 2020 on such a model says +27%, on its own data"
 _TARGETS = {Target.FINAL: "final labels", Target.OUTCOME: "eventual outcomes"}
 
 

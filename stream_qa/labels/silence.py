@@ -2,11 +2,11 @@
 
 By the bundle's curves it says more with the age of an application and with every answer that others of the same job get
 in the meantime. Without curves it says no at once, from the moment at which the other side answers an application that
-was sent later to the same job: the rule of LinkedIn's article.
+was sent later to the same job: the rule ``later-response``, of LinkedIn's article (``docs/comparison.md`` names it).
 
 Work does not grow with the applications that are open. An answer concerns ranges of the job's applications by
 ``applied_at``: those for which it is the one that matters. An application is in such a range at most once a level of
-activity, and by the article's rule once.
+activity, and by ``later-response`` once.
 """
 
 from bisect import bisect_left

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_qa.labels.curves import SilenceCurves
+from stream_qa.labels.policy import SilenceRule
 from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.training.history import NEVER, History
 from stream_qa.training.moments import EntityMoments
@@ -30,7 +31,7 @@ class FittedCurves:
     """Silence curves and how they came about."""
 
     curves: SilenceCurves | None
-    """``None`` where there are too few positives: then the article's rule is used."""
+    """``None`` where there are too few positives: then the rule ``later-response`` is used."""
     positives: int
     reason: str
     """In words."""
@@ -41,7 +42,8 @@ def fit_curves(history: History) -> FittedCurves:
     positive = history.matured & (history.rows.value == 1)
     count = int(positive.sum())
     if count < FEWEST_POSITIVES:
-        reason = f"no silence curves: {count} positives where {FEWEST_POSITIVES} are needed; the article's rule is used"
+        needed = f"{count} positives where {FEWEST_POSITIVES} are needed"
+        reason = f"no silence curves: {needed}; the rule {SilenceRule.LATER_RESPONSE} is used"
         return FittedCurves(None, count, reason)
     answered_after = (history.answered_at - history.applied_at)[positive]
     ages = np.unique(np.quantile(answered_after, np.arange(_GRID + 1) / _GRID, method="inverted_cdf").astype(np.int64))

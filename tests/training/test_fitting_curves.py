@@ -114,7 +114,7 @@ def test_with_too_few_positives_there_are_no_curves_and_it_says_so() -> None:
     fitted = fit_curves(known)
     assert fitted.curves is None
     assert f"{fitted.positives} positives where {FEWEST_POSITIVES} are needed" in fitted.reason
-    assert "the article's rule" in fitted.reason
+    assert "the rule later-response" in fitted.reason
 
 
 def test_with_too_few_that_saw_others_answered_the_age_alone_counts_and_it_says_so() -> None:

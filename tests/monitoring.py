@@ -38,12 +38,16 @@ class Query(NamedTuple):
 
 def queries() -> list[Query]:
     """Return all of them, with Grafana's variable filled in."""
-    panels = [
+    return [*(Query(rule["alert"], rule["expr"]) for rule in ALERTS), *panel_queries()]
+
+
+def panel_queries() -> list[Query]:
+    """Return those of the dashboard."""
+    return [
         Query(f"{panel['title']} {target['refId']}", target["expr"].replace("$__rate_interval", RATE_INTERVAL))
         for panel in DASHBOARD["panels"]
         for target in panel["targets"]
     ]
-    return [*(Query(rule["alert"], rule["expr"]) for rule in ALERTS), *panels]
 
 
 def names_in(text: str) -> set[str]:

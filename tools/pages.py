@@ -143,8 +143,8 @@ def decisions_page(directory: Path) -> str:
     lines = [
         _WRITTEN,
         "# Decisions\n",
-        "What was decided where there was a choice, with the reasons and what would make us change it. Number 23 was\n"
-        "not used.\n",
+        "What was decided where there was a choice, with the reasons and what would make us change it.",
+        "Number 23 was not used.\n",
         *(f"- [{title}]({name})" for name, title in sorted(titles.items())),
     ]
     return "\n".join(lines) + "\n"

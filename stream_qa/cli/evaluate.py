@@ -61,7 +61,8 @@ def evaluate(
         bool,
         typer.Option(
             "--staleness",
-            help="Instead of models, print what it costs by and by where servers get nothing new from --from on.",
+            help="Instead of models, print how accuracy falls with the time in which servers get nothing new, counted "
+            "from --from.",
         ),
     ] = False,
     as_json: Annotated[

@@ -52,7 +52,11 @@ def retrain(
         int, typer.Option(min=1, help="The last days whose labels are final: nobody trains on them, both are tried.")
     ] = 7,
     margin: Annotated[
-        float, typer.Option(help="By how much log-loss must be lower, at the low end of the interval. Below 0: or so.")
+        float,
+        typer.Option(
+            help="By how much log-loss must be lower, at the low end of the 95% interval. A negative margin accepts a "
+            "candidate that is worse by up to this much."
+        ),
     ] = 0.0005,
     least_applications: Annotated[
         int, typer.Option(min=1, help="Applications held back, below which nothing is promoted.")

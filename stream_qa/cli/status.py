@@ -29,7 +29,8 @@ def status(
     """Say how everything is: broker, topics, workers, lag, event time, dead letters and the newest model.
 
     Not well is a broker that does not answer, topics that are not as declared, a group without workers, too many
-    records that wait, dead letters lately, and a worker that is not alive or not ready. The rest is only told.
+    records that wait, events that are more than an hour ahead of the clock, dead letters lately, and a worker that is
+    not alive or not ready. The newest model never counts as not well: it is information.
 
     Exit codes: 0 all is well; 3 something is not; 1 an error, as settings that cannot be read.
 

@@ -1,4 +1,4 @@
-"""The gate: whether a candidate is better than the incumbent, by enough, and for sure. Pure arithmetic."""
+"""The gate: whether the 95% interval of a candidate's improvement lies above the margin. Pure arithmetic."""
 
 import math
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Gate:
     """What is asked of a candidate."""
 
     margin: float = 0.0005
-    """By how much its log-loss must be lower, for sure."""
+    """By how much its log-loss must be lower, at the low end of the 95% interval."""
     least_applications: int = 500
     """Held back, below which nothing is decided."""
     least_of_a_label: int = 50
@@ -83,7 +83,7 @@ def judge(trial: Trial, gate: Gate) -> Judgement:
     saved = _losses(trial.value, trial.incumbent) - _losses(trial.value, trial.candidate)
     low, high = interval(drawn_means(saved, trial.job, replicates=_DRAWS)) or (math.nan, math.nan)
     improvement = float(saved.mean())
-    bracketed = f"{improvement:+.5f} ({low:+.5f} to {high:+.5f})"
+    bracketed = f"{improvement:+.5f}; the 95% interval, {low:+.5f} to {high:+.5f},"
     fewest = min(positives, count - positives)
     if count < gate.least_applications:
         better, reason = False, f"{count} applications are held back, where {gate.least_applications} are needed"
@@ -92,9 +92,9 @@ def judge(trial: Trial, gate: Gate) -> Judgement:
     elif jobs < _LEAST_JOBS:
         better, reason = False, f"applications to {jobs} jobs are held back, where {_LEAST_JOBS} are needed"
     elif low > gate.margin:
-        better, reason = True, f"the log-loss is lower by {bracketed}, more than {gate.margin:g} for sure"
+        better, reason = True, f"the log-loss is lower by {bracketed} lies above {gate.margin:g}"
     else:
-        better, reason = False, f"the log-loss is lower by {bracketed}, and not by more than {gate.margin:g} for sure"
+        better, reason = False, f"the log-loss is lower by {bracketed} does not lie above {gate.margin:g}"
     return Judgement(
         is_better=better,
         reason=reason,

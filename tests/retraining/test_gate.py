@@ -1,4 +1,4 @@
-"""The gate: a candidate passes only if it is better by more than the margin, for sure."""
+"""The gate: a candidate passes only if the 95% interval of its improvement lies above the margin."""
 
 import numpy as np
 import pytest

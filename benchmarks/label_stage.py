@@ -1,4 +1,4 @@
-"""Source events a CPU second of the label stage alone, by how many open applications a job has.
+"""Source events per CPU second of the label stage alone, by how many open applications a job has.
 
     python benchmarks/label_stage.py [--applications 100000] [--rounds 3]
 
@@ -49,7 +49,7 @@ def main() -> None:
         for size in sizes:
             command = [sys.executable, __file__, "--applications", str(options.applications), "--one", str(size)]
             found[size].append(float(subprocess.check_output(command)))
-    print("open applications a job   events a CPU second: median (lowest to highest)   against 10 a job, by round")
+    print("open applications a job   events per CPU second: median (lowest to highest)   against 10 a job, by round")
     for size, figures in found.items():
         ratios = [figure / first for figure, first in zip(figures, found[10], strict=True)]
         print(

@@ -213,7 +213,7 @@ class _Nothing:
 
 def show(done: list[dict[str, Any]]) -> None:
     """Print medians and spreads."""
-    print("| | | events a CPU second | events a second | memory of a worker |")
+    print("| | | events per CPU second | events per second | memory of a worker |")
     print("|---|---|---|---|---|")
     for kind, value in dict.fromkeys((case["kind"], case["value"]) for case in done):
         cases = [case for case in done if (case["kind"], case["value"]) == (kind, value)]

@@ -1,4 +1,4 @@
-"""Source events a CPU second and a second: one worker on a real broker, beside the same stages in one process.
+"""Source events per CPU second and a second: one worker on a real broker, beside the same stages in one process.
 
     python benchmarks/throughput.py [--applications 60000 | --log LOG] [--rounds 3] [--json]
 
@@ -218,7 +218,7 @@ def show(events: int, rounds: list[dict[str, Any]]) -> None:
             values = sorted(done[name][figure] for done in rounds)
             print(f"{name:<11} {figure:<22} {statistics.median(values):9.0f} ({values[0]:.0f} to {values[-1]:.0f})")
     ratios = [done["worker"]["events_per_cpu_second"] / done["in_process"]["events_per_cpu_second"] for done in rounds]
-    print(f"worker / in_process, events a CPU second: {statistics.median(ratios):.2f}")
+    print(f"worker / in_process, events per CPU second: {statistics.median(ratios):.2f}")
 
 
 def stream_qa(*arguments: str, environment: dict[str, str] | None = None) -> str:

@@ -59,9 +59,9 @@ class Settings(BaseSettings):
         Path("stream-qa-data")
     )
 
-    log_format: Annotated[LogFormat, Field(description="how logs are written: for people, or a JSON object a line")] = (
-        "console"
-    )
+    log_format: Annotated[
+        LogFormat, Field(description="how logs are written: for people, or one JSON object per line")
+    ] = "console"
     log_level: Annotated[
         LogLevel | None,
         Field(description="the least that is logged; none for what a worker's -l says, info, and warning of commands"),
@@ -201,7 +201,7 @@ class Settings(BaseSettings):
         ),
     ] = 24.0
     notify_per_job_and_day: Annotated[
-        int, Field(ge=0, le=1_000, description="most notifications of very high matches of a job on a day; 0 for none")
+        int, Field(ge=0, le=1_000, description="most notifications of very high matches per job and day; 0 for none")
     ] = 0
     notify_probability: Annotated[
         float, Field(ge=0, le=1, description="of an answer, from which on a match is very high")

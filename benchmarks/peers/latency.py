@@ -77,7 +77,7 @@ class Probes:
 
 
 async def measure_latency(side: Side, place: Place, rate: int) -> Latency:
-    """Send ``rate`` events a second through a side, and probes.
+    """Send ``rate`` events per second through a side, and probes.
 
     Raises
     ------

@@ -40,9 +40,9 @@ def _lines(about: Row, rows: Sequence[Row]) -> Iterator[str]:
 def _throughput(keys: str, rows: Sequence[Row]) -> Iterator[str]:
     ours = {row["round"]: _rate(row) for row in rows if row["side"] == OURS}
     yield ""
-    yield f"Keys: {keys}. Medians (lowest to highest) of the rounds; ratios are of events a CPU second within a round."
+    yield f"Keys: {keys}. Medians (lowest to highest) of the rounds; ratios: events per CPU second within a round."
     yield ""
-    yield "| | events | rounds | events a CPU second | events a second | ours over it | memory |"
+    yield "| | events | rounds | events per CPU second | events per second | ours over it | memory |"
     yield "|---|---|---|---|---|---|---|"
     for side in SIDES:
         of_side = [row for row in rows if row["side"] == side.name]
@@ -67,7 +67,15 @@ def _latency(rows: Sequence[Row]) -> Iterator[str]:
     yield ""
     yield "From an engagement to its deltas, ms: median, 99th percentile, longest. One run of 15 s each."
     yield ""
-    yield "| | partitions | events a second | member's delta | job's delta | CPU seconds a second | probes arrived |"
+    heads = (
+        "partitions",
+        "events per second",
+        "member's delta",
+        "job's delta",
+        "CPU seconds per second",
+        "probes arrived",
+    )
+    yield f"| | {' | '.join(heads)} |"
     yield "|---|---|---|---|---|---|---|"
     for side in SIDES:
         of_side = [row for row in rows if row["side"] == side.name]

@@ -1,4 +1,4 @@
-"""Source events a CPU second: the log is in the topics before a side begins, and all of it must have come out right."""
+"""Source events per CPU second: the log is in the topics before a side begins, and all of it must come out right."""
 
 import time
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ from stream_qa.topics import TopicDeclaration
 DAY_SECONDS = 86_400
 _MEGABYTE = 1_000_000
 
-#: Events a CPU second of a worker, exactly once, beside the same stages in one process (docs/benchmarks.md).
+#: Events per CPU second of a worker, exactly once, beside the same stages in one process (docs/benchmarks.md).
 WORKER_SHARE = 0.69
 #: Changelog records that a worker without local state reads in a second (docs/benchmarks.md).
 RESTORED_A_SECOND = 186_000

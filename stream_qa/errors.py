@@ -91,7 +91,7 @@ class PolicyError(ConfigurationError):
 
 
 class InstanceIdError(ConfigurationError):
-    """Another worker has joined the group under this worker's ``STREAM_QA_INSTANCE_ID``. Give each its own."""
+    """Another worker has joined the worker group under this one's ``STREAM_QA_INSTANCE_ID``. Give each its own."""
 
 
 class BundleError(ConfigurationError):
@@ -181,7 +181,7 @@ class FencedError(TransactionError):
     """Another worker has begun to work on this partition, so nothing of ours is committed any more.
 
     After a pause longer than the session this is as it should be, and the worker joins again. If a worker stops with
-    it, a second group of workers uses the same topics: check ``STREAM_QA_APP_ID`` and ``STREAM_QA_TOPIC_PREFIX``.
+    it, a second worker group uses the same topics: check ``STREAM_QA_APP_ID`` and ``STREAM_QA_TOPIC_PREFIX``.
     """
 
 
@@ -320,7 +320,7 @@ class ExportError(StreamQAError):
 
 
 class TrainingError(StreamQAError):
-    """The log holds nothing to train on. Take a longer log, or a later ``--until``; check policy and features."""
+    """The event log holds nothing to train on. Take a longer one, or a later ``--until``; check policy and features."""
 
 
 class RetrainingError(StreamQAError):
@@ -335,7 +335,7 @@ class RollbackError(StreamQAError):
 
 
 class EvaluationError(StreamQAError):
-    """The log has nothing to score there, or the bundle has seen what would be scored.
+    """The event log has nothing to score there, or the bundle has seen what would be scored.
 
     Take ``--from`` not before the bundle's own ``--until``, and a log that goes on for the policy's window after it.
     """
@@ -346,7 +346,7 @@ class MissingExtraError(StreamQAError):
 
 
 class UnknownApplicationError(StreamQAError):
-    """The log does not have the application that was asked for. Check the id, and that it is the right log."""
+    """The event log does not have the application that was asked for. Check the id, and that it is the right log."""
 
 
 class UnknownEntityError(StreamQAError):

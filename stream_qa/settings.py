@@ -171,10 +171,13 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="records after which a transaction of a lane takes no further chunk")
     ] = 5_000
     groups: Annotated[
-        int, Field(ge=1, description="groups of partitions that move together; a lone worker makes one of all")
+        int, Field(ge=1, description="partition groups; a worker that is alone makes one of all partitions")
     ] = 8
     commit_milliseconds: Annotated[
-        int, Field(ge=0, le=1_000, description="least time between two transactions of a group that is not behind")
+        int,
+        Field(
+            ge=0, le=1_000, description="least time between two transactions of a partition group that is not behind"
+        ),
     ] = 5
     on_bug: Annotated[
         Literal["stop", "dead-letter"], Field(description="what to do with a record on which a stage's code fails")
@@ -183,8 +186,8 @@ class Settings(BaseSettings):
         str,
         Field(
             pattern=r"^[a-zA-Z0-9._-]{1,200}$",
-            description="name by which the group knows a worker again after a restart; `auto` makes it of the host and "
-            "the data directory, `none` makes every start a new worker",
+            description="name by which the worker group knows a worker again after a restart; `auto` makes it of the "
+            "host and the data directory, `none` makes every start a new worker",
         ),
     ] = "auto"
     order_seconds: Annotated[

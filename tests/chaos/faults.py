@@ -176,7 +176,7 @@ async def _strike(scene: Scene, place: WorkerPlace, instant: Instant, number: si
 
 async def _struck(place: WorkerPlace, instant: Instant) -> None:
     if not await place.struck(_INSTANT_SECONDS):
-        raise NotStruckError(f"{place} did not come to the instant {instant} in {_INSTANT_SECONDS:.0f} s")
+        raise NotStruckError(f"{place} is not at the instant {instant} in {_INSTANT_SECONDS:.0f} s: {place.log_tail()}")
 
 
 async def _let_go_on(scene: Scene, place: WorkerPlace) -> Since:

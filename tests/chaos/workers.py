@@ -19,7 +19,7 @@ _TESTS = Path(__file__).parents[1]
 WORKER = (sys.executable, "-m", "faust", "-A", "stream_qa.app", "worker", "-l", "info")
 FAULTY_WORKER = (sys.executable, "-m", "faust", "-A", "chaos.faulty_app", "worker", "-l", "info")
 READY = "ready: partitions "
-_READY_FOR = re.compile(rf"{READY}(\[.*\])")
+_READY_FOR = re.compile(rf"{READY}(\[[^\]]*\])")
 
 
 class WorkerPlace:

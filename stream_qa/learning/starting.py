@@ -41,8 +41,10 @@ class StartingCoefficients:
         """
         new = np.flatnonzero(entities["version"] == 0)
         rows = np.array([self._row_of.get(ids[number], -1) for number in new.tolist()], np.int64)
-        starting = (rows >= 0) & (self.newest_at[rows] >= since)
-        new, rows = new[starting], rows[starting]
+        # Those that were not fitted have no row to look at: there may be none at all.
+        new, rows = new[rows >= 0], rows[rows >= 0]
+        recent = self.newest_at[rows] >= since
+        new, rows = new[recent], rows[recent]
         labels = self.labels[rows]
         # Standardised features vary by 1, so whitened ones by the prior's variance.
         curvature = MOST_VARIANCE * labels[:, np.newaxis] * whitening.scale**2

@@ -212,6 +212,13 @@ def test_what_was_learned_is_not_started_anew() -> None:
     assert items(state)[entity_key("member-0")] == before
 
 
+def test_a_fit_of_nobody_lets_everybody_learn_from_nothing() -> None:
+    stage = replace(learner(), models=Models(model(0, fitted(first=1.0), Prior(4.0, 16.0), "adaptive-sgd")))
+    state, _ = run(stage, [[told(0, value=1)]])
+    unstarted, _ = run(replace(stage, warm_start=False), [[told(0, value=1)]])
+    assert items(state)[entity_key("member-0")] == items(unstarted)[entity_key("member-0")]
+
+
 def test_without_the_setting_nothing_starts() -> None:
     state, messages = run(learner(warm_start=False), [[]])
     assert (items(state), messages) == ({}, [])

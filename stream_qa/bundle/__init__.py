@@ -19,7 +19,7 @@ from stream_qa.bundle.files import (
     Side,
 )
 from stream_qa.bundle.publication import load_published, published_model
-from stream_qa.bundle.random_effects import EntityCoefficients, RandomEffects
+from stream_qa.bundle.random_effects import RandomEffects
 from stream_qa.bundle.reading import Bundle, load_bundle, load_random_effects
 from stream_qa.bundle.writing import write_bundle
 
@@ -28,7 +28,6 @@ __all__ = [
     "Bundle",
     "Checks",
     "Description",
-    "EntityCoefficients",
     "FeatureProfile",
     "GlobalFile",
     "HeldOut",

@@ -13,22 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from stream_qa.errors import BundleError
 from stream_qa.events.fields import MAX_COUNT, MAX_EVENT_TIME, Identifier
-from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.learning.starting import EntityCoefficients
 
 _IDS = TypeAdapter(list[Identifier])
-
-
-@dataclass(frozen=True)
-class EntityCoefficients:
-    """``m`` entities of one kind."""
-
-    ids: list[str]
-    coefficients: Floats
-    """Over standardised features, the intercept first, shape ``(m, d)``."""
-    labels: Integers
-    """How many applications are behind each, shape ``(m,)``."""
-    newest_at: Integers
-    """When the newest of their labels happened (ms), shape ``(m,)``."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +57,7 @@ def unpack(content: bytes, member_dimension: int, job_dimension: int) -> RandomE
 
 def _arrays(kind: str, entities: EntityCoefficients) -> dict[str, np.ndarray]:
     return {
-        f"{kind}_ids": np.frombuffer(orjson.dumps(entities.ids), np.uint8),
+        f"{kind}_ids": np.frombuffer(orjson.dumps(list(entities.ids)), np.uint8),
         f"{kind}_coefficients": entities.coefficients,
         f"{kind}_labels": entities.labels,
         f"{kind}_newest_at": entities.newest_at,

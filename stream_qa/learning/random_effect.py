@@ -15,7 +15,7 @@ from stream_qa.learning.features import Standardisation
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.rule import Rule, log_odds
 from stream_qa.learning.sgd import AdaptiveSGD
-from stream_qa.learning.starting import StartingCoefficients
+from stream_qa.learning.starting import EntityCoefficients
 from stream_qa.learning.whitening import Whitening, Whitenings
 
 #: Published coefficients are multiples of this: sums and differences of such numbers are exact in float64, so a
@@ -33,7 +33,7 @@ class RandomEffect:
     features: Standardisation = field(default_factory=Standardisation)
     model_number: int = 0
     model_version: str = "none"
-    start: StartingCoefficients | None = None
+    start: EntityCoefficients | None = None
     """From what entities start that the model knows; ``None`` for all from nothing."""
     _known: dict[tuple[bytes | None, int], Whitenings] = field(
         default_factory=dict, init=False, repr=False, compare=False

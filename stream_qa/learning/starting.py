@@ -1,4 +1,4 @@
-"""From which coefficients entities start that were fitted before: a bundle's random effects."""
+"""The coefficients of entities as they were fitted, a bundle's random effects, and how entities start from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ MOST_VARIANCE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class StartingCoefficients:
-    """What a fit says of ``m`` entities."""
+class EntityCoefficients:
+    """What a fit says of ``m`` entities of one kind."""
 
     ids: Sequence[str]
     coefficients: Floats

@@ -9,7 +9,7 @@
 import math
 from dataclasses import dataclass
 
-from stream_qa.bundle import Bundle, EntityCoefficients, load_bundle, load_random_effects
+from stream_qa.bundle import Bundle, load_bundle, load_random_effects
 from stream_qa.coefficients import Publisher
 from stream_qa.durations import DAY
 from stream_qa.errors import SettingsError
@@ -27,7 +27,6 @@ from stream_qa.learning import (
 )
 from stream_qa.learning.entity_guard import EntityPolicy
 from stream_qa.learning.guard import GuardPolicy
-from stream_qa.learning.starting import StartingCoefficients
 from stream_qa.products import NotificationPolicy
 from stream_qa.settings import Settings
 from stream_qa.stages import learn_job, learn_member
@@ -142,12 +141,20 @@ def first_model(settings: Settings) -> Model:
 
 
 def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
-    """Return what the stages take from a bundle, by the settings' rule."""
+    """Return what the stages take from a bundle, by the settings' rule.
+
+    With a warm start it reads the coefficients of all entities, which takes a second for some 100,000.
+
+    Raises
+    ------
+    BundleError
+        Those cannot be used.
+    """
     model, rule, version = bundle.global_model, _rule(settings), bundle.version
     of_member, of_job = None, None
     if settings.warm_start:
         effects = load_random_effects(bundle)
-        of_member, of_job = _starting(effects.members), _starting(effects.jobs)
+        of_member, of_job = effects.members, effects.jobs
     return Model(
         number=number,
         global_model=model,
@@ -159,10 +166,6 @@ def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
         curves=bundle.curves,
         profile=bundle.profile,
     )
-
-
-def _starting(fitted: EntityCoefficients) -> StartingCoefficients:
-    return StartingCoefficients(fitted.ids, fitted.coefficients, fitted.labels, fitted.newest_at)
 
 
 def _expiry(settings: Settings, policy: LabelPolicy) -> Expiry:

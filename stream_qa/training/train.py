@@ -10,7 +10,6 @@ from threadpoolctl import threadpool_limits
 from stream_qa.bundle import (
     Bundle,
     Description,
-    EntityCoefficients,
     GlobalFile,
     LinearFile,
     Manifest,
@@ -32,6 +31,7 @@ from stream_qa.labels.curves import SilenceCurves
 from stream_qa.learning import LinearModel, OnnxModel, Standardisation
 from stream_qa.learning.arrays import Floats, Integers
 from stream_qa.learning.profile import SideProfile
+from stream_qa.learning.starting import EntityCoefficients
 from stream_qa.training.curves import fit_curves
 from stream_qa.training.held_out import hold_out
 from stream_qa.training.history import NEVER, History

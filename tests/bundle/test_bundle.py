@@ -17,7 +17,6 @@ from onnx_files import weighted
 from stream_qa.bundle import (
     Checks,
     Description,
-    EntityCoefficients,
     GlobalFile,
     LinearFile,
     Manifest,
@@ -37,6 +36,7 @@ from stream_qa.errors import BundleError
 from stream_qa.labels.curves import SilenceCurves
 from stream_qa.learning import FeatureSchema
 from stream_qa.learning.profile import SideProfile
+from stream_qa.learning.starting import EntityCoefficients
 
 DESCRIPTION = Description(
     until=1_349_049_600_000,

@@ -15,7 +15,7 @@ from stream_qa.learning import BaseRate, FeatureSchema, Prior, RandomEffect, Sta
 from stream_qa.learning.entity import entity_key, entity_type, unpack_many
 from stream_qa.learning.entity_guard import EntityPolicy
 from stream_qa.learning.guard import GUARD, GuardPolicy, Standing
-from stream_qa.learning.starting import StartingCoefficients
+from stream_qa.learning.starting import EntityCoefficients
 from stream_qa.settings import Settings
 from stream_qa.stages.holding import held_key
 from stream_qa.stages.learn import LearnStage
@@ -32,14 +32,14 @@ BEFORE = START - 1_000
 every_rule = pytest.mark.parametrize("rule", RULES)
 
 
-def fitted(*ids: str, first: float) -> StartingCoefficients:
+def fitted(*ids: str, first: float) -> EntityCoefficients:
     """Return coefficients ``(first, 1)`` of the first member, ``(first + 1, 1)`` of the second and so on."""
     numbers = np.arange(len(ids))
     coefficients = np.column_stack([first + numbers, np.ones(len(ids))])
-    return StartingCoefficients(ids, coefficients, 10 + numbers, np.full(len(ids), BEFORE))
+    return EntityCoefficients(ids, coefficients, 10 + numbers, np.full(len(ids), BEFORE))
 
 
-def model(number: int, start: StartingCoefficients | None, prior: Prior, rule: str) -> Model:
+def model(number: int, start: EntityCoefficients | None, prior: Prior, rule: str) -> Model:
     used = build_pipeline(Settings.model_validate({"learning_rule": rule})).member.effect.rule
     version = f"model-{number}"
     effect = RandomEffect("member", prior, used, PLAIN, number, version, start)

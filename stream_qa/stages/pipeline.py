@@ -143,7 +143,7 @@ def first_model(settings: Settings) -> Model:
 def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
     """Return what the stages take from a bundle, by the settings' rule.
 
-    With a warm start it reads the coefficients of all entities, which takes a second for some 100,000.
+    With a warm start it reads the coefficients of all entities, which takes a second or two for some hundred thousand.
 
     Raises
     ------

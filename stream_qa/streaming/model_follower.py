@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from stream_qa.bundle import load_published
 from stream_qa.errors import BrokerUnavailableError, ModelMissingError, ModelRefusedError, StreamQAError
 from stream_qa.settings import Settings
-from stream_qa.stages.models import Models
+from stream_qa.stages.models import Model, Models
 from stream_qa.stages.pipeline import model_of
 from stream_qa.streaming.group import telling
 from stream_qa.streaming.model_topic import Numbered, published
@@ -160,13 +160,16 @@ class ModelFollower:
 
     async def _take_in(self, offered: Numbered) -> _Problem | None:
         """Read a model and put it where the stages find it; return why that cannot be done."""
-        number, model = offered
+        model = offered.model
         try:
-            bundle = await asyncio.to_thread(load_published, model)
-            self._models.add(model_of(self._settings, bundle, number))
+            self._models.add(await asyncio.to_thread(self._read_model, offered))
         except StreamQAError as error:
             problem = _Problem(str(error), is_lasting=isinstance(error, ModelRefusedError))
             self._problems[model.version] = problem
             return problem
         self._problems.pop(model.version, None)
         return None
+
+    def _read_model(self, offered: Numbered) -> Model:
+        """Read a model; with a warm start it can take seconds, for which no session is to wait."""
+        return model_of(self._settings, load_published(offered.model), offered.number)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncGenerator, Callable
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +18,8 @@ from stream_qa.events import PublishedModel
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.serving.topics import TopicsFollower
 from stream_qa.settings import Settings
-from stream_qa.stages.models import Models
-from stream_qa.stages.pipeline import first_model
+from stream_qa.stages.models import Model, Models
+from stream_qa.stages.pipeline import first_model, model_of
 from stream_qa.streaming import model_follower
 from stream_qa.streaming.model_follower import ModelFollower
 from stream_qa.streaming.model_topic import Numbered
@@ -158,6 +159,26 @@ async def test_a_model_that_was_waited_for_and_has_come_is_not_refused_any_more(
     assert not follower.refusal
     assert not follower.waited_for
     assert models.newest.version == second.version
+
+
+async def test_the_worker_goes_on_while_the_coefficients_of_a_model_are_read(
+    topic: Topic, group: Settings, second: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, turned, was_free = asyncio.get_running_loop(), threading.Event(), list[bool]()
+
+    def reading(settings: Settings, bundle: Bundle, number: int) -> Model:
+        loop.call_soon_threadsafe(turned.set)
+        was_free.append(turned.wait(5))
+        return model_of(settings, bundle, number)
+
+    monkeypatch.setattr(model_follower, "model_of", reading)
+    models = Models(first_model(group))
+    follower = ModelFollower(group, models, fail)
+    topic.publish(second, 1)
+    await follower.start()
+    await follower.stop()
+    assert models.newest.version == second.version
+    assert was_free == [True]
 
 
 async def test_a_service_says_that_a_model_is_refused_until_it_can_be_read(

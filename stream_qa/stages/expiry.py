@@ -35,8 +35,9 @@ class Expiry:
     Parameters
     ----------
     idle
-        Milliseconds of event time without a label; 0 for never. Not below the time for which labels are revised: so
-        what an entity learns is never over at once, and nothing of an entity that is over can be taken back any more.
+        Milliseconds of event time without a label; 0 for never. Not below the time from the earliest answer that counts
+        for an application to the last revision of its label: so what an entity learns is never over at once, and
+        nothing of an entity that is over can be taken back any more.
     """
 
     idle: int = 0

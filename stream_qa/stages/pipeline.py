@@ -170,10 +170,13 @@ def model_of(settings: Settings, bundle: Bundle, number: int) -> Model:
 
 def _expiry(settings: Settings, policy: LabelPolicy) -> Expiry:
     idle = round(settings.idle_days * DAY)
-    if 0 < idle < policy.retention:
+    # An entity is as old as its newest answer, and that may be from before the application it is an answer to.
+    least = policy.retention + policy.orphan_wait
+    if 0 < idle < least:
         raise SettingsError(
-            f"STREAM_QA_IDLE_DAYS is {settings.idle_days:g}, and labels may be revised "
-            f"for {policy.retention / DAY:g} days"
+            f"STREAM_QA_IDLE_DAYS is {settings.idle_days:g}, and must be at least {least / DAY:g}: a label may be of an "
+            f"answer from {policy.orphan_wait / DAY:g} days before its application, and be revised until "
+            f"{policy.retention / DAY:g} days after it"
         )
     return Expiry(idle)
 

@@ -171,5 +171,5 @@ class ModelFollower:
         return None
 
     def _read_model(self, offered: Numbered) -> Model:
-        """Read a model; with a warm start it can take seconds, for which no session is to wait."""
+        """Read a model, not in the loop: with a warm start it can take seconds."""
         return model_of(self._settings, load_published(offered.model), offered.number)

@@ -14,12 +14,12 @@ from stream_qa.stages.pipeline import build_pipeline
 
 pytestmark = pytest.mark.kafka
 
-IDLE_DAYS = 28
+IDLE_DAYS = 42
 
 
 @pytest.fixture
 def ground(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Ground:
-    """Give a group that drops members and jobs after four weeks."""
+    """Give a group that drops members and jobs after six weeks."""
     return new_ground(broker, tmp_path_factory.mktemp("idle"), idle_days=IDLE_DAYS)
 
 
@@ -50,10 +50,10 @@ def test_idle_members_are_dropped_and_come_again_as_new_ones(ground: Ground) -> 
     async def story() -> None:
         await all_origins(0, member)
         await ground.read(topics.coefficients, until=lambda found: versions(found)[-1:] == [4])
-        for day in (1, 40, 41):
+        for day in (1, 60, 61):
             await all_origins(day)
         await ground.read(topics.coefficients, until=lambda found: versions(found)[-1:] == [0])
-        await all_origins(42, member)
+        await all_origins(62, member)
         # Four labels in each of its lives.
         await ground.read(topics.coefficients, until=lambda found: 0 in versions(found) and versions(found)[-1] == 4)
 

@@ -149,7 +149,7 @@ def test_what_the_last_chunk_brings_about_is_in_the_output_however_much_it_is(mo
     """Here: members of whom nothing was heard for long are dropped, a few at a time."""
     monkeypatch.setattr("stream_qa.stages.expiry.AT_A_TIME", 3)
     emitted = Emitted()
-    stages = InProcessReplay(build_pipeline(Settings(idle_days=30)), 1, emitted)
+    stages = InProcessReplay(build_pipeline(Settings(idle_days=42)), 1, emitted)
     members = {f"member-{number}" for number in range(20)}
     for member_id in members:
         stages.run(heard_back(member_id, START))

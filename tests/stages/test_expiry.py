@@ -14,6 +14,7 @@ from stream_qa.coefficients import Tombstone, read_delta, read_snapshot
 from stream_qa.coefficients.protocol import Coefficients, Verdict, follow
 from stream_qa.errors import SettingsError
 from stream_qa.events import Label, Message, Score, TopicNames, wire
+from stream_qa.labels import LabelPolicy
 from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.learning.entity import entity_key, entity_type, unpack_many
 from stream_qa.settings import Settings
@@ -192,9 +193,26 @@ def test_any_cut_into_chunks_comes_to_the_same_state_and_the_same_outputs(
 
 
 def test_it_must_not_come_before_the_last_revision() -> None:
-    with pytest.raises(SettingsError, match="STREAM_QA_IDLE_DAYS is 20, and labels may be revised for 28 days"):
-        build_pipeline(Settings(idle_days=20))
-    assert build_pipeline(Settings(idle_days=28)).job.expiry == Expiry(28 * DAY)
+    refusal = "STREAM_QA_IDLE_DAYS is 41, and must be at least 42: a label may be of an answer from 14 days before its"
+    with pytest.raises(SettingsError, match=refusal):
+        build_pipeline(Settings(idle_days=41))
+    assert build_pipeline(Settings(idle_days=42)).job.expiry == Expiry(42 * DAY)
+
+
+@every_rule
+def test_what_an_early_answer_taught_is_there_until_its_last_revision(rule: str) -> None:
+    """The earliest answer that decides is taken back at the last moment at which it can be, with which a day begins."""
+    policy = LabelPolicy()
+    applied_at = FIRST_DAY + 20 * DAY + 1
+    last = applied_at + policy.retention - 1
+    early = label("a", applied_at=applied_at, value=1, happened_at=applied_at - policy.orphan_wait + 1)
+    early = early.model_copy(update={"watermark": applied_at})
+    late = early.model_copy(update={"revision": 2, "value": 0, "happened_at": last, "watermark": last})
+    shortest = (policy.retention + policy.orphan_wait) / DAY
+    after, _ = run(learner(rule, idle_days=shortest), [[early], [late]])
+    unlimited, _ = run(learner(rule, idle_days=0), [[early], [late]])
+    key = entity_key("member-1")
+    assert after.get_many([key]) == unlimited.get_many([key])
 
 
 # Where a chunk is cut.

@@ -1,7 +1,7 @@
 """Catching a table up with its changelog on a real broker: what it takes over, and when it begins anew."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,10 @@ from aiokafka.errors import KafkaConnectionError
 from damaged_tables import damage_values
 
 from stream_qa.errors import CorruptTableError, HangingTransactionError, TopicReplacedError
+from stream_qa.events.fields import MAX_FEATURES
 from stream_qa.kafka_access import KafkaAccess
+from stream_qa.learning import Window
+from stream_qa.learning.entity import entity_key, entity_type
 from stream_qa.stages.state import Changes, Outcome
 from stream_qa.streaming.batches import Batches
 from stream_qa.streaming.changelog import catch_up
@@ -24,6 +27,7 @@ from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.positions import CHANGELOG_MARK, Mark
 from stream_qa.streaming.table import Table
 from stream_qa.streaming.transactions import Transactions
+from stream_qa.topics import load_declarations
 
 pytestmark = pytest.mark.kafka
 
@@ -41,11 +45,11 @@ class Changelog:
         self.counts = Counts("dead-letters")
         self.lane = Lane("member", 0, (), name, table, lambda _records, _state: Outcome({}, []))
 
-    async def make(self) -> None:
+    async def make(self, config: Mapping[str, str] | None = None) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.broker)
         await admin.start()
         try:
-            await admin.create_topics([NewTopic(self.name, 1, 1)])
+            await admin.create_topics([NewTopic(self.name, 1, 1, topic_configs=config)])
         finally:
             await admin.close()
         consumer = AIOKafkaConsumer(bootstrap_servers=self.broker)
@@ -111,6 +115,20 @@ async def test_a_table_takes_over_what_it_lacks_and_no_more(changelog: Changelog
     await changelog.write({b"c": None, b"d": b"1"})
     assert await changelog.catch_up() == 2
     assert changelog.contents() == {b"a": b"2", b"d": b"1"}
+
+
+@pytest.mark.parametrize("declared", ["member-changelog", "job-changelog"])
+async def test_the_largest_records_of_learners_are_written_and_read(broker: str, table: Table, declared: str) -> None:
+    """Those of the window, which keeps a matrix of the features: larger than what is asked for at once."""
+    changelog = Changelog(broker, f"changelog-{next(_names)}", table)
+    [config] = [topic.config for topic in load_declarations() if topic.name == declared]
+    await changelog.make(config)
+    size = entity_type(Window(time_constant=1.0), 1 + MAX_FEATURES).dtype.itemsize
+    records = {entity_key(f"member-{number}"): bytes([number]) * size for number in range(3)}
+    await changelog.write({**records})
+    assert await changelog.catch_up() == 3
+    assert changelog.contents() == records
+    await changelog.connections.stop()
 
 
 async def test_what_was_never_committed_is_no_state(changelog: Changelog) -> None:

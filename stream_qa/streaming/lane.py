@@ -55,6 +55,8 @@ class Lane:
         The stage.
     order
         How several sources are taken together; ``None`` for as they come.
+    may_miss
+        The sources of which unread records may be gone without harm to what follows.
     """
 
     stage: str
@@ -64,6 +66,7 @@ class Lane:
     table: Table
     process: Process
     order: Order | None = None
+    may_miss: frozenset[str] = frozenset()
     positions: dict[str, int] = field(default_factory=dict)
     """The next offset of each source: as committed, and past control records, which say nothing to a stage."""
     origins: Mapping[str, Origin] = field(default_factory=dict)

@@ -1,12 +1,18 @@
 """Where a lane goes on in a source: at the position in its state, if the topic still is what it was."""
 
+import logging
+
 from stream_qa.errors import OffsetGapError, PartitionCountError, TopicReplacedError
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.positions import Origin, Position
 
+_log = logging.getLogger(__name__)
+
 
 def resume_at(lane: Lane, topic: str, origin: Origin, bounds: tuple[int, int]) -> Position:
     """Return the next offset of ``topic`` for ``lane``, whose table is caught up.
+
+    Where records that were to come next are gone, and the lane may miss them, that is the beginning.
 
     Parameters
     ----------
@@ -24,7 +30,7 @@ def resume_at(lane: Lane, topic: str, origin: Origin, bounds: tuple[int, int]) -
     PartitionCountError, TopicReplacedError
         It is another topic than the one of which the state was made.
     OffsetGapError
-        Records that were to come next are gone.
+        Records that were to come next are gone, and the lane may not miss them.
     """
     beginning, end = bounds
     position = lane.table.position(topic)
@@ -44,8 +50,12 @@ def resume_at(lane: Lane, topic: str, origin: Origin, bounds: tuple[int, int]) -
             "it was made anew or has lost records"
         )
     if position.offset < beginning:
-        raise OffsetGapError(
+        gap = (
             f"{place} begins at offset {beginning}; the records from {position.offset} on, which {lane} has not read, "
             "are no longer there"
         )
+        if topic not in lane.may_miss:
+            raise OffsetGapError(gap)
+        _log.warning("%s; it goes on without them", gap, extra=lane.fields)
+        return Position(beginning, origin)
     return Position(position.offset, origin)

@@ -87,6 +87,9 @@ class StageLanes:
                     steps,
                     companions=frozenset({topics.applications, topics.engagements}),
                 ),
+                # A later tick, or event, says what one that is gone would have said. A busy partition sends none for as
+                # long as they are kept, and the end of the last one's transaction, then gone too, is in no position.
+                may_miss=frozenset({topics.ticks}),
             ),
             Lane(
                 stage="member",
@@ -115,6 +118,8 @@ class StageLanes:
                     changelog=topics.notify_changelog,
                     table=self._table(f"{notify.name}-{partition}"),
                     process=self._guarded(notify.name, notify.process),
+                    # Those that came while nobody was to be notified may have been kept no longer.
+                    may_miss=frozenset({topics.scores}),
                 )
             )
         return lanes

@@ -2,9 +2,12 @@
 
 import asyncio
 
+import orjson
 import pytest
-from builders import DAY, START, application
-from ground import PARTITIONS, Ground
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from builders import DAY, START, application, engagement
+from ground import PARTITIONS, Ground, job_in
 
 from stream_qa.events import Record
 from stream_qa.stages.pipeline import build_pipeline
@@ -57,3 +60,37 @@ def test_each_job_hears_of_its_number_a_day_though_the_worker_is_killed(ground: 
         log = [Record(topics.scores, partition, each.offset, each.key, each.value) for each in records]
         outcome = stage.process(log, MemoryState())
         assert [each.value for each in found[partition]] == [message.value for message in outcome.messages]
+
+
+async def test_switched_on_again_after_scores_and_ticks_are_gone_they_go_on_with_those_that_come(
+    ground: Ground,
+) -> None:
+    topics, job_id = ground.settings.topics, job_in(0)
+
+    async def apply(name: str) -> None:
+        sent = application(name, member_id=name, job_id=job_id, applied_at=START)
+        await ground.produce(topics.applications, [(job_id.encode(), sent.model_dump_json().encode())], 0)
+
+    with ground.worker(**NOTIFY, STREAM_QA_QUIET_SECONDS="1"):
+        await apply("first")
+        answer = engagement("note", application_id="first", job_id=job_id, engaged_at=START + 1)
+        await ground.produce(topics.engagements, [(job_id.encode(), answer.model_dump_json().encode())], 0)
+        await ground.read(topics.notifications, lambda records: len(records) == 1)
+        await ground.read(topics.ticks, lambda records: len(records) > 0)
+    with ground.worker():
+        await apply("second")
+        await ground.read(topics.scores, lambda records: len(records) == 2)
+    admin = AIOKafkaAdminClient(**ground.settings.kafka.options())
+    await admin.start()
+    try:
+        to_the_end = RecordsToDelete(before_offset=-1)
+        places = [
+            TopicPartition(topic, number) for topic in (topics.scores, topics.ticks) for number in range(PARTITIONS)
+        ]
+        await admin.delete_records(dict.fromkeys(places, to_the_end))
+    finally:
+        await admin.close()
+    with ground.worker(**NOTIFY):
+        await apply("third")
+        found = await ground.read(topics.notifications, lambda records: len(records) == 2)
+    assert [orjson.loads(record.value)["application_id"] for record in found[0]] == ["first", "third"]

@@ -102,8 +102,8 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             allow_inf_nan=False,
-            description="days of event time without a label after which members and jobs are dropped, at least as many as "
-            "the label policy's orphan_days, window_days and revision_days together; 0 for never",
+            description="days of event time without a label after which members and jobs are dropped, at least as many "
+            "as the label policy's orphan_days, window_days and revision_days together; 0 for never",
         ),
     ] = 730.0
     feature_bound: Annotated[FeatureBound, Field(description="features are clipped to plus and minus this")] = 20.0

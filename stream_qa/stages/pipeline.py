@@ -174,8 +174,8 @@ def _expiry(settings: Settings, policy: LabelPolicy) -> Expiry:
     least = policy.retention + policy.orphan_wait
     if 0 < idle < least:
         raise SettingsError(
-            f"STREAM_QA_IDLE_DAYS is {settings.idle_days:g}, and must be at least {least / DAY:g}: a label may be of an "
-            f"answer from {policy.orphan_wait / DAY:g} days before its application, and be revised until "
+            f"STREAM_QA_IDLE_DAYS is {settings.idle_days:g}, and must be at least {least / DAY:g}: a label may be of "
+            f"an answer from {policy.orphan_wait / DAY:g} days before its application, and be revised until "
             f"{policy.retention / DAY:g} days after it"
         )
     return Expiry(idle)

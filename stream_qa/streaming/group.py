@@ -20,6 +20,7 @@ from stream_qa.streaming.batches import Batches, Destination, Written
 from stream_qa.streaming.lane import Lane, Work
 from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.tasks import telling
 
 _log = logging.getLogger(__name__)
 
@@ -53,16 +54,6 @@ class Transactional(Protocol):
 def group_of(partition: int, groups: int) -> int:
     """Return the group of a partition number: every group has as many, but for one."""
     return partition % groups
-
-
-def telling(failed: Callable[[BaseException], None]) -> Callable[["asyncio.Task[None]"], None]:
-    """Return what tells ``failed`` of the error with which a task has ended, if it has with one."""
-
-    def ended(task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            failed(error)
-
-    return ended
 
 
 class LaneGroup:

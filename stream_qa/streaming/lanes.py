@@ -14,7 +14,7 @@ from stream_qa.settings import Settings
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.batches import Destination
 from stream_qa.streaming.connections import Connections
-from stream_qa.streaming.group import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, LaneGroup, group_of, telling
+from stream_qa.streaming.group import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, LaneGroup, group_of
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.model_follower import ModelFollower
@@ -22,6 +22,7 @@ from stream_qa.streaming.opening import Opening, Place, Source
 from stream_qa.streaming.partitioner import partition_of
 from stream_qa.streaming.sources import STEP_BYTES, Chunk
 from stream_qa.streaming.stage_lanes import StageLanes
+from stream_qa.streaming.tasks import telling
 from stream_qa.streaming.ticking import Ticker
 from stream_qa.streaming.transactions import Transactions
 from stream_qa.topics import refusal

@@ -14,8 +14,8 @@ from stream_qa.errors import BrokerUnavailableError, ModelMissingError, ModelRef
 from stream_qa.settings import Settings
 from stream_qa.stages.models import Model, Models
 from stream_qa.stages.pipeline import model_of
-from stream_qa.streaming.group import telling
 from stream_qa.streaming.model_topic import Numbered, published
+from stream_qa.streaming.tasks import telling
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from stream_qa.streaming.health import Health, add_health
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.metrics_page import add_metrics
 from stream_qa.streaming.recovery import LaneTables
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.source_queue import Chunk
 from stream_qa.streaming.worker import Worker, fail
 
 #: How often the positions of the lanes are shown as the group's offsets.

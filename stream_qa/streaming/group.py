@@ -19,7 +19,7 @@ from stream_qa.events import Message, Record
 from stream_qa.streaming.batches import Batches, Destination, Written
 from stream_qa.streaming.lane import Lane, Work
 from stream_qa.streaming.metrics import Counts
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.source_queue import Chunk
 from stream_qa.streaming.tasks import telling
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from stream_qa.events import Message, SourceRecord
 from stream_qa.stages.state import Outcome
 from stream_qa.streaming.bugs import Process
 from stream_qa.streaming.positions import UNKNOWN_TOPIC, Mark, Origin, Position, position_key
-from stream_qa.streaming.sources import Chunk, Order, Sources
+from stream_qa.streaming.source_queue import Chunk
+from stream_qa.streaming.sources import Order, Sources
 from stream_qa.streaming.table import Table
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.model_follower import ModelFollower
 from stream_qa.streaming.opening import Opening, Place, Source
 from stream_qa.streaming.partitioner import partition_of
-from stream_qa.streaming.sources import STEP_BYTES, Chunk
+from stream_qa.streaming.source_queue import Chunk
+from stream_qa.streaming.sources import STEP_BYTES
 from stream_qa.streaming.stage_lanes import StageLanes
 from stream_qa.streaming.tasks import telling
 from stream_qa.streaming.ticking import Ticker

@@ -26,7 +26,7 @@ from stream_qa.streaming.assignor import TogetherAssignor
 from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.membership import Member, instance_id
 from stream_qa.streaming.opening import Place
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.source_queue import Chunk
 from stream_qa.streaming.stage_lanes import partitions_on_disk
 
 _log = logging.getLogger(__name__)

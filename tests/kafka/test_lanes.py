@@ -18,7 +18,7 @@ from stream_qa.streaming.lanes import Lanes
 from stream_qa.streaming.model_topic import Numbered
 from stream_qa.streaming.opening import Place
 from stream_qa.streaming.partitioner import partition_of
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.source_queue import Chunk
 
 pytestmark = pytest.mark.kafka
 

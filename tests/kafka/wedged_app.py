@@ -8,7 +8,7 @@ from poison import POISON
 from stream_qa.app import app
 from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane, Work
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.source_queue import Chunk
 
 __all__ = ["app"]
 

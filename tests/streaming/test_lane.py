@@ -14,7 +14,7 @@ from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.stages.state import Outcome, StateReader
 from stream_qa.streaming.lane import Lane, Work
 from stream_qa.streaming.positions import CHANGELOG_MARK, Origin, Position, position_key
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.source_queue import Chunk
 from stream_qa.streaming.table import Table
 
 ORIGIN = Origin(b"0123456789abcdef", 4)

@@ -26,7 +26,7 @@ from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.metrics import Counts
 from stream_qa.streaming.positions import CHANGELOG_MARK, Origin, Position
-from stream_qa.streaming.sources import Chunk
+from stream_qa.streaming.source_queue import Chunk
 from stream_qa.streaming.table import Table
 
 STAGES = ("label", "member", "job")

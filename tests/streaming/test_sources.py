@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import Record, SourceRecord
 from stream_qa.streaming.replay_steps import ReplaySteps
-from stream_qa.streaming.sources import STEP_BYTES, Chunk, Order, Sources
+from stream_qa.streaming.source_queue import Chunk
+from stream_qa.streaming.sources import STEP_BYTES, Order, Sources
 
 FIRST, SECOND = "applications", "engagements"
 PATIENCE = 2.0

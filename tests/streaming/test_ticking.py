@@ -18,7 +18,8 @@ from stream_qa.streaming.group import LaneGroup
 from stream_qa.streaming.lane import Lane
 from stream_qa.streaming.positions import Origin, Position
 from stream_qa.streaming.replay_steps import ReplaySteps
-from stream_qa.streaming.sources import Chunk, Order
+from stream_qa.streaming.source_queue import Chunk
+from stream_qa.streaming.sources import Order
 from stream_qa.streaming.table import Table
 from stream_qa.streaming.ticking import Ticker
 

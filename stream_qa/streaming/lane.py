@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,8 +16,8 @@ from stream_qa.streaming.table import Table
 
 _log = logging.getLogger(__name__)
 
+#: Reasons that the log names: whoever writes events can make up kinds without end.
 _REASONS = 100
-_OTHER_REASONS = "other reasons"
 
 
 class Work(NamedTuple):
@@ -81,7 +80,8 @@ class Lane:
     _after_left: dict[str, int] = field(default_factory=dict)
     """The positions after them."""
     _outbox: list[Message] = field(default_factory=list)
-    _without_effect: Counter[str] = field(default_factory=Counter)
+    _without_effect: set[str] = field(default_factory=set)
+    """The reasons that the log has named."""
 
     def __post_init__(self) -> None:
         self.waiting = Sources(self.sources, self.order)
@@ -154,7 +154,7 @@ class Lane:
         if records or self._unfinished:
             outcome = self.process(records, self.table)
             changes, messages, self._unfinished = outcome.changes, outcome.messages, outcome.unfinished
-            self._count(outcome.counted)
+            self._name(outcome.counted)
             records, positions = self._used(records, positions, outcome.left)
         messages, self._outbox = [*self._outbox, *messages], []
         if not (records or changes or messages):
@@ -175,12 +175,12 @@ class Lane:
             positions = {record.topic: record.offset + 1 for record in records[:count]}
         return records[:count], positions
 
-    def _count(self, counted: Mapping[str, int]) -> None:
+    def _name(self, reasons: Iterable[str]) -> None:
         """Say what is used and changes nothing when it is seen first: a misspelt kind would go unnoticed."""
-        for reason, count in counted.items():
+        for reason in reasons:
             if reason not in self._without_effect and len(self._without_effect) < _REASONS:
+                self._without_effect.add(reason)
                 _log.warning("%s: input without effect: %s", self, reason, extra=self.fields)
-            self._without_effect[reason if len(self._without_effect) < _REASONS else _OTHER_REASONS] += count
 
     def store(self, work: Work, changelog_offset: int) -> None:
         """Write what was committed to the table, in one batch with the place in the changelog."""

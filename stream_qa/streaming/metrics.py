@@ -119,12 +119,12 @@ class Counts:
         """
         self.transaction_seconds.add([seconds])
         self.messages.update(written)
-        for stage, (_, messages, _, records, since, outcome) in work:
-            self.events[stage] += records
-            if since is not None:
+        for stage, done in work:
+            self.events[stage] += done.records
+            if done.since is not None:
                 # The clock is another one than the broker's.
-                self.delays[stage].add([max(0, now - since) / 1000])
-            if outcome is not None:
+                self.delays[stage].add([max(0, now - done.since) / 1000])
+            if (outcome := done.outcome) is not None:
                 self.without_effect[stage] += sum(outcome.counted.values())
                 self.labels.update(outcome.reasons)
                 self.held_back.update((stage, why) for _, why in outcome.held_back)
@@ -136,7 +136,7 @@ class Counts:
                 for seen in outcome.seen:
                     self.drift.take(seen, now)
             if self._dead_letters in written:
-                dead = [message for message in messages if message.topic == self._dead_letters]
+                dead = [message for message in done.messages if message.topic == self._dead_letters]
                 self.dead.update((stage, _error(message)) for message in dead)
 
     def interrupted(self, error: Exception) -> None:

@@ -223,6 +223,20 @@ def test_the_mark_is_local_and_not_among_the_changes_of_the_changelog(lane: Lane
     assert CHANGELOG_MARK not in work.changes
 
 
+def test_the_log_names_each_reason_once_why_input_is_without_effect_and_not_without_end(
+    lane: Lane, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that counts 0 is to be said too."""
+    reasons = {f"kind-{number}": number for number in range(150)}
+    lane.process = lambda _records, _state: Outcome({}, [], counted=reasons)
+    for offset in (10, 11):
+        lane.add(chunk(lane, offset, offset + 1))
+        work = lane.step(1)
+        assert work is not None
+        lane.store(work, 0)
+    assert caplog.messages == [f"label-0: input without effect: kind-{number}" for number in range(100)]
+
+
 def test_a_closed_lane_takes_nothing(table: Table) -> None:
     lane = Lane("label", 0, ("applications",), "label-changelog", table, process)
     assert not lane.add(chunk(lane, 0, 1))

@@ -1,6 +1,8 @@
 """A table as it will be: what is in it, and over that what is not written yet."""
 
+import heapq
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 from sortedcontainers import SortedDict
 
@@ -20,11 +22,15 @@ class Overlay:
         return [self.changes.get(key, found) for key, found in zip(keys, below, strict=True)]
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the items with ``start <= key < end`` in order."""
-        above = {key: self.changes[key] for key in self.changes.irange(start, end, inclusive=(True, False))}
-        merged = {**dict(self._below.scan(start, end)), **above}
-        for key in sorted(merged):
-            value = merged[key]
+        """Yield the items with ``start <= key < end`` in order, reading no more of the table than is asked for."""
+        above = [(key, self.changes[key]) for key in self.changes.irange(start, end, inclusive=(True, False))]
+        below = self._below.scan(start, end)
+        if not above:
+            # The usual case, as what is forgotten is old: an item costs no more than without an overlay.
+            yield from below
+            return
+        unchanged = (item for item in below if item[0] not in self.changes)
+        for key, value in heapq.merge(above, unchanged, key=itemgetter(0)):
             if value is not None:
                 yield key, value
 

@@ -1,5 +1,6 @@
 """The state that a stage works on: ordered keys and values, raw bytes both."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -56,6 +57,33 @@ class Outcome(NamedTuple):
     """Event time (ms) of the newest label that went into each delta, shape ``(n,)`` for each part of the chunk."""
     left: int = 0
     """How many records, the last ones, were not used: they are to be given again, when these changes are applied."""
+
+
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return what a stage made of the parts of a chunk, one after the other, as of the chunk; there is at least one."""
+    changes: dict[bytes, bytes | None] = {}
+    counted: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for outcome in outcomes:
+        changes.update(outcome.changes)
+        # Their sum would be without what was counted 0 times, which is to be said all the same.
+        counted.update(outcome.counted)
+        reasons.update(outcome.reasons)
+    last = outcomes[-1]
+    return Outcome(
+        changes=changes,
+        messages=[message for outcome in outcomes for message in outcome.messages],
+        unfinished=last.unfinished,
+        counted=counted,
+        lessons=sum(outcome.lessons for outcome in outcomes),
+        reasons=reasons,
+        ages=[age for outcome in outcomes for age in outcome.ages],
+        seen=[seen for outcome in outcomes for seen in outcome.seen],
+        notices=[notice for outcome in outcomes for notice in outcome.notices],
+        held_back=[held_back for outcome in outcomes for held_back in outcome.held_back],
+        delta_times=[times for outcome in outcomes for times in outcome.delta_times],
+        left=last.left,
+    )
 
 
 class MemoryState:

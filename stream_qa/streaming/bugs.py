@@ -1,16 +1,13 @@
 """When the code of a stage fails: which record it is, and whether to stop there or to go around it."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from stream_qa.errors import ChunkError, PoisonousRecordError, StateError
-from stream_qa.events import Message, SourceRecord, dead_letter
-from stream_qa.learning.arrays import Integers
-from stream_qa.learning.drift import Seen
+from stream_qa.events import SourceRecord, dead_letter
 from stream_qa.logs import at
 from stream_qa.stages.overlay import Overlay
-from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.stages.state import Outcome, StateReader, joined
 
 _log = logging.getLogger(__name__)
 
@@ -59,17 +56,9 @@ class _Search:
         self._process = process
         self._dead_letters = dead_letters
         self._state = Overlay(state)
-        self._messages: list[Message] = []
-        self._counted: Counter[str] = Counter()
-        self._lessons = 0
-        self._reasons: Counter[str] = Counter()
-        self._ages: list[int] = []
-        self._seen: list[Seen] = []
-        self._notices: list[str] = []
-        self._held_back: list[tuple[str, str]] = []
-        self._delta_times: list[Integers] = []
+        self._outcomes: list[Outcome] = []
+        """In the order of the records; that of one which fails is its dead letter."""
         self._found = False
-        self._unfinished = False
         self._used = 0
         self._stops = False
         """Whether records are left: what comes after them waits as well."""
@@ -85,21 +74,7 @@ class _Search:
         self._halves(records)
         if not (self._found or self._stops):
             return None
-        changes = dict(self._state.changes)
-        return Outcome(
-            changes,
-            self._messages,
-            self._unfinished,
-            self._counted,
-            self._lessons,
-            self._reasons,
-            self._ages,
-            self._seen,
-            self._notices,
-            self._held_back,
-            self._delta_times,
-            left=len(records) - self._used,
-        )
+        return joined(self._outcomes)._replace(left=len(records) - self._used)
 
     def _halves(self, records: Sequence[SourceRecord]) -> None:
         middle = len(records) // 2
@@ -119,16 +94,7 @@ class _Search:
                 self._used += len(part) - outcome.left
                 self._stops = outcome.left > 0
                 self._state.apply(outcome.changes)
-                self._messages += outcome.messages
-                self._unfinished = outcome.unfinished
-                self._counted.update(outcome.counted)
-                self._lessons += outcome.lessons
-                self._reasons.update(outcome.reasons)
-                self._ages += outcome.ages
-                self._seen += outcome.seen
-                self._notices += outcome.notices
-                self._held_back += outcome.held_back
-                self._delta_times += outcome.delta_times
+                self._outcomes.append(outcome)
 
     def _poison(self, record: SourceRecord, error: Exception) -> None:
         place = f"{record.topic}-{record.partition} at offset {record.offset}"
@@ -141,7 +107,8 @@ class _Search:
         self._found = True
         self._used += 1
         told = PoisonousRecordError(f"{bug}: {error}"[:_MESSAGE_LETTERS])
-        self._messages.append(dead_letter(self._dead_letters, self._stage, record, told))
+        unfinished = bool(self._outcomes) and self._outcomes[-1].unfinished
+        self._outcomes.append(Outcome({}, [dead_letter(self._dead_letters, self._stage, record, told)], unfinished))
 
 
 def _range(records: Sequence[SourceRecord]) -> str:

@@ -289,10 +289,10 @@ class StoreUnavailableError(StoreError):
 
 
 class ChunkError(StreamQAError):
-    """The code of a stage fails on a chunk of records as a whole, and on none of them alone.
+    """The code of a stage fails and no record is at fault: on what has fallen due, a sweep, or a chunk only as a whole.
 
     The traceback is in the log. Report it (docs/operations.md#reporting-an-error); the worker will fail again at the
-    same place.
+    same place, whatever ``STREAM_QA_ON_BUG`` is: to go around it would be to put aside one record after the other.
     """
 
 

@@ -13,6 +13,7 @@ from stream_qa.errors import (
     MismatchedJobError,
     OrphanEngagementError,
     RejectedError,
+    StateError,
     StateFormatError,
 )
 from stream_qa.events import SourceRecord, Value, wire
@@ -39,9 +40,13 @@ from stream_qa.stages.label_due import LabelDue
 from stream_qa.stages.label_silence import LabelSilence, Sent
 from stream_qa.stages.models import FEATURE_SCHEMA
 from stream_qa.stages.state import StateReader
+from stream_qa.stages.upkeep import UpkeepError, upkeep
 
 Event = wire.Application | wire.Engagement | wire.Tick
 """What the label stage reads."""
+
+WHAT_IS_DUE = "what has fallen due"
+"""In errors: work that no record brings along, unless it is of the record's own application."""
 
 _OTHER_JOB = "it is about another job than its application"
 _TOO_LATE = "engagement after the window"
@@ -129,6 +134,8 @@ class LabelChunk:
         self._has_schema = adopted is not None
         if schema is not None and self._schema != schema:
             raise StateFormatError(f"the table's applications have features {self._schema}, the model bundle {schema}")
+        self._sources: list[wire.Application | wire.Engagement] = []
+        """The events that are not ticks."""
         self._life_cycles: dict[str, LifeCycle | None] = {}
         self._touched: set[str] = set()
         silent = () if silence is None else silence.ages
@@ -139,6 +146,11 @@ class LabelChunk:
     def unfinished(self) -> bool:
         """Whether more is to be done than was."""
         return not self._due.is_all or (self._silence is not None and self._silence.unfinished)
+
+    @property
+    def own(self) -> set[str]:
+        """The applications that the chunk's events are about."""
+        return {event.application_id for event in self._sources}
 
     @property
     def is_behind(self) -> bool:
@@ -170,13 +182,30 @@ class LabelChunk:
     def _load(self, events: Sequence[Event]) -> None:
         """Read at once all that the events will need: their applications, and those that may fall due."""
         bound = self._bound(events).watermark(self._policy.lateness)
-        applications, jobs = self._due.load(self._now, bound)
-        sources = [event for event in events if not isinstance(event, wire.Tick)]
-        self._load_life_cycles(dict.fromkeys([*(event.application_id for event in sources), *applications]))
+        with upkeep(WHAT_IS_DUE):
+            applications, jobs = self._due.load(self._now, bound)
+        self._sources = [event for event in events if not isinstance(event, wire.Tick)]
+        try:
+            self._load_known(
+                [*(event.application_id for event in self._sources), *applications],
+                [*(event.job_id for event in self._sources), *jobs],
+            )
+        except StateError:
+            raise
+        except Exception:
+            # Read at once, as usual it is well; now it is asked whose it is.
+            with upkeep(WHAT_IS_DUE):
+                self._load_known(applications, jobs)
+            raise
         if self._silence is not None:
-            self._silence.load([*(event.job_id for event in sources), *jobs])
             for answered_at, sent in self._silence.left_before(self._now - self._policy.window):
                 self._look_at_all(sent, answered_at)
+
+    def _load_known(self, applications: Sequence[str], jobs: Sequence[str]) -> None:
+        """Read what the table has of applications and jobs."""
+        self._load_life_cycles(dict.fromkeys(applications))
+        if self._silence is not None:
+            self._silence.load(jobs)
 
     def _take(self, record: SourceRecord, event: Event) -> None:
         """Take in one event, then move event time on and do what falls due."""
@@ -356,22 +385,31 @@ class LabelChunk:
     def _advance(self, until: int) -> None:
         """Move event time on, stopping on the way at everything that falls due, in order."""
         until = max(self._now, min(until, self._due.until))
-        while (item := self._due.take(until)) is not None:
-            moment, application_id, due, job_id = item
-            self._now = max(self._now, moment)
-            match due:
-                case Due.GIVING_UP:
-                    self._give_up_waiting(application_id)
-                case Due.STAYING_SILENT:
-                    self._look_at(self._life_cycles[application_id], moment)
-                case Due.CLOSING:
-                    self._close(application_id)
-                case Due.OVER:
-                    self._end(moment - self._policy.retention, application_id, job_id)
-                case Due.FORGETTING:
-                    applied_at = moment - self._policy.retention - self._policy.memory
-                    self.changes[index_key(APPLIED, applied_at, application_id)] = None
-                    self._keep(application_id, None)
+        item = None
+        try:
+            while (item := self._due.take(until)) is not None:
+                moment, application_id, due, job_id = item
+                self._now = max(self._now, moment)
+                match due:
+                    case Due.GIVING_UP:
+                        self._give_up_waiting(application_id)
+                    case Due.STAYING_SILENT:
+                        self._look_at(self._life_cycles[application_id], moment)
+                    case Due.CLOSING:
+                        self._close(application_id)
+                    case Due.OVER:
+                        self._end(moment - self._policy.retention, application_id, job_id)
+                    case Due.FORGETTING:
+                        applied_at = moment - self._policy.retention - self._policy.memory
+                        self.changes[index_key(APPLIED, applied_at, application_id)] = None
+                        self._keep(application_id, None)
+        except StateError:
+            raise
+        except Exception as error:
+            # One that comes so late that it brings this along itself: without it nothing is due.
+            if item is not None and item.application_id in self.own:
+                raise
+            raise UpkeepError(WHAT_IS_DUE) from error
         self._now = max(self._now, until)
 
     def _close(self, application_id: str) -> None:

@@ -48,6 +48,7 @@ from stream_qa.stages.models import Models
 from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.share import ALL, Share
 from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.stages.upkeep import upkeep
 from stream_qa.stages.warm_start import AT_A_TIME, start_some
 
 
@@ -162,14 +163,18 @@ class LearnStage(Generic[L]):
         unfinished = self._start(
             whitenings, today, state, outcome, standing=standing, held_back=held_back, share=share, most=AT_A_TIME
         )
-        unfinished |= self.expiry.sweep(self.effect, self.publisher, state, outcome, today=today, dimension=dimension)
+        with upkeep("a sweep for entities that are over"):
+            unfinished |= self.expiry.sweep(
+                self.effect, self.publisher, state, outcome, today=today, dimension=dimension
+            )
         if (labels or self.warm_start) and (scales is None or whitenings is not known):
             outcome.changes[WHITENINGS] = whitenings.pack()
         was = Standing.unpack(judged)
         if standing != was:
             outcome.changes[GUARD] = standing.pack()
         if self._shows(standing):
-            unfinished |= self.holding.release_some(self.effect, whitenings, state, outcome, standing=standing)
+            with upkeep("entities that are published again"):
+                unfinished |= self.holding.release_some(self.effect, whitenings, state, outcome, standing=standing)
         outcome.messages.extend(self.forward(partition, steps))
         said = (*notices(was, standing), *told(held_back))
         return outcome._replace(
@@ -197,19 +202,20 @@ class LearnStage(Generic[L]):
         """Let entities start that the newest model knows; return whether some are left."""
         if not self.warm_start:
             return False
-        return start_some(
-            self._effect(whitenings),
-            self.holding,
-            whitenings,
-            Overlay(state, outcome.changes),
-            outcome,
-            standing=standing,
-            shown=self._shows(standing),
-            held_back=held_back,
-            share=share,
-            most=most,
-            since=self.expiry.since(today),
-        )
+        with upkeep("entities that start from a bundle"):
+            return start_some(
+                self._effect(whitenings),
+                self.holding,
+                whitenings,
+                Overlay(state, outcome.changes),
+                outcome,
+                standing=standing,
+                shown=self._shows(standing),
+                held_back=held_back,
+                share=share,
+                most=most,
+                since=self.expiry.since(today),
+            )
 
     def _effect(self, whitenings: Whitenings) -> RandomEffect:
         """Return how the entities learn by the newest model."""
@@ -317,7 +323,8 @@ class LearnStage(Generic[L]):
         outcome.changes.update(
             zip([applications[place] for place in touched.tolist()], pack_many(contributions[touched]), strict=True)
         )
-        self._forget(reached, clocks, state, outcome)
+        with upkeep("what no revision can reach any more"):
+            self._forget(reached, clocks, state, outcome)
         reached.update(clocks)
         return [
             Step(label, log_odds, version, learned)

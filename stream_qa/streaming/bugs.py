@@ -8,6 +8,7 @@ from stream_qa.events import SourceRecord, dead_letter
 from stream_qa.logs import at
 from stream_qa.stages.overlay import Overlay
 from stream_qa.stages.state import Outcome, StateReader, joined
+from stream_qa.stages.upkeep import UpkeepError
 
 _log = logging.getLogger(__name__)
 
@@ -28,21 +29,36 @@ def guarded(stage: str, process: Process, dead_letters: str | None) -> Process:
         What may fail.
     dead_letters
         The topic where such records are kept, with the chunk's other messages; ``None`` to stop at the first.
+
+    What it returns raises :class:`~stream_qa.errors.ChunkError` where no record is at fault: no record may be put aside
+    for what the next one meets as well.
     """
 
-    def guard(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+    def attempt(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+        """Process records; what fails without being a record's fault is an error of its own."""
         try:
             return process(records, state)
         except StateError:
             raise
         except Exception as error:
-            if not records:
-                raise ChunkError(f"the {stage} stage fails on what had fallen due") from error
+            is_upkeep = isinstance(error, UpkeepError)
+            if records and not is_upkeep:
+                raise
+            bug = ChunkError(f"the {stage} stage {error if is_upkeep else 'fails without any record'}")
+            _log.error("%s", bug, exc_info=error, extra={"stage": stage})
+            raise bug from error
+
+    def guard(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+        try:
+            return attempt(records, state)
+        except (StateError, ChunkError):
+            raise
+        except Exception as error:
             where = _range(records)
             _log.exception("the %s stage fails on %s; looking for the record", stage, where, extra={"stage": stage})
-            outcome = _Search(stage, process, dead_letters, state).run(records)
+            outcome = _Search(stage, attempt, dead_letters, state).run(records)
             if outcome is None:
-                raise ChunkError(f"the {stage} stage fails on {_range(records)} and on no record alone") from error
+                raise ChunkError(f"the {stage} stage fails on {where} and on no record alone") from error
             return outcome
 
     return guard
@@ -57,7 +73,7 @@ class _Search:
         self._dead_letters = dead_letters
         self._state = Overlay(state)
         self._outcomes: list[Outcome] = []
-        """In the order of the records; that of one which fails is its dead letter."""
+        """In the order of the records; that of one which fails has its dead letter."""
         self._found = False
         self._used = 0
         self._stops = False
@@ -70,6 +86,8 @@ class _Search:
         ------
         PoisonousRecordError
             One does, and this is to stop there.
+        ChunkError
+            What fails is no record's.
         """
         self._halves(records)
         if not (self._found or self._stops):
@@ -83,20 +101,27 @@ class _Search:
                 return
             try:
                 outcome = self._process(part, self._state)
-            except StateError:
+            except (StateError, ChunkError):
                 raise
             except Exception as error:  # noqa: BLE001 # of any kind: it is a bug
                 if len(part) > 1:
                     self._halves(part)
                 else:
-                    self._poison(part[0], error)
+                    self._take(self._without(part[0], error), 1)
             else:
-                self._used += len(part) - outcome.left
+                self._take(outcome, len(part) - outcome.left)
                 self._stops = outcome.left > 0
-                self._state.apply(outcome.changes)
-                self._outcomes.append(outcome)
 
-    def _poison(self, record: SourceRecord, error: Exception) -> None:
+    def _take(self, outcome: Outcome, used: int) -> None:
+        """Go on from an outcome, of so many records."""
+        self._used += used
+        self._state.apply(outcome.changes)
+        self._outcomes.append(outcome)
+
+    def _without(self, record: SourceRecord, error: Exception) -> Outcome:
+        """Return what there is to do without a record on which the code fails, and its dead letter."""
+        # First of all: if that fails as well, the record is not why.
+        outcome = self._process((), self._state)
         place = f"{record.topic}-{record.partition} at offset {record.offset}"
         # The error's own text can have an id in it: beside the record in the dead letters that says nothing new.
         bug = PoisonousRecordError(f"the {self._stage} stage fails on the record of {place}: {type(error).__name__}")
@@ -105,10 +130,9 @@ class _Search:
         where = {**at(record.topic, record.partition, record.offset), "stage": self._stage}
         _log.error("%s; it goes to the dead letters", bug, exc_info=error, extra=where)
         self._found = True
-        self._used += 1
         told = PoisonousRecordError(f"{bug}: {error}"[:_MESSAGE_LETTERS])
-        unfinished = bool(self._outcomes) and self._outcomes[-1].unfinished
-        self._outcomes.append(Outcome({}, [dead_letter(self._dead_letters, self._stage, record, told)], unfinished))
+        letter = dead_letter(self._dead_letters, self._stage, record, told)
+        return outcome._replace(messages=[*outcome.messages, letter])
 
 
 def _range(records: Sequence[SourceRecord]) -> str:

@@ -1,17 +1,25 @@
 """When a stage's code fails: the record is found, and either the worker stops at it or it is kept and passed."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from builders import DAY, START, application, as_records, engagement, label
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_qa.errors import ChunkError, DiskError, PoisonousRecordError
 from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.events.dead_letter import EXCEPTION_CLASS, EXCEPTION_MESSAGE, OFFSET, PARTITION, STAGE, TOPIC
+from stream_qa.labels.event_time import life_cycle_key
+from stream_qa.settings import Settings
+from stream_qa.stages.label import LabelStage
+from stream_qa.stages.label_chunk import LabelChunk, Revision
+from stream_qa.stages.models import Model
+from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.state import MemoryState, Outcome, StateReader
-from stream_qa.streaming.bugs import guarded
+from stream_qa.streaming.bugs import Process, guarded
 
 POISON = b"poison"
 
@@ -105,6 +113,134 @@ def test_what_fails_on_no_record_alone_stops_whatever_was_asked_for(dead_letters
 
     with pytest.raises(ChunkError, match="labels-3 from offset 100 to 102"):
         guarded("member", dislikes_pairs, dead_letters)(records([b"good"] * 3), MemoryState())
+
+
+def test_what_fails_without_any_record_stops_as_well_and_the_log_says_where(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of the records would be blamed for it, one after the other, until the topic is in the dead letters."""
+
+    def sweeps(_records: Sequence[SourceRecord], _state: StateReader) -> Outcome:
+        raise ZeroDivisionError
+
+    for chunk in (records([b"good"] * 3), records([b"good"]), []):
+        caplog.clear()
+        with pytest.raises(ChunkError, match="the member stage fails without any record"):
+            guarded("member", sweeps, "dead-letters")(chunk, MemoryState())
+        assert any(
+            record.levelno == logging.ERROR and record.exc_info and record.exc_info[0] is ZeroDivisionError
+            for record in caplog.records
+        )
+
+
+def test_what_is_left_to_do_is_not_forgotten_over_a_poisonous_record() -> None:
+    def sweeps(records: Sequence[SourceRecord], state: StateReader) -> Outcome:
+        (place,) = state.get_many([b"place"])
+        return count(records, state)._replace(changes={b"place": b"%d" % (int(place or b"0") + 1)}, unfinished=True)
+
+    outcome = guarded("member", sweeps, "dead-letters")(records([POISON]), MemoryState())
+    assert outcome.unfinished
+    assert (outcome.changes, len(outcome.messages)) == ({b"place": b"1"}, 1)
+
+
+def fail(*_arguments: object) -> None:
+    raise ZeroDivisionError
+
+
+def fail_on_old(application_id: str) -> None:
+    if application_id == "old":
+        raise ZeroDivisionError
+
+
+@pytest.fixture
+def closing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a bug in the end of the window of ``old``."""
+    close = LabelChunk._close
+
+    def fails(chunk: LabelChunk, application_id: str) -> None:
+        fail_on_old(application_id)
+        close(chunk, application_id)
+
+    monkeypatch.setattr(LabelChunk, "_close", fails)
+
+
+def label_worker() -> tuple[Process, MemoryState]:
+    """Return a label stage with a guard, and its table: the window of one application, ``old``, is open."""
+    stage, state = build_pipeline(Settings()).label, MemoryState()
+    process = guarded("label", lambda records, state: stage.process(0, records, state, MemoryState()), "dead-letters")
+    state.apply(process(as_records([application("old"), engagement("note", application_id="old")]), state).changes)
+    return process, state
+
+
+def on_days(*days: int) -> list[Record]:
+    """Return events of new applications, which move event time on."""
+    moments = [START + day * DAY for day in days]
+    return as_records(
+        [
+            event
+            for moment in moments
+            for event in (
+                application(f"new-{moment}", applied_at=moment),
+                engagement("note", application_id=f"new-{moment}", engaged_at=moment),
+            )
+        ]
+    )
+
+
+@pytest.mark.usefixtures("closing_fails")
+def test_what_falls_due_is_not_blamed_on_the_record_that_brings_event_time_so_far() -> None:
+    """No record can be gone around for an application of long ago, of which the window closes."""
+    process, state = label_worker()
+    with pytest.raises(ChunkError, match="the label stage fails on what has fallen due"):
+        process(on_days(15, 16, 17), state)
+
+
+@pytest.mark.usefixtures("closing_fails")
+def test_what_falls_due_of_a_records_own_application_is_blamed_on_it() -> None:
+    """One that comes after its window has closed: without it nothing is due."""
+    stage, state = build_pipeline(Settings()).label, MemoryState()
+    process = guarded("label", lambda records, state: stage.process(0, records, state, MemoryState()), "dead-letters")
+    state.apply(process(on_days(15), state).changes)
+    outcome = process([*as_records([application("old")]), *on_days(16)], state)
+    assert [message.key for message in outcome.messages if message.topic == "dead-letters"] == [b"job-1"]
+    assert len([message for message in outcome.messages if message.topic == "labels"]) == 1
+
+
+def test_the_label_of_what_falls_due_is_no_records_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a newer model cannot score an application that an older one has scored."""
+    process, state = label_worker()
+    write = LabelStage._label
+
+    def fails(
+        stage: LabelStage, model: Model, partition: int, revision: Revision, parts: tuple[float, float, int]
+    ) -> Message:
+        fail_on_old(revision.application.application_id)
+        return write(stage, model, partition, revision, parts)
+
+    monkeypatch.setattr(LabelStage, "_label", fails)
+    with pytest.raises(ChunkError, match="the label stage fails on what has fallen due"):
+        process(on_days(15, 16, 17), state)
+    outcome = process(as_records([engagement("message", application_id="old")]), state)
+    assert [message.topic for message in outcome.messages] == ["dead-letters"]
+
+
+def test_life_cycles_that_cannot_be_read_when_they_fall_due_are_no_records_fault() -> None:
+    process, state = label_worker()
+    state.apply({life_cycle_key("old"): b"\x02\x00"})
+    with pytest.raises(ChunkError, match="the label stage fails on what has fallen due"):
+        process(on_days(15, 16, 17), state)
+    outcome = process(as_records([engagement("message", application_id="old")]), state)
+    assert [message.topic for message in outcome.messages] == ["dead-letters"]
+
+
+def test_a_sweep_is_not_blamed_on_the_label_that_begins_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, state = build_pipeline(Settings(idle_days=60)).member, MemoryState()
+    process = guarded("member", lambda records, state: stage.process(0, records, state), "dead-letters")
+    state.apply(process(as_records([label("old", value=1, watermark=START)]), state).changes)
+    monkeypatch.setattr("stream_qa.stages.expiry.unpack_many", fail)
+    assert not process([], state).messages
+    moment = START + 70 * DAY
+    later = [label(f"{number}", value=1, applied_at=moment, happened_at=moment, watermark=moment) for number in (1, 2)]
+    with pytest.raises(ChunkError, match="the member stage fails on a sweep"):
+        process(as_records(later), state)
 
 
 def test_an_error_of_the_disk_is_no_bug() -> None:

@@ -21,6 +21,9 @@ _MESSAGE_LETTERS = 500
 def guarded(stage: str, process: Process, dead_letters: str | None) -> Process:
     """Return ``process`` with an answer to bugs: it finds the records on which the code fails.
 
+    What it returns raises :class:`~stream_qa.errors.ChunkError` where no record is at fault: no record may be put aside
+    for what the next one meets as well.
+
     Parameters
     ----------
     stage
@@ -29,9 +32,6 @@ def guarded(stage: str, process: Process, dead_letters: str | None) -> Process:
         What may fail.
     dead_letters
         The topic where such records are kept, with the chunk's other messages; ``None`` to stop at the first.
-
-    What it returns raises :class:`~stream_qa.errors.ChunkError` where no record is at fault: no record may be put aside
-    for what the next one meets as well.
     """
 
     def attempt(records: Sequence[SourceRecord], state: StateReader) -> Outcome:

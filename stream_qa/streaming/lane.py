@@ -17,6 +17,9 @@ from stream_qa.streaming.table import Table
 _log = logging.getLogger(__name__)
 
 #: Reasons that the log names: whoever writes events can make up kinds without end.
+PASSED_SECONDS = 600.0
+"""After these, control records alone are worth a transaction."""
+
 _REASONS = 100
 
 
@@ -79,6 +82,10 @@ class Lane:
     """Records that were taken, and that the stage has not used yet."""
     _after_left: dict[str, int] = field(default_factory=dict)
     """The positions after them."""
+    _passed: dict[str, int] = field(default_factory=dict)
+    """Positions after control records alone, which are not committed."""
+    _stored_at: float = field(default_factory=time.monotonic)
+    """When something was committed last, by the monotonic clock (s)."""
     _outbox: list[Message] = field(default_factory=list)
     _without_effect: set[str] = field(default_factory=set)
     """The reasons that the log has named."""
@@ -118,6 +125,8 @@ class Lane:
         self.session += 1
         self.is_open = True
         self._left = []
+        self._passed = {}
+        self._stored_at = time.monotonic()
         # What had fallen due and was not done may be long in coming with the next record.
         self._unfinished = True
 
@@ -158,9 +167,13 @@ class Lane:
             records, positions = self._used(records, positions, outcome.left)
         messages, self._outbox = [*self._outbox, *messages], []
         if not (records or changes or messages):
-            # Control records alone are not worth a transaction; read again, they are passed again.
+            # Control records alone are not worth a transaction at once: read again, they are passed again. But where
+            # nothing else comes for as long as they are kept, they are gone then, and nobody could tell from what.
             self.positions |= positions
-            return None
+            self._passed |= positions
+            if not self._passed or time.monotonic() < self._stored_at + PASSED_SECONDS:
+                return None
+        positions = self._passed | positions
         for topic, offset in positions.items():
             changes[position_key(topic)] = Position(offset, self.origins[topic]).pack()
         return Work(changes, messages, positions, len(records), records[0].timestamp if records else None, outcome)
@@ -186,6 +199,8 @@ class Lane:
         """Write what was committed to the table, in one batch with the place in the changelog."""
         self.table.store(work.changes, Mark(changelog_offset, round(time.time() * 1000), self.changelog_id))
         self.positions |= work.positions
+        self._passed = {}
+        self._stored_at = time.monotonic()
         if work.outcome is None:
             return
         for notice in work.outcome.notices:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream_qa.errors import OffsetGapError
 from stream_qa.events import Message, Record, SourceRecord
 from stream_qa.stages.state import Outcome, StateReader
-from stream_qa.streaming.lane import Lane, Work
+from stream_qa.streaming.lane import PASSED_SECONDS, Lane, Work
 from stream_qa.streaming.positions import CHANGELOG_MARK, Origin, Position, position_key
 from stream_qa.streaming.source_queue import Chunk
 from stream_qa.streaming.table import Table
@@ -186,6 +186,23 @@ def test_control_records_alone_are_passed_without_a_transaction(lane: Lane, tabl
     assert sent(work) == [b"applications-12"]
     assert work is not None
     assert work.positions == {"applications": 13}
+
+
+def test_control_records_alone_are_worth_a_transaction_in_the_end(
+    lane: Lane, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention may take them while nothing else comes, and a position before them would then be in a gap."""
+    later = time.monotonic() + PASSED_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    lane.add(chunk(lane, 10, 12, count=0))
+    work = lane.step(100)
+    assert work is not None
+    assert (work.records, work.positions) == (0, {"applications": 12})
+    assert work.changes == {position_key("applications"): at(applications=12)["applications"].pack()}
+    lane.store(work, 7)
+    assert table.get_many([position_key("applications")]) == list(work.changes.values())
+    # Nothing has been passed since.
+    assert lane.step(100) is None
 
 
 def test_a_step_changes_neither_the_positions_nor_the_table(lane: Lane, table: Table) -> None:

@@ -22,6 +22,16 @@ class Place(NamedTuple):
     topic: str
     partition: int
 
+    def pack(self) -> bytes:
+        """Return it as a backend keeps it: the topic, a slash, the number."""
+        return f"{self.topic}/{self.partition}".encode()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Place":
+        """Return what was packed."""
+        topic, _, partition = packed.decode().rpartition("/")
+        return cls(topic, int(partition))
+
 
 class Reach(NamedTuple):
     """How far a partition is followed, as its next offset."""

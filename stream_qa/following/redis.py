@@ -98,7 +98,7 @@ class RedisBackend:
         for swap in swaps.values():
             arguments += (swap.before, swap.after or b"")
         for place, reach in positions.items():
-            arguments += (_field(place), *reach)
+            arguments += (place.pack(), *reach)
         with _translated():
             refused = self._swap([*(self._prefix + key for key in keys), self._positions], arguments)
         if refused == -1:
@@ -111,7 +111,7 @@ class RedisBackend:
         """Return the next offset of every partition of which something is kept."""
         with _translated():
             held = cast("dict[bytes, bytes]", self._client.hgetall(self._positions))
-        return {_place(field): int(offset) for field, offset in held.items()}
+        return {Place.unpack(field): int(offset) for field, offset in held.items()}
 
     def followed(self, topic: str, topic_id: bytes) -> bytes:
         """Return the id of the topic that is followed under a name: the first one that was given for it."""
@@ -160,12 +160,3 @@ def _whole(url: str) -> str:
     if host and any("@" in each for each in (path, *parameters, fragment)):
         raise ValueError("there is an @ behind the host")
     return url
-
-
-def _field(place: Place) -> bytes:
-    return f"{place.topic}/{place.partition}".encode()
-
-
-def _place(field: bytes) -> Place:
-    topic, _, partition = field.decode().rpartition("/")
-    return Place(topic, int(partition))

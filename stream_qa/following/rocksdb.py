@@ -73,7 +73,7 @@ class RocksDBBackend:
             ]
             changes = {key: swap.after for key, swap in swaps.items() if key not in refused}
             if not refused:
-                changes |= {_key(place): _OFFSET.pack(offset) for place, offset in moved(positions).items()}
+                changes |= {_POSITION + place.pack(): _OFFSET.pack(offset) for place, offset in moved(positions).items()}
             if changes:
                 self._table.apply(changes)
         return refused
@@ -106,11 +106,10 @@ class RocksDBBackend:
         self._table.close()
 
     def _positions(self) -> dict[Place, int]:
-        found = {}
-        for key, offset in self._table.scan(_POSITION, _FIRST):
-            topic, _, partition = key.removeprefix(_POSITION).decode().rpartition("/")
-            found[Place(topic, int(partition))] = int(_OFFSET.unpack(offset)[0])
-        return found
+        return {
+            Place.unpack(key.removeprefix(_POSITION)): int(_OFFSET.unpack(offset)[0])
+            for key, offset in self._table.scan(_POSITION, _FIRST)
+        }
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -131,7 +130,3 @@ class RocksDBBackend:
             self._table.clear()
             # What is filled again is of the same topics.
             self._table.apply(self._followed)
-
-
-def _key(place: Place) -> bytes:
-    return _POSITION + f"{place.topic}/{place.partition}".encode()

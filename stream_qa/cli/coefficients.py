@@ -21,6 +21,7 @@ from stream_qa.coefficients import (
     CoefficientStore,
     FeatureNames,
     Named,
+    Renewal,
     entity_key,
     load_feature_names,
 )
@@ -172,7 +173,8 @@ def snapshot(
 ) -> None:
     """Publish full snapshots now, of some entities or of all, from the workers' changelogs.
 
-    With the settings of the workers, which may run meanwhile. For servers that lack something.
+    With the settings of the workers, which may run meanwhile. Servers renew by them what they hold; those that start
+    take all.
 
     Example: stream-qa coefficients snapshot job:j-17
     """
@@ -221,7 +223,7 @@ async def _watch(
         nonlocal shown
         for change in changes:
             wanted = keys is None or key_of(change) in keys
-            if follower.is_ready and wanted and not isinstance(change, wire.Snapshot) and not enough.is_set():
+            if follower.is_ready and wanted and not isinstance(change, wire.Snapshot | Renewal) and not enough.is_set():
                 show(change, follower.store.get(change.entity_kind, change.entity_id))
                 shown += 1
                 if shown == most:

@@ -39,7 +39,7 @@ class Reach(NamedTuple):
     since: int
     """Where the store must be; 0 where it has nothing of the partition."""
     until: int
-    """Where it is afterwards."""
+    """Where it is afterwards: before ``since`` to have it read again."""
 
 
 class Backend(Protocol):
@@ -134,5 +134,5 @@ def require(positions: Mapping[Place, Reach], held: Mapping[Place, int]) -> None
 
 
 def moved(positions: Mapping[Place, Reach]) -> dict[Place, int]:
-    """Return where a store is after a step, of the partitions that it has moved on in."""
-    return {place: reach.until for place, reach in positions.items() if reach.until > reach.since}
+    """Return where a store is after a step, of the partitions that it has moved in."""
+    return {place: reach.until for place, reach in positions.items() if reach.until != reach.since}

@@ -25,7 +25,23 @@ class Tombstone(NamedTuple):
     entity_id: str
 
 
-Change = wire.Delta | wire.Snapshot | Tombstone
+class Renewal(NamedTuple):
+    """A snapshot that may be read after its entity's end: it counts only where something of the entity is held."""
+
+    snapshot: wire.Snapshot
+
+    @property
+    def entity_kind(self) -> EntityKind:
+        """That of the snapshot."""
+        return self.snapshot.entity_kind
+
+    @property
+    def entity_id(self) -> str:
+        """That of the snapshot."""
+        return self.snapshot.entity_id
+
+
+Change = wire.Delta | wire.Snapshot | Renewal | Tombstone
 
 
 def entity_key(kind: EntityKind, entity_id: str) -> bytes:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from stream_qa.coefficients.messages import Change, Tombstone, vector
+from stream_qa.coefficients.messages import Change, Renewal, Tombstone, vector
 from stream_qa.events import wire
 from stream_qa.learning.arrays import Floats
 
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
     APPLIED = "applied"
     SKIPPED = "skipped"
-    """It says what is held already, or what came before."""
+    """It says what is held already, or what came before, or it renews what is not held."""
     GAP = "gap"
     """A change before it is missing: what is held is served until the next snapshot."""
 
@@ -39,6 +39,8 @@ def follow(held: Coefficients | None, change: Change) -> tuple[Coefficients | No
     """
     if isinstance(change, Tombstone):
         return None, Verdict.SKIPPED if held is None else Verdict.APPLIED
+    if isinstance(change, Renewal):
+        return (None, Verdict.SKIPPED) if held is None else follow(held, change.snapshot)
     if held is not None and (change.newest_at, change.version) <= (held.newest_at, held.version):
         return held, Verdict.SKIPPED
     if isinstance(change, wire.Snapshot):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream_qa.coefficients import Change, CoefficientStore, Place, Reach, Tombstone, read_delta, read_snapshot
+from stream_qa.coefficients import Change, CoefficientStore, Place, Reach, Renewal, read_delta, read_snapshot
 from stream_qa.errors import (
     BrokerUnavailableError,
     CorruptTableError,
@@ -20,7 +20,7 @@ from stream_qa.errors import (
     StoreError,
     TopicReplacedError,
 )
-from stream_qa.events import TopicNames
+from stream_qa.events import TopicNames, wire
 from stream_qa.kafka_access import KafkaAccess
 from stream_qa.logs import at
 from stream_qa.streaming.connections import Connections
@@ -72,7 +72,19 @@ class _Reading:
 
     def is_cold(self, deltas: TopicPartition) -> bool:
         """Whether deltas are read from the beginning of what is retained, and none was before."""
-        return self.known[Place(*deltas)] < max(1, self.beginnings[deltas])
+        return self.known[Place(*deltas)] == 0
+
+    def missed(self) -> dict[Place, Reach]:
+        """Return how far partitions whose next deltas are no longer retained are followed, back to their beginnings.
+
+        The snapshots too: those that were read beside deltas only renewed what was held.
+        """
+        return {
+            Place(*place): Reach(self.known[Place(*place)], 0)
+            for snapshots, deltas in zip(self.snapshots, self.deltas, strict=True)
+            if 0 < self.known[Place(*deltas)] < self.beginnings[deltas]
+            for place in (snapshots, deltas)
+        }
 
     async def has_reached_ends(self, places: Collection[TopicPartition]) -> bool:
         return all([await self.consumer.position(place) >= self.ends[place] for place in places])
@@ -211,6 +223,13 @@ class Follower:
                     f"the store is at offset {known[Place(*place)]} of {place.topic}-{place.partition}, which ends at "
                     f"{ends[place]}: it followed another topic of that name"
                 )
+        if missed := reading.missed():
+            _log.warning(
+                "the store was away for longer than deltas are retained and starts from the snapshots: who was dropped "
+                "meanwhile may stay in it until they come again, unless it is emptied"
+            )
+            await asyncio.to_thread(self.store.apply, [], missed)
+            known.update({place: reach.until for place, reach in missed.items()})
         consumer.assign(places)
         for place in places:
             consumer.seek(place, reading.beginning(place))
@@ -228,7 +247,7 @@ class Follower:
         changes = [
             change
             for place, records in fetched.items()
-            for change in self._read(records, takes_tombstones=self._takes_tombstones(reading, place))
+            for change in self._read(records, decides_who_is_held=self._decides_who_is_held(reading, place))
         ]
         # Where nothing is new, this still asks whether the store is where it was.
         reached = {place: Reach(offset, offset) for place, offset in reading.known.items()}
@@ -260,12 +279,16 @@ class Follower:
         if not reading.catching_up and not self.is_ready and await reading.has_reached_ends(reading.deltas):
             self._ready.set()
 
-    def _takes_tombstones(self, reading: _Reading, place: TopicPartition) -> bool:
-        """Whether tombstones count: those of the snapshots are in no order with deltas that were applied before."""
+    def _decides_who_is_held(self, reading: _Reading, place: TopicPartition) -> bool:
+        """Whether a partition begins and ends entities.
+
+        The snapshots are in no order with deltas that were applied before: they may be of an entity that has ended, or
+        of the end before the one that lives.
+        """
         deltas = TopicPartition(self.topics.coefficients, place.partition)
         return place == deltas or (reading.catching_up and reading.is_cold(deltas))
 
-    def _read(self, records: Sequence[ConsumerRecord], *, takes_tombstones: bool) -> list[Change]:
+    def _read(self, records: Sequence[ConsumerRecord], *, decides_who_is_held: bool) -> list[Change]:
         changes: list[Change] = []
         for record in records:
             self.metrics.records += 1
@@ -277,8 +300,10 @@ class Follower:
                 where = at(record.topic, record.partition, record.offset)
                 _log.warning("a record is passed over: %s", error, extra=where)
                 continue
-            if takes_tombstones or not isinstance(change, Tombstone):
+            if decides_who_is_held:
                 changes.append(change)
+            elif isinstance(change, wire.Snapshot):
+                changes.append(Renewal(change))
         return changes
 
     async def _look_how_fresh(self, reading: _Reading) -> None:

@@ -37,7 +37,7 @@ for number = 1, records do
 end
 if #refused == 0 then
   for at = 2 * records + 2, #ARGV, 3 do
-    if tonumber(ARGV[at + 1]) < tonumber(ARGV[at + 2]) then redis.call('HSET', positions, ARGV[at], ARGV[at + 2]) end
+    if tonumber(ARGV[at + 1]) ~= tonumber(ARGV[at + 2]) then redis.call('HSET', positions, ARGV[at], ARGV[at + 2]) end
   end
 end
 return refused

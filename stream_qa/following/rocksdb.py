@@ -73,7 +73,7 @@ class RocksDBBackend:
             ]
             changes = {key: swap.after for key, swap in swaps.items() if key not in refused}
             if not refused:
-                changes |= {_POSITION + place.pack(): _OFFSET.pack(offset) for place, offset in moved(positions).items()}
+                changes |= {_key(place): _OFFSET.pack(offset) for place, offset in moved(positions).items()}
             if changes:
                 self._table.apply(changes)
         return refused
@@ -130,3 +130,7 @@ class RocksDBBackend:
             self._table.clear()
             # What is filled again is of the same topics.
             self._table.apply(self._followed)
+
+
+def _key(place: Place) -> bytes:
+    return _POSITION + place.pack()

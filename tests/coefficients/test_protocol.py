@@ -11,7 +11,7 @@ from changes import delta, packed, snapshot, tombstone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_qa.coefficients import Coefficients, Verdict, follow, read_delta, read_snapshot
+from stream_qa.coefficients import Coefficients, Renewal, Verdict, follow, read_delta, read_snapshot
 from stream_qa.errors import InvalidEventError
 from stream_qa.events import Decoder, Delta, Snapshot, wire
 
@@ -119,6 +119,16 @@ def test_a_snapshot_takes_the_place_of_what_is_older(version: int, verdict: str)
     after, found = follow(before, snapshot(version, [7.0]))
     assert found == verdict
     assert bits(after) == bits(held(version, [7.0]) if verdict == "applied" else before)
+
+
+@pytest.mark.parametrize("version", [4, 5, 6])
+def test_a_renewal_is_a_snapshot_of_what_is_held_and_begins_nothing(version: int) -> None:
+    full = snapshot(version, [7.0])
+    before = held(5, [1.0])
+    after, verdict = follow(before, Renewal(full))
+    expected, of_the_snapshot = follow(before, full)
+    assert (bits(after), verdict) == (bits(expected), of_the_snapshot)
+    assert follow(None, Renewal(full)) == (None, Verdict.SKIPPED)
 
 
 def test_an_entity_that_comes_again_begins_anew() -> None:

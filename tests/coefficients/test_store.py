@@ -166,6 +166,20 @@ def test_positions_are_kept_with_what_they_stand_for(store: CoefficientStore) ->
     assert store.positions() == {places[0]: 17, places[1]: 2}
 
 
+def test_a_position_may_be_taken_back_to_read_again_what_was_passed(store: CoefficientStore) -> None:
+    snapshots, deltas = Place("snapshots", 0), Place("deltas", 0)
+    store.apply([delta(0, 1, [1.0])], {snapshots: Reach(0, 4), deltas: Reach(0, 7)})
+    with pytest.raises(StoreAheadError):
+        store.apply([], {snapshots: Reach(4, 0), deltas: Reach(6, 0)})
+    assert store.positions() == {snapshots: 4, deltas: 7}
+    store.apply([], {snapshots: Reach(4, 0), deltas: Reach(7, 0)})
+    assert store.positions() == {snapshots: 0, deltas: 0}
+    with pytest.raises(StoreBehindError):
+        store.apply([], {deltas: Reach(7, 8)})
+    store.apply([], {deltas: Reach(0, 3)})
+    assert (held(store)[0], store.positions()[deltas]) == (1, 3)
+
+
 def test_what_was_read_before_another_follower_got_further_is_not_taken(store: CoefficientStore) -> None:
     place = Place("deltas", 0)
     second_life = [delta(0, 1, [7.0], newest_at=9_000), delta(1, 2, [1.0], newest_at=9_000)]

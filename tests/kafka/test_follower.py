@@ -21,7 +21,7 @@ import rocksdict
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from changes import delta, snapshot
+from changes import ENTITY, delta, snapshot
 from damaged_tables import damage
 from ground import PARTITIONS, Ground, new_ground
 from ports import free_port
@@ -314,6 +314,35 @@ async def test_a_dropped_entity_is_gone_and_comes_again_whenever_a_follower_star
         assert each.metrics.gaps == 0
 
 
+async def test_a_snapshot_that_is_read_after_its_entity_was_dropped_does_not_bring_it_back(
+    ground: Ground, store: CoefficientStore
+) -> None:
+    topics = ground.settings.topics
+    key = b"member:entity-1"
+    other = [(b"member:other", wire.encode(delta(0, 1, [1.0], entity_id="other")))]
+    await ground.produce(topics.coefficients, [*other], 1)
+    async with Following(ground, store) as follower:
+        await follower.ready()
+        # As one finds them that fetches the one topic after the other.
+        await ground.produce(topics.coefficients, [(key, wire.encode(delta(0, 1, [1.0]))), (key, None)], 1)
+        await until(lambda: store.metrics.changes[Verdict.APPLIED] == 3)
+        renewal = (b"member:other", wire.encode(snapshot(2, [5.0], entity_id="other")))
+        late = [(key, wire.encode(snapshot(1, [1.0]))), (key, None)]
+        await ground.produce(topics.coefficient_snapshots, [*late, renewal], 1)
+        await until(lambda: known(store, "other") == (2, [5.0], 1_002))
+        assert known(store) is None
+    # The same where the snapshots are read by one that goes on where the store is.
+    await ground.produce(topics.coefficient_snapshots, [*late], 1)
+    await follow_to_the_end(ground, store)
+    assert known(store) is None
+    # And an entity that is new comes, in whatever order its delta and its first snapshot are read.
+    await ground.produce(topics.coefficient_snapshots, [(key, wire.encode(snapshot(1, [3.0], newest_at=9_000)))], 1)
+    await follow_to_the_end(ground, store)
+    await ground.produce(topics.coefficients, [(key, wire.encode(delta(0, 1, [3.0], newest_at=9_000)))], 1)
+    await follow_to_the_end(ground, store)
+    assert known(store) == (1, [3.0], 9_000)
+
+
 async def test_one_that_was_away_for_longer_than_deltas_are_kept_starts_from_the_snapshots(
     ground: Ground, store: CoefficientStore
 ) -> None:
@@ -346,9 +375,53 @@ async def test_one_that_was_away_for_longer_than_deltas_are_kept_starts_from_the
     assert known(store) == (8, [8.0], 1_008)
 
 
-def known(store: CoefficientStore) -> tuple[int, list[float], int] | None:
-    """Return version, vector and newest event time of the entity that these tests are about."""
-    found = store.get("member", "entity-1")
+async def test_it_starts_from_all_snapshots_also_from_those_that_it_has_passed_before(
+    ground: Ground, store: CoefficientStore
+) -> None:
+    topics = ground.settings.topics
+    key, other = b"member:entity-1", b"member:other"
+    deltas, snapshots = Place(topics.coefficients, 0), Place(topics.coefficient_snapshots, 0)
+    await ground.produce(topics.coefficients, [(other, wire.encode(delta(0, 1, [1.0], entity_id="other")))], 0)
+    await follow_to_the_end(ground, store)
+    # It has read the snapshots of an entity that it did not hold yet, and the end of one that it did, when ...
+    passed = [(key, wire.encode(snapshot(1, [1.0]))), (other, None)]
+    await ground.produce(topics.coefficient_snapshots, [*passed], 0)
+    store.apply([], {snapshots: Reach(0, 2)})
+    # ... the deltas that say the same, which it did not read yet, were no longer retained.
+    lost, left = [(key, wire.encode(delta(0, 1, [1.0]))), (other, None)], [(key, wire.encode(delta(1, 2, [1.0])))]
+    await ground.produce(topics.coefficients, [*lost, *left], 0)
+    await forget(ground, TopicPartition(*deltas), 3)
+    follower = await follow_to_the_end(ground, store)
+    assert known(store) == (2, [2.0], 1_002)
+    assert known(store, "other") is None
+    assert (store.metrics.gaps, follower.metrics.records) == (0, 3)
+    assert {place: store.positions()[place] for place in (deltas, snapshots)} == {deltas: 4, snapshots: 2}
+
+
+async def test_a_store_whose_partition_was_quiet_for_long_has_missed_nothing(
+    ground: Ground, store: CoefficientStore
+) -> None:
+    topics = ground.settings.topics
+    producer = AIOKafkaProducer(**ground.settings.kafka.options(), transactional_id=topics.coefficients)
+    await producer.start()
+    try:
+        async with producer.transaction():
+            change = delta(0, 1, [1.0])
+            await producer.send(topics.coefficients, wire.encode(change), key_of(change), partition=0)
+    finally:
+        await producer.stop()
+    await follow_to_the_end(ground, store)
+    # The marker of the transaction stands behind the delta, and is passed as well.
+    assert store.positions()[Place(topics.coefficients, 0)] == 2
+    await forget(ground, TopicPartition(topics.coefficients, 0), 2)
+    await ground.produce(topics.coefficient_snapshots, [(b"member:entity-1", None)], 0)
+    await follow_to_the_end(ground, store)
+    assert known(store) == (1, [1.0], 1_001)
+
+
+def known(store: CoefficientStore, entity_id: str = ENTITY) -> tuple[int, list[float], int] | None:
+    """Return version, vector and newest event time of an entity, by default the one that these tests are about."""
+    found = store.get("member", entity_id)
     return None if found is None else (found.version, found.vector.tolist(), found.newest_at)
 
 

@@ -124,7 +124,10 @@ class Follower:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the store has come to where the topics ended when this was started, or found the store damaged."""
+        """Whether the store has come to where the topics ended when this was started.
+
+        One that is found damaged, or to have lost everything, has to come there again.
+        """
         return self._ready.is_set()
 
     @property
@@ -230,6 +233,8 @@ class Follower:
             )
             await asyncio.to_thread(self.store.apply, [], missed)
             known.update({place: reach.until for place, reach in missed.items()})
+        if not any(known.values()):
+            self._ready.clear()  # also where a store was emptied, or began anew after damage that a look-up has met
         consumer.assign(places)
         for place in places:
             consumer.seek(place, reading.beginning(place))

@@ -29,7 +29,7 @@ from redis_server import RedisServer
 
 from stream_qa.coefficients import CoefficientStore, MemoryBackend, Place, Reach, Swap, Verdict, entity_key
 from stream_qa.coefficients.messages import key_of
-from stream_qa.errors import CorruptTableError, TopicMissingError, TopicReplacedError
+from stream_qa.errors import BrokerUnavailableError, CorruptTableError, TopicMissingError, TopicReplacedError
 from stream_qa.events import EntityKind, TopicNames, wire
 from stream_qa.following import Follower, RocksDBBackend
 from stream_qa.following import follower as following_module
@@ -266,6 +266,54 @@ async def test_one_whose_store_is_found_damaged_is_not_ready_until_it_is_filled_
             await until(lambda: follower.metrics.interruptions == 1)
             assert not follower.is_ready
             await follower.ready()
+        assert held(store) == learned.tables
+
+
+async def test_one_whose_store_has_lost_everything_is_not_ready_until_it_is_filled_again(learned: Learned) -> None:
+    backend = MemoryBackend()
+    store = CoefficientStore(backend)
+    async with Following(learned.ground, store) as follower:
+        await follower.ready()
+        backend.__init__()  # type: ignore[misc] # as a Redis that came back empty
+        await until(lambda: not follower.is_ready)
+        await follower.ready()
+    assert held(store) == learned.tables
+
+
+async def test_one_whose_store_came_back_a_little_older_stays_ready(learned: Learned) -> None:
+    backend = MemoryBackend()
+    store = CoefficientStore(backend)
+    was_ready: list[bool] = []
+    async with Following(learned.ground, store) as follower:
+        await follower.ready()
+        follower.on_changes = lambda _changes: was_ready.append(follower.is_ready)
+        place, end = max(store.positions().items())
+        store.apply([], {place: Reach(end, end // 2)})
+        await until(lambda: store.positions() | {place: end} == store.positions())
+    assert follower.metrics.interruptions == 1
+    assert was_ready
+    assert all(was_ready)
+    assert held(store) == learned.tables
+
+
+async def test_one_whose_store_began_anew_while_it_was_interrupted_is_not_ready_until_it_is_filled_again(
+    learned: Learned, tmp_path: Path
+) -> None:
+    was_ready: list[bool] = []
+
+    class Damaged(RocksDBBackend):
+        def swap(self, swaps: Mapping[bytes, Swap], positions: Mapping[Place, Reach]) -> Collection[bytes]:
+            if follower.is_ready and not follower.metrics.interruptions:
+                self._table.is_damaged = True  # as a look-up has met it
+                raise BrokerUnavailableError("for another reason")
+            if follower.metrics.interruptions:
+                was_ready.append(follower.is_ready)
+            return super().swap(swaps, positions)
+
+    with closing(CoefficientStore(Damaged(tmp_path))) as store:
+        async with Following(learned.ground, store) as follower:
+            await until(lambda: bool(was_ready) and follower.is_ready)
+        assert not was_ready[0]
         assert held(store) == learned.tables
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stream_qa.errors import StateFormatError
 from stream_qa.events import EntityKind
 from stream_qa.learning.arrays import Floats, Integers
-from stream_qa.learning.entity import entity_type, unpack_many
+from stream_qa.learning.entity import entity_type, unpack_layout, unpack_many
 from stream_qa.learning.features import Standardisation
 from stream_qa.learning.prior import Prior
 from stream_qa.learning.rule import Rule, log_odds
@@ -38,6 +39,29 @@ class RandomEffect:
     _known: dict[tuple[bytes | None, int], Whitenings] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def dimension(self, layout: bytes | None, of_format_1: bytes | None) -> int | None:
+        """Return how many coefficients a table's entities have; ``None`` leaves it to the first label.
+
+        Parameters
+        ----------
+        layout, of_format_1
+            The table's records under ``LAYOUT`` and, of format 1, ``DIMENSION``.
+
+        Raises
+        ------
+        StateFormatError
+            The table is of a newer format, or for another number of features.
+        RuleMismatchError
+            It was learned by another rule.
+        """
+        stored = unpack_layout(self.rule, layout, of_format_1)
+        count = self.features.count
+        if stored is None:
+            return None if count is None else 1 + count
+        if count is not None and 1 + count != stored:
+            raise StateFormatError(f"the table has {stored - 1} features, the model bundle {count}")
+        return stored
 
     def whitening(self, dimension: int) -> Whitening:
         """Return the scale of ``dimension`` coefficients."""

@@ -5,20 +5,18 @@ origin had reached by then. Those that no label touches any more are found by sw
 When a sweep comes by decides when space is given back, and nothing else.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from stream_qa.coefficients import Publisher
 from stream_qa.durations import DAY
 from stream_qa.labels.event_time import NOT_BEGUN
-from stream_qa.learning import RandomEffect
 from stream_qa.learning.arrays import Booleans
-from stream_qa.learning.entity import Records, entity_of, entity_range, entity_type, unpack_many
-from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.learning.entity import Records, RecordType, entity_range, unpack_many
+from stream_qa.stages.state import Changes, StateReader
 
 #: Entities that a sweep looks at in one chunk.
 AT_A_TIME = 2_000
@@ -26,6 +24,17 @@ AT_A_TIME = 2_000
 _SWEEPS_AN_IDLE_TIME = 16
 #: The key of the table's record of its sweeps.
 SWEEP = b"sweep"
+
+
+class Swept(NamedTuple):
+    """What a sweep has found in one chunk."""
+
+    keys: list[bytes]
+    """Of the entities that are over."""
+    record: bytes
+    """What then is under ``SWEEP``."""
+    is_on: bool
+    """Whether entities are left to look at."""
 
 
 @dataclass(frozen=True)
@@ -50,35 +59,22 @@ class Expiry:
         """Return which of ``entities``, shape ``(n,)``, are over on a day (ms)."""
         return np.asarray((entities["version"] > 0) & (entities["newest_at"] < self.since(today)))
 
-    def sweep(
-        self,
-        effect: RandomEffect,
-        publisher: Publisher,
-        state: StateReader,
-        outcome: Outcome,
-        *,
-        today: int,
-        dimension: int,
-    ) -> bool:
-        """Drop the next entities that are over; return whether a sweep is on.
+    def sweep(self, kind: RecordType, state: StateReader, changes: Changes, today: int) -> Swept | None:
+        """Return which of the next entities are over; ``None`` where no sweep is due.
 
         Parameters
         ----------
-        effect
-            Of the entities.
-        publisher
-            Tells servers.
+        kind
+            How the entities' records are laid out.
         state
             The table before the chunk.
-        outcome
-            What the chunk has changed; gets the changes and messages.
+        changes
+            What the chunk has changed.
         today
             The day of event time (ms).
-        dimension
-            How many coefficients there are.
         """
         if not self.idle or today == NOT_BEGUN:
-            return False
+            return None
         [record] = state.get_many([SWEEP])
         start, end = entity_range()
         sweep, cursor = (NOT_BEGUN, b"") if record is None else _decode(record)
@@ -87,25 +83,16 @@ class Expiry:
             # By its own moment, not by that of the chunk: what it finds does not depend on when it comes by.
             due = today - today % period
             if due <= sweep:
-                return False
+                return None
             sweep, cursor = due, start
         found = list(islice(state.scan(cursor, end), AT_A_TIME))
         until = found[-1][0] + b"\0" if len(found) == AT_A_TIME else end
-        now = {**dict(found), **{key: stored for key, stored in outcome.changes.items() if cursor <= key < until}}
+        now = {**dict(found), **{key: stored for key, stored in changes.items() if cursor <= key < until}}
         keys = [key for key, stored in now.items() if stored is not None]
-        entities = unpack_many(entity_type(effect.rule, dimension), [now[key] for key in keys])
+        entities = unpack_many(kind, [now[key] for key in keys])
         over = np.flatnonzero(self.over(entities, sweep)).tolist()
-        self.drop([keys[number] for number in over], publisher, outcome)
         cursor = b"" if until == end else until
-        outcome.changes[SWEEP] = _encode((sweep, cursor))
-        return bool(cursor)
-
-    @staticmethod
-    def drop(keys: Sequence[bytes], publisher: Publisher, outcome: Outcome) -> None:
-        """Drop the entities under ``keys``."""
-        outcome.changes.update(dict.fromkeys(keys))
-        ids = [entity_id for key in keys if (entity_id := entity_of(key)) is not None]
-        outcome.messages.extend(publisher.drop(ids))
+        return Swept([keys[place] for place in over], _encode((sweep, cursor)), bool(cursor))
 
 
 NEVER = Expiry()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stream_qa.events import Message, wire
-from stream_qa.stages.learn import Step
+from stream_qa.stages.learn_chunk import Step
 
 
 def offset(example: wire.Example) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from stream_qa.events import Message, TopicNames, wire
 from stream_qa.learning import probability
-from stream_qa.stages.learn import Step
+from stream_qa.stages.learn_chunk import Step
 
 
 def offset(label: wire.Label) -> float:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+import numpy as np
 from msgspec import MsgspecError, Raw
 
 from stream_qa.errors import FeatureSchemaMismatchError, InvalidEventError, RejectedError
 from stream_qa.events import SourceRecord, WireDecoder, wire
 from stream_qa.learning import RandomEffect
+from stream_qa.learning.arrays import Floats, Integers
+from stream_qa.learning.plan import Batch
 from stream_qa.stages.models import Model
 
 L = TypeVar("L", bound=wire.Label | wire.Example)
@@ -67,6 +70,29 @@ class LearnerInput(Generic[L]):
                 found.labels.append(label)
                 found.vectors.append(features)
         return found._replace(dimension=dimension)
+
+    def batch(self, labels: Sequence[L], features: Floats, entity: Integers, application: Integers) -> Batch:
+        """Return ``n`` labels as what is learned from.
+
+        Parameters
+        ----------
+        labels
+            In log order.
+        features
+            Whitened, shape ``(n, d)``.
+        entity, application
+            Of which entity and of which contribution each is, shapes ``(n,)``.
+        """
+        return Batch(
+            entity=entity,
+            application=application,
+            features=features,
+            offset=np.array([self.offset(label) for label in labels], np.float64),
+            value=np.array([-1 if label.value is None else label.value for label in labels], np.int64),
+            weight=np.array([0.0 if label.value is None else label.weight for label in labels], np.float64),
+            revision=np.array([label.revision for label in labels], np.int64),
+            happened_at=np.array([label.happened_at for label in labels], np.int64),
+        )
 
     def _features(self, labels: Sequence[L]) -> Sequence[list[float] | InvalidEventError]:
         """Return the features of each label, or why they are none."""

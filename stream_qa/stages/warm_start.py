@@ -4,57 +4,56 @@ All of a model's entities start, by definition, when the model is taken up. Real
 that a label touches before its turn then: either way it starts from the same, and is published where it may be.
 """
 
+from typing import NamedTuple
+
 import msgspec
-import numpy as np
 
 from stream_qa.labels.event_time import NOT_BEGUN
 from stream_qa.learning import RandomEffect
-from stream_qa.learning.entity import entity_key, entity_type, pack_many, unpack_many
-from stream_qa.learning.guard import Standing
+from stream_qa.learning.entity import Records, entity_key, entity_type, unpack_many
 from stream_qa.learning.whitening import Whitenings
-from stream_qa.stages.holding import Holding
 from stream_qa.stages.share import ALL, Share
-from stream_qa.stages.state import Outcome, StateReader
+from stream_qa.stages.state import StateReader
 
 AT_A_TIME = 2_000
 
-_STARTED = b"started"
+#: The key of the table's record of how far this has come.
+STARTED = b"started"
+
+
+class Started(NamedTuple):
+    """``n`` entities that start."""
+
+    entity_ids: list[str]
+    before: Records
+    """New ones, shape ``(n,)``."""
+    after: Records
+    """From what they start, shape ``(n,)``."""
+    record: bytes
+    """What then is under ``STARTED``."""
+    are_left: bool
+    """Whether others have not had their turn."""
 
 
 def start_some(
     effect: RandomEffect,
-    holding: Holding,
     whitenings: Whitenings,
     state: StateReader,
-    outcome: Outcome,
     *,
-    standing: Standing,
-    shown: bool,
-    held_back: list[tuple[str, str]],
     share: Share = ALL,
     most: int | None = AT_A_TIME,
     since: int = NOT_BEGUN,
-) -> bool:
-    """Let the next ``most`` entities of a model's start that are not known yet; return whether some are left.
+) -> Started | None:
+    """Return which of a model's next ``most`` entities start, as they are not known yet; ``None`` after the last.
 
     Parameters
     ----------
     effect
         That of the newest model.
-    holding
-        Tells servers.
     whitenings
         Those of the table.
     state
-        The table, what ``outcome`` changes included.
-    outcome
-        Gets the changes and messages.
-    standing
-        Counts those that were not published because their side is not, in place.
-    shown
-        Whether their side is.
-    held_back
-        Gets who is held back alone, each with why.
+        The table, what the chunk has changed included.
     share
         The table's partition: entities of others do not start here.
     most
@@ -63,40 +62,31 @@ def start_some(
         Entities without a label from this moment (ms) on do not start.
     """
     if effect.start is None:
-        return False
+        return None
     number, place = _place(state)
     if number != whitenings.newest.model_number:
         place = 0
     ids, until = effect.start.ids, len(effect.start.ids) if most is None else place + most
     if place >= len(ids):
-        return False
+        return None
     mine = [entity_id for entity_id in ids[place:until] if share.has(entity_id)]
     stored = state.get_many([entity_key(entity_id) for entity_id in mine])
     new = [entity_id for entity_id, record in zip(mine, stored, strict=True) if record is None]
     before = unpack_many(entity_type(effect.rule, len(whitenings.newest.scale)), [None] * len(new))
     after = before.copy()
     effect.start.start(after, new, effect.rule, whitenings.newest, since)
-    started = after["version"] > 0
-    new = [entity_id for entity_id, has_started in zip(new, started.tolist(), strict=True) if has_started]
-    before, after = before[started], after[started]
-    published = holding.publish_shown(
-        new,
-        before,
-        after,
-        np.full(len(new), shown),
-        whitenings=whitenings,
-        state=state,
-        outcome=outcome,
-        standing=standing,
+    has_started = after["version"] > 0
+    return Started(
+        [entity_id for entity_id, starts in zip(new, has_started.tolist(), strict=True) if starts],
+        before[has_started],
+        after[has_started],
+        _encode((whitenings.newest.model_number, min(until, len(ids)))),
+        until < len(ids),
     )
-    held_back += published.held_back
-    outcome.changes.update(zip(map(entity_key, new), pack_many(after), strict=True))
-    outcome.changes[_STARTED] = _encode((whitenings.newest.model_number, min(until, len(ids))))
-    return until < len(ids)
 
 
 def _place(state: StateReader) -> tuple[int, int]:
-    [record] = state.get_many([_STARTED])
+    [record] = state.get_many([STARTED])
     return (-1, 0) if record is None else _decode(record)
 
 

@@ -16,8 +16,9 @@ from stream_qa.learning.entity import entity_key, entity_range, entity_type, unp
 from stream_qa.learning.entity_guard import EntityPolicy
 from stream_qa.learning.guard import BLOCK, GUARD, GuardPolicy, Standing
 from stream_qa.settings import Settings
-from stream_qa.stages import holding
-from stream_qa.stages.learn import LearnStage, Step
+from stream_qa.stages import guarded_publishing
+from stream_qa.stages.learn import LearnStage
+from stream_qa.stages.learn_chunk import Step
 from stream_qa.stages.pipeline import build_pipeline
 from stream_qa.stages.share import Share
 from stream_qa.stages.state import MemoryState
@@ -195,7 +196,7 @@ def test_snapshots_on_demand_leave_out_what_is_held_back() -> None:
 
 
 def test_what_was_held_back_is_published_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "AT_A_TIME", 7)
+    monkeypatch.setattr(guarded_publishing, "AT_A_TIME", 7)
     partition = Partition(GUARDED)
     for start in range(0, END, 20):
         partition.take(log()[start : start + 20])

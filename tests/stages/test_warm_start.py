@@ -17,7 +17,7 @@ from stream_qa.learning.entity_guard import EntityPolicy
 from stream_qa.learning.guard import GUARD, GuardPolicy, Standing
 from stream_qa.learning.starting import EntityCoefficients
 from stream_qa.settings import Settings
-from stream_qa.stages.holding import held_key
+from stream_qa.stages.guarded_publishing import held_key
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.models import Model, Models
 from stream_qa.stages.pipeline import build_pipeline
@@ -185,7 +185,7 @@ def test_any_cut_and_any_pace_of_starting_come_to_the_same_state(
     ends = [*sorted(cuts), len(events)]
     chunks = [events[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stream_qa.stages.learn.AT_A_TIME", pace)
+        patch.setattr("stream_qa.stages.learn_chunk.AT_A_TIME", pace)
         cut, sent = run(learner(rule), chunks)
     at_once, _ = run(learner(rule), [[], *([event] for event in events)])
     assert items(cut) == items(at_once)

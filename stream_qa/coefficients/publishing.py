@@ -41,60 +41,40 @@ class Publisher:
     ) -> list[Message]:
         """Return the messages for entities, shape ``(n,)`` each, whose version has moved from before to after.
 
-        There is a snapshot of each that has come past a multiple of ``snapshot_every`` or of ``snapshot_period``, and
-        so of each that comes from nothing.
+        Deltas, then snapshots: one of each that has come past a multiple of ``snapshot_every`` or of
+        ``snapshot_period``, and so of each that comes from nothing.
 
         Raises
         ------
         StateError
             A vector is not finite; nothing of the chunk may be used.
         """
+        kind = self.effect.kind
         base, published = (
             self.effect.published(records["coefficients"], whitenings.scales(records["model"]))
             for records in (before, after)
         )
         if not np.isfinite(published).all():
-            raise StateError(f"coefficients of a {self.effect.kind} are not finite")
-        has_snapshot = _crossed(before["version"], after["version"], self.snapshot_every) | _crossed(
-            before["newest_at"], after["newest_at"], self.snapshot_period
-        )
-        messages = []
-        for entity_id, model_version, base_version, version, labels, newest_at, change, coefficients, in_full in zip(
-            entity_ids,
-            whitenings.model_versions(after["model"]),
-            before["version"].tolist(),
-            after["version"].tolist(),
-            after["labels"].tolist(),
-            after["newest_at"].tolist(),
-            (published - base).astype("<f8"),
-            published.astype("<f8"),
-            has_snapshot.tolist(),
-            strict=True,
-        ):
-            key = entity_key(self.effect.kind, entity_id)
-            delta = wire.Delta(
-                self.effect.kind,
-                entity_id,
-                base_version,
-                version,
-                change.tobytes(),
-                model_version,
-                labels,
-                newest_at,
+            raise StateError(f"coefficients of a {kind} are not finite")
+        deltas = [
+            wire.Delta(kind, entity_id, base_version, version, change.tobytes(), model_version, labels, newest_at)
+            for entity_id, base_version, version, change, model_version, labels, newest_at in zip(
+                entity_ids,
+                before["version"].tolist(),
+                after["version"].tolist(),
+                (published - base).astype("<f8"),
+                whitenings.model_versions(after["model"]),
+                after["labels"].tolist(),
+                after["newest_at"].tolist(),
+                strict=True,
             )
-            messages.append(Message(self.deltas, key, wire.encode(delta)))
-            if in_full:
-                snapshot = wire.Snapshot(
-                    self.effect.kind,
-                    entity_id,
-                    version,
-                    coefficients.tobytes(),
-                    model_version,
-                    labels,
-                    newest_at,
-                )
-                messages.append(Message(self.snapshots, key, wire.encode(snapshot)))
-        return messages
+        ]
+        messages = [Message(self.deltas, entity_key(kind, delta.entity_id), wire.encode(delta)) for delta in deltas]
+        in_full = np.flatnonzero(
+            _crossed(before["version"], after["version"], self.snapshot_every)
+            | _crossed(before["newest_at"], after["newest_at"], self.snapshot_period)
+        )
+        return messages + self.snapshots_of([entity_ids[row] for row in in_full.tolist()], after[in_full], whitenings)
 
     def drop(self, entity_ids: Sequence[str]) -> list[Message]:
         """Return the messages that tell servers to hold nothing of entities any more: tombstones on both topics."""

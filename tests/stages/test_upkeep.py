@@ -21,10 +21,10 @@ def stage() -> LearnStage[wire.Label]:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("learn.start_some", "entities that start from a bundle"),
-        ("learn.LearnStage._forget", "what no revision can reach any more"),
+        ("learn_chunk.start_some", "entities that start from a bundle"),
+        ("learn_chunk.LearnChunk._forget", "what no revision can reach any more"),
         ("expiry.Expiry.sweep", "a sweep for entities that are over"),
-        ("holding.Holding.release_some", "entities that are published again"),
+        ("guarded_publishing.GuardedPublishing.release_some", "entities that are published again"),
     ],
 )
 def test_a_bug_in_a_learners_upkeep_is_told_from_one_in_its_learning(

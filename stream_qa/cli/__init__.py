@@ -1,10 +1,13 @@
 """The command line ``stream-qa``: one file a command group, all put together on this page."""
 
+import platform
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from stream_qa import __version__
 from stream_qa.cli import (
     broker,
     capacity,
@@ -32,10 +35,20 @@ TRACEBACK = "--traceback"
 application = typer.Typer(name="stream-qa", no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _say_version(asked: bool) -> None:  # as typer calls it
+    if asked:
+        libraries = ", ".join(f"{name} {version(name)}" for name in ("faust-streaming", "aiokafka"))
+        typer.echo(f"stream-qa {__version__} (Python {platform.python_version()}, {libraries})")
+        raise typer.Exit
+
+
 @application.callback()
 def _every_command(
     _traceback: Annotated[  # main looks for it: an error may come before this is called
         bool, typer.Option(TRACEBACK, help="Show the traceback of an error, e.g. stream-qa --traceback topics plan")
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version, and end.")
     ] = False,
 ) -> None:
     """A near-real-time learner for two-sided marketplaces.

@@ -15,7 +15,7 @@ import pytest
 from commands import PROGRAM, ROOT, Command, commands, examples, groups_and_commands, help_of, parse
 from pages import pages
 
-from stream_qa import errors
+from stream_qa import __version__, errors
 from stream_qa.cli import failures
 from stream_qa.cli.failures import advice
 from stream_qa.streaming import worker
@@ -141,6 +141,13 @@ def test_an_error_is_a_sentence_and_what_to_do() -> None:
     first, second = done.stderr.splitlines()
     assert first == "SettingsError: STREAM_QA_BROKR is not a setting; did you mean STREAM_QA_BROKER?"
     assert second == "Correct it; `stream-qa config show` prints all of them."
+
+
+def test_it_says_which_versions_it_runs_with() -> None:
+    done = run("--version")
+    assert re.fullmatch(
+        rf"stream-qa {re.escape(__version__)} \(Python \S+, faust-streaming \S+, aiokafka \S+\)\n", done.stdout
+    )
 
 
 def test_a_traceback_is_shown_where_it_is_asked_for() -> None:

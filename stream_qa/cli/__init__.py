@@ -35,7 +35,7 @@ TRACEBACK = "--traceback"
 application = typer.Typer(name="stream-qa", no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def _say_version(asked: bool) -> None:  # as typer calls it
+def _say_version(asked: bool) -> None:
     if asked:
         libraries = ", ".join(f"{name} {version(name)}" for name in ("faust-streaming", "aiokafka"))
         typer.echo(f"stream-qa {__version__} (Python {platform.python_version()}, {libraries})")

@@ -9,7 +9,7 @@ from stream_qa.coefficients.messages import entity_key
 from stream_qa.errors import StateError
 from stream_qa.events import Message, wire
 from stream_qa.learning import RandomEffect
-from stream_qa.learning.arrays import Booleans, Integers
+from stream_qa.learning.arrays import Booleans, Floats, Integers
 from stream_qa.learning.entity import Records
 from stream_qa.learning.whitening import Whitenings
 
@@ -74,7 +74,8 @@ class Publisher:
             _crossed(before["version"], after["version"], self.snapshot_every)
             | _crossed(before["newest_at"], after["newest_at"], self.snapshot_period)
         )
-        return messages + self.snapshots_of([entity_ids[row] for row in in_full.tolist()], after[in_full], whitenings)
+        shown_in_full = [entity_ids[row] for row in in_full.tolist()]
+        return messages + self._snapshots(shown_in_full, after[in_full], published[in_full], whitenings)
 
     def drop(self, entity_ids: Sequence[str]) -> list[Message]:
         """Return the messages that tell servers to hold nothing of entities any more: tombstones on both topics."""
@@ -83,8 +84,14 @@ class Publisher:
 
     def snapshots_of(self, entity_ids: Sequence[str], entities: Records, whitenings: Whitenings) -> list[Message]:
         """Return a snapshot of each of ``entities``, shape ``(n,)``, as it was published last."""
-        kind = self.effect.kind
         published = self.effect.published(entities["coefficients"], whitenings.scales(entities["model"]))
+        return self._snapshots(entity_ids, entities, published, whitenings)
+
+    def _snapshots(
+        self, entity_ids: Sequence[str], entities: Records, published: Floats, whitenings: Whitenings
+    ) -> list[Message]:
+        """Return a snapshot of each of ``entities``, shape ``(n,)``, whose vectors are ``published``, ``(n, d)``."""
+        kind = self.effect.kind
         snapshots = [
             wire.Snapshot(kind, entity_id, version, coefficients.tobytes(), model_version, labels, newest_at)
             for entity_id, version, coefficients, model_version, labels, newest_at in zip(

@@ -21,6 +21,7 @@ from stream_qa.learning.plan import Batch
 from stream_qa.learning.rounds import Seen
 from stream_qa.learning.rule import Rule
 from stream_qa.learning.whitening import Whitenings
+from stream_qa.stages.overlay import read_over
 from stream_qa.stages.state import StateReader
 
 #: Entities that are published again in one chunk.
@@ -53,6 +54,11 @@ def held_by_reason(guard: GuardPolicy | None, entities: Records, whitenings: Whi
         "flood": is_flooded(entities),
         "bound": largest > bound if bound else nobody,
     }
+
+
+def for_any_reason(held: dict[str, Booleans]) -> Booleans:
+    """Return which entities are held back at all, of what :func:`held_by_reason` says."""
+    return np.asarray(np.logical_or.reduce(list(held.values())))
 
 
 class GuardedPublishing:
@@ -182,7 +188,7 @@ class GuardedPublishing:
         if self.standing.held:
             marked[:] = [mark is not None for mark in self._read([held_key(entity_id) for entity_id in entity_ids])]
         was, now = (held_by_reason(self._guard, entities, whitenings) for entities in (before, after))
-        was_held, now_held, withheld = _any(was), _any(now), before["withheld"] > 0
+        was_held, now_held, withheld = for_any_reason(was), for_any_reason(now), before["withheld"] > 0
         # Records of before it was noted say it by their accounts alone.
         not_known = marked | withheld | was_held
         if shown.all() and not (not_known | now_held).any():
@@ -237,7 +243,7 @@ class GuardedPublishing:
         entities = unpack_many(entity_type(rule, len(whitenings.newest.scale)), self._read(entity_keys))
         # Of one that is over meanwhile servers know that.
         is_there, held = entities["version"] > 0, held_by_reason(self._guard, entities, whitenings)
-        now_held = _any(held)
+        now_held = for_any_reason(held)
         rows, withdrawn = np.flatnonzero(is_there & ~now_held), np.flatnonzero(is_there & held["harm"])
         nothing = np.zeros(len(rows), entities.dtype)
         self.messages += self._publisher.publish(
@@ -256,15 +262,10 @@ class GuardedPublishing:
 
     def _read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return what is under keys by now."""
-        stored = self._state.get_many(keys)
-        return [self._changes.get(key, record) for key, record in zip(keys, stored, strict=True)]
+        return read_over(self._state, self._changes, keys)
 
 
 def _told(held_back: Sequence[tuple[str, str]]) -> list[str]:
     """Return how many are newly held back one by one, and how many no more; nothing where that is nobody."""
     counts = Counter(why for _, why in held_back)
     return [f"held back one by one: {', '.join(f'{why} {count}' for why, count in counts.items())}"] if counts else []
-
-
-def _any(held: dict[str, Booleans]) -> Booleans:
-    return np.asarray(np.logical_or.reduce(list(held.values())))

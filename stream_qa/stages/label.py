@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec import Raw
 
-from stream_qa.errors import RejectedError, StateError, WrongPartitionError
+from stream_qa.errors import RejectedError, WrongPartitionError
 from stream_qa.events import Message, SourceRecord, TopicNames, WireDecoder, dead_letter, wire
 from stream_qa.labels import LabelPolicy
 from stream_qa.labels.event_time import CLOCK, NOT_BEGUN, Clock
@@ -20,7 +20,7 @@ from stream_qa.learning.whitening import WHITENINGS
 from stream_qa.stages.label_chunk import WHAT_IS_DUE, Event, LabelChunk, Revision
 from stream_qa.stages.models import Model, Models, choose
 from stream_qa.stages.state import Outcome, StateReader
-from stream_qa.stages.upkeep import upkeep
+from stream_qa.stages.upkeep import with_upkeep
 
 Belongs = Callable[[str], bool]
 """Whether a job's events belong into a partition."""
@@ -105,17 +105,8 @@ class LabelStage:
             events = _in_their_place(events, belongs)
         left = len(records) - chunk.process(usable, events)
         rejected = [dead_letter(self.topics.dead_letters, self.name, record, error) for record, error in chunk.rejected]
-        try:
+        with with_upkeep(WHAT_IS_DUE, lambda: self._labels(model, partition, chunk.due_revisions, jobs)):
             labels = self._labels(model, partition, chunk.revisions, jobs)
-        except StateError:
-            raise
-        except Exception:
-            # Scored at once, as usual it is well; now it is asked whose it is.
-            own = chunk.own
-            due = [revision for revision in chunk.revisions if revision.application.application_id not in own]
-            with upkeep(WHAT_IS_DUE):
-                self._labels(model, partition, due, jobs)
-            raise
         # Said with what is counted, which is said once; no input is in vain by it.
         chunk.counted.update(dict.fromkeys(refused, 0))
         return Outcome(

@@ -40,7 +40,7 @@ from stream_qa.stages.label_due import LabelDue
 from stream_qa.stages.label_silence import LabelSilence, Sent
 from stream_qa.stages.models import FEATURE_SCHEMA
 from stream_qa.stages.state import StateReader
-from stream_qa.stages.upkeep import UpkeepError, upkeep
+from stream_qa.stages.upkeep import UpkeepError, upkeep, with_upkeep
 
 Event = wire.Application | wire.Engagement | wire.Tick
 """What the label stage reads."""
@@ -148,9 +148,10 @@ class LabelChunk:
         return not self._due.is_all or (self._silence is not None and self._silence.unfinished)
 
     @property
-    def own(self) -> set[str]:
-        """The applications that the chunk's events are about."""
-        return {event.application_id for event in self._sources}
+    def due_revisions(self) -> list[Revision]:
+        """Those of the revisions that are of no application which the chunk's events are about."""
+        own = self._own()
+        return [revision for revision in self.revisions if revision.application.application_id not in own]
 
     @property
     def is_behind(self) -> bool:
@@ -185,21 +186,18 @@ class LabelChunk:
         with upkeep(WHAT_IS_DUE):
             applications, jobs = self._due.load(self._now, bound)
         self._sources = [event for event in events if not isinstance(event, wire.Tick)]
-        try:
+        with with_upkeep(WHAT_IS_DUE, lambda: self._load_known(applications, jobs)):
             self._load_known(
                 [*(event.application_id for event in self._sources), *applications],
                 [*(event.job_id for event in self._sources), *jobs],
             )
-        except StateError:
-            raise
-        except Exception:
-            # Read at once, as usual it is well; now it is asked whose it is.
-            with upkeep(WHAT_IS_DUE):
-                self._load_known(applications, jobs)
-            raise
         if self._silence is not None:
             for answered_at, sent in self._silence.left_before(self._now - self._policy.window):
                 self._look_at_all(sent, answered_at)
+
+    def _own(self) -> set[str]:
+        """Return the applications that the chunk's events are about."""
+        return {event.application_id for event in self._sources}
 
     def _load_known(self, applications: Sequence[str], jobs: Sequence[str]) -> None:
         """Read what the table has of applications and jobs."""
@@ -407,7 +405,7 @@ class LabelChunk:
             raise
         except Exception as error:
             # One that comes so late that it brings this along itself: without it nothing is due.
-            if item is not None and item.application_id in self.own:
+            if item is not None and item.application_id in self._own():
                 raise
             raise UpkeepError(WHAT_IS_DUE) from error
         self._now = max(self._now, until)

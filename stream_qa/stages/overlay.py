@@ -9,6 +9,12 @@ from sortedcontainers import SortedDict
 from stream_qa.stages.state import Changes, StateReader
 
 
+def read_over(below: StateReader, changes: Changes, keys: Sequence[bytes]) -> list[bytes | None]:
+    """Return what is under ``keys`` in a table with changes: a dict of them is looked up without an overlay."""
+    found = below.get_many(keys)
+    return [changes.get(key, record) for key, record in zip(keys, found, strict=True)]
+
+
 class Overlay:
     """State that reads through to another and keeps its own changes to itself."""
 
@@ -18,8 +24,7 @@ class Overlay:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the value of each key."""
-        below = self._below.get_many(keys)
-        return [self.changes.get(key, found) for key, found in zip(keys, below, strict=True)]
+        return read_over(self._below, self.changes, keys)
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the items with ``start <= key < end`` in order, reading no more of the table than is asked for."""

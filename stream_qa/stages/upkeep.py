@@ -4,7 +4,7 @@ A record may have moved event time on so far, but it is not what fails then: the
 looks for the record on which the code fails must know the one from the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from stream_qa.errors import StateError
@@ -40,3 +40,29 @@ def upkeep(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise UpkeepError(what) from error
+
+
+@contextmanager
+def with_upkeep(what: str, alone: Callable[[], object]) -> Iterator[None]:
+    """Do work that is done at once for records and for what is no record's; where it fails, ask whose fault it is.
+
+    Parameters
+    ----------
+    what
+        Names in an error what is no record's.
+    alone
+        Does only that; called where the whole fails.
+
+    Raises
+    ------
+    UpkeepError
+        It fails alone as well.
+    """
+    try:
+        yield
+    except StateError:
+        raise
+    except Exception:
+        with upkeep(what):
+            alone()
+        raise

@@ -16,10 +16,10 @@ from stream_qa.streaming.table import Table
 
 _log = logging.getLogger(__name__)
 
-#: Reasons that the log names: whoever writes events can make up kinds without end.
 PASSED_SECONDS = 600.0
 """After these, control records alone are worth a transaction."""
 
+#: Reasons that the log names: whoever writes events can make up kinds without end.
 _REASONS = 100
 
 

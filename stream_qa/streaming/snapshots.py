@@ -15,7 +15,7 @@ from stream_qa.kafka_access import KafkaAccess
 from stream_qa.learning.entity import DIMENSION, LAYOUT, entity_of, entity_type, unpack_layout, unpack_many
 from stream_qa.learning.whitening import WHITENINGS, Whitenings
 from stream_qa.settings import Settings
-from stream_qa.stages.guarded_publishing import held_by_reason, held_key, is_held_key
+from stream_qa.stages.guarded_publishing import for_any_reason, held_by_reason, held_key, is_held_key
 from stream_qa.stages.learn import LearnStage
 from stream_qa.stages.pipeline import Pipeline
 from stream_qa.streaming.topic_range import reader, records_between
@@ -118,6 +118,6 @@ def snapshots_of(
     for start in range(0, len(found), _ENTITIES):
         ids, records = zip(*found[start : start + _ENTITIES], strict=True)
         entities = unpack_many(entity_type(rule, dimension), records)
-        held = np.logical_or.reduce(list(held_by_reason(stage.guard, entities, whitenings).values()))
+        held = for_any_reason(held_by_reason(stage.guard, entities, whitenings))
         shown = np.flatnonzero(~held)
         yield stage.publisher.snapshots_of([ids[row] for row in shown.tolist()], entities[shown], whitenings)
